@@ -1,0 +1,211 @@
+"""Datasets from the original's long table, and back to that table."""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from .assembly import from_arrays
+from .errors import SchemaError, listed
+from .schema import provenance, scores
+from .selection import select, with_head_dim
+from .validation import check_structure
+
+TABLE_COLUMNS = (
+    "query_label",
+    "neighbor_idx",
+    "neighbor_label",
+    "head_idx",
+    "base_attention_score",
+    "position_coefficient",
+    "dummy_attention_score",
+    "distance_kernel_unit_scale",
+)
+
+
+def from_dataframe(df: pd.DataFrame, *, unit: str | None = None) -> xr.Dataset:
+    """Make a Dataset from the original's long table.
+
+    Parameters
+    ----------
+    df
+        One row per query, neighbor and head, in any order, with the columns ``query_label``,
+        ``neighbor_idx``, ``neighbor_label``, ``head_idx``, ``base_attention_score``,
+        ``position_coefficient``, ``dummy_attention_score``, ``distance_kernel_unit_scale``.
+    unit
+        Name of the unit of every distance, e.g. "µm".
+
+    Returns
+    -------
+    xarray.Dataset
+        Dims (neighbor, head), with ``query`` in front where the table holds several. The table
+        knows no neighborhoods, so what needs them (the artifact correction) asks for
+        ``sample_threshold=None``.
+
+    Raises
+    ------
+    SchemaError
+        If columns or rows are missing, doubled or at odds.
+
+    Warns
+    -----
+    UserWarning
+        If the table has further columns, which a Dataset does not keep.
+
+    Examples
+    --------
+    >>> import amici_xr
+    >>> ds = amici_xr.from_arrays([[2.0]], [[0.5]], ["Tumor"], query="T_cell")
+    >>> amici_xr.from_dataframe(amici_xr.to_dataframe(ds)).equals(ds)
+    True
+    """
+    table = _checked_table(df)
+    queries = table["query_label"].unique().tolist()
+    index = {name: pd.Index(np.sort(table[name].unique())) for name in ("neighbor_idx", "head_idx")}
+    cell = (
+        pd.Index(queries).get_indexer(pd.Index(table["query_label"])),
+        index["neighbor_idx"].get_indexer(pd.Index(table["neighbor_idx"])),
+        index["head_idx"].get_indexer(pd.Index(table["head_idx"])),
+    )
+    arrays = {}
+    for name in ("base_attention_score", "position_coefficient"):
+        arrays[name] = np.full((len(queries), *(len(values) for values in index.values())), np.nan)
+        arrays[name][cell] = table[name]
+    label = table.drop_duplicates("neighbor_idx").sort_values("neighbor_idx")["neighbor_label"]
+    base, position = arrays.values()
+    one = len(queries) == 1
+    ds = from_arrays(
+        base[0] if one else base,
+        position[0] if one else position,
+        label=label.to_numpy(),
+        query=queries[0] if one else queries,
+        dummy_attention_score=table["dummy_attention_score"].iloc[0],
+        distance_kernel_unit_scale=table["distance_kernel_unit_scale"].iloc[0],
+        neighbor=index["neighbor_idx"],
+        head=index["head_idx"],
+        unit=unit,
+    )
+    return ds.assign_attrs(provenance("table"))
+
+
+def read_csv(path: str | os.PathLike[str], *, unit: str | None = None) -> xr.Dataset:
+    """Read the CSV that the original's ``save()`` writes, gzipped or not, as `from_dataframe`.
+
+    Parameters
+    ----------
+    path
+        The file.
+    unit
+        Name of the unit of every distance, e.g. "µm".
+
+    Returns
+    -------
+    xarray.Dataset
+        As from `from_dataframe`; every float comes back to the last bit.
+
+    Raises
+    ------
+    SchemaError
+        If columns or rows are missing, doubled or at odds.
+
+    Examples
+    --------
+    >>> import amici_xr
+    >>> ds = amici_xr.from_arrays([[2.0]], [[0.5]], ["Tumor"], query="T_cell")
+    >>> amici_xr.to_dataframe(ds).to_csv("scores.csv")
+    >>> amici_xr.read_csv("scores.csv").equals(ds)
+    True
+    """
+    table = pd.read_csv(
+        path,
+        dtype={"query_label": str, "neighbor_label": str},
+        keep_default_na=False,  # a cell type may be called "NA" or "None"
+        float_precision="round_trip",  # the default parser loses the last bits
+    )
+    unnamed = [name for name in table.columns if str(name).startswith("Unnamed: ")]
+    return from_dataframe(table.drop(columns=unnamed), unit=unit)
+
+
+def to_dataframe(ds: xr.Dataset) -> pd.DataFrame:
+    """Write a Dataset as the original's long table.
+
+    Parameters
+    ----------
+    ds
+        The Dataset, dims (neighbor, head) or (query, neighbor, head).
+
+    Returns
+    -------
+    pandas.DataFrame
+        The columns that `from_dataframe` reads; rows by query, then head, then neighbor, and only
+        those of neighbors of the query. Neighborhoods and coordinates have no place in it.
+
+    Examples
+    --------
+    >>> import amici_xr
+    >>> ds = amici_xr.from_arrays([[2.0]], [[0.5]], ["Tumor"], query="T_cell")
+    >>> amici_xr.to_dataframe(ds).loc[0, ["query_label", "neighbor_label"]].tolist()
+    ['T_cell', 'Tumor']
+    """
+    check_structure(ds)
+    queries = np.atleast_1d(ds["query"].values)
+    return pd.concat([_table_of_one(select(ds, query)) for query in queries], ignore_index=True)
+
+
+def _table_of_one(ds: xr.Dataset) -> pd.DataFrame:
+    ds = with_head_dim(ds)
+    a, p, delta, u = scores(ds)
+    n_heads, n_neighbors = ds.sizes["head"], ds.sizes["neighbor"]
+    columns = (
+        ds["query"].item(),
+        np.tile(ds["neighbor"].values, n_heads),
+        np.tile(ds["label"].values, n_heads),
+        np.repeat(ds["head"].values, n_neighbors),
+        a.transpose("head", "neighbor").values.ravel(),
+        p.transpose("head", "neighbor").values.ravel(),
+        delta.item(),
+        u.item(),
+    )
+    return pd.DataFrame(dict(zip(TABLE_COLUMNS, columns, strict=True)))
+
+
+def _checked_table(df: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns of the original's table, labels as strings, or say what is wrong."""
+    missing = [name for name in TABLE_COLUMNS if name not in df.columns]
+    if missing:
+        raise SchemaError(
+            f"the table lacks the columns {listed(missing)}; it has {listed(df.columns)}"
+        )
+    extra = [name for name in df.columns if name not in TABLE_COLUMNS]
+    if extra:
+        warnings.warn(
+            f"the table's columns {listed(extra)} are not kept", UserWarning, stacklevel=3
+        )
+    table = df[list(TABLE_COLUMNS)].reset_index(drop=True)
+    problems = []
+    if table.empty:
+        problems.append("it has no rows")
+    absent = table.columns[table.isna().any()]
+    if absent.size:
+        problems.append(f"missing values in {listed(absent)}")
+    if table.duplicated(["query_label", "neighbor_idx", "head_idx"]).any():
+        problems.append("a query, neighbor and head occurs in two rows")
+    if (table.groupby("neighbor_idx")["neighbor_label"].nunique() > 1).any():
+        problems.append("a neighbor has two labels")
+    problems += [
+        f"{name} is not the same in every row: tables of several models?"
+        for name in ("dummy_attention_score", "distance_kernel_unit_scale")
+        if table[name].nunique() > 1
+    ]
+    heads = table.groupby(["query_label", "neighbor_idx"])["head_idx"].nunique()
+    if (heads != table["head_idx"].nunique()).any():
+        problems.append("a neighbor lacks the row of some head")
+    if problems:
+        raise SchemaError("not the original's table of scores:\n- " + "\n- ".join(problems))
+    for name in ("query_label", "neighbor_label"):
+        table[name] = table[name].astype(str)
+    return table

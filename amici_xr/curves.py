@@ -1,0 +1,175 @@
+"""Attention against distance: curves and their summaries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+
+from . import kernels
+from .grouping import by_query, groups, ordered
+from .schema import distance_unit, scores
+from .validation import check_structure
+
+LARGEST_EAGER_CURVE = 2e9  # bytes
+
+
+def curve(ds: xr.Dataset, distance: ArrayLike | xr.DataArray) -> xr.DataArray:
+    """Counterfactual attention: the weight of each neighbor, were it at some other distance.
+
+    ``σ(a − p·d/u − δ)``, the softmax weight of the neighbor against the dummy alone.
+
+    Parameters
+    ----------
+    ds
+        The Dataset, dims (neighbor, head).
+    distance
+        Where to ask, in the Dataset's unit of distance: a number, or a sequence in any order.
+
+    Returns
+    -------
+    xarray.DataArray
+        Attention in [0, 1], float64, dims (neighbor, head, distance), with further dims of `ds` in
+        front; NaN where a cell is not a neighbor of the query. A single number adds no dim.
+
+    Raises
+    ------
+    ValueError
+        If a distance is negative or not finite, or if the result would take over 2 GB of memory.
+
+    References
+    ----------
+    AMICI, doi:10.1101/2025.09.22.677860: counterfactual attention.
+
+    Examples
+    --------
+    >>> import amici_xr
+    >>> ds = amici_xr.from_arrays([[3.0]], [[0.5]], ["Tumor"], query="T_cell")
+    >>> amici_xr.curve(ds, [0, 10]).values.round(4).tolist()
+    [[[0.5, 0.0067]]]
+    """
+    check_structure(ds)
+    at = check_distance(ds, distance)
+    n_bytes = ds["base_attention_score"].size * at.size * 8
+    if ds["base_attention_score"].chunks is None and n_bytes > LARGEST_EAGER_CURVE:
+        raise ValueError(
+            f"distance: the curve at {at.size} distances would take {n_bytes / 1e9:.1f} GB; "
+            "curve_summary gives mean, std and quantiles without holding it, and "
+            "ds.chunk(neighbor=10_000) makes it lazy"
+        )
+    result: xr.DataArray = xr.apply_ufunc(
+        kernels.counterfactual_attention,
+        *scores(ds),
+        at,
+        dask="parallelized",
+        output_dtypes=[np.float64],
+        keep_attrs=False,
+    )
+    result.attrs = {"long_name": "counterfactual attention", "units": "1"}
+    return ordered(result.rename("counterfactual_attention"))
+
+
+def curve_summary(
+    ds: xr.Dataset,
+    distance: ArrayLike | xr.DataArray,
+    by: str | None = "label",
+    quantiles: Sequence[float] | None = None,
+) -> xr.Dataset:
+    """Mean, standard deviation and quantiles of the curves of each cell type.
+
+    Parameters
+    ----------
+    ds
+        The Dataset, dims (neighbor, head).
+    distance
+        Where to ask, in the Dataset's unit of distance: a number, or a sequence in any order.
+    by
+        The coordinate on ``neighbor`` whose groups are summarized; None takes all neighbors as
+        one and leaves no ``label`` dim.
+    quantiles
+        Probabilities in [0, 1] of the quantiles wanted, interpolated linearly.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``mean`` and ``std`` (ddof 1), dims (label, head, distance), and, where asked for,
+        ``quantiles`` with ``quantile`` last. An empty group gives NaN, and so does the std of one
+        neighbor. The curve is computed a block at a time and never held as a whole.
+
+    Raises
+    ------
+    ValueError
+        If a distance is negative or not finite, or a quantile lies outside [0, 1].
+    NotFoundError
+        If `by` is no coordinate on ``neighbor``.
+
+    Examples
+    --------
+    >>> import amici_xr
+    >>> ds = amici_xr.from_arrays([[3.0], [3.0]], [[0.5], [0.5]], ["Tumor"] * 2, query="T_cell")
+    >>> amici_xr.curve_summary(ds, [0, 10])["mean"].sel(label="Tumor").values.round(4).tolist()
+    [[0.5, 0.0067]]
+    """
+    check_structure(ds)
+    at = check_distance(ds, distance)
+    probabilities = _check_quantiles(quantiles)
+    group_dim = "all_neighbors" if by is None else by
+
+    def summarize(one: xr.Dataset) -> xr.Dataset:
+        names, codes = groups(one, by)
+        every = xr.apply_ufunc(
+            kernels.curve_summary,
+            *scores(one),
+            input_core_dims=[["neighbor"], ["neighbor"], [], []],
+            output_core_dims=[[group_dim, *at.dims, "statistic"]],
+            kwargs={
+                "codes": codes,
+                "n_groups": names.size,
+                "distance": at.values,
+                "quantiles": probabilities,
+            },
+            keep_attrs=False,
+        ).assign_coords({group_dim: names, "distance": at})
+        result = xr.Dataset({"mean": every.isel(statistic=0), "std": every.isel(statistic=1)})
+        if probabilities.size:
+            of_quantiles = every.isel(statistic=slice(2, None)).rename(statistic="quantile")
+            result["quantiles"] = of_quantiles.assign_coords(quantile=probabilities)
+        return result.isel({group_dim: 0}, drop=True) if by is None else result
+
+    result = by_query(summarize, ds)
+    for name, array in result.data_vars.items():
+        array.attrs = {"long_name": f"{name} of counterfactual attention", "units": "1"}
+    return result
+
+
+def check_distance(ds: xr.Dataset, distance: ArrayLike | xr.DataArray) -> xr.DataArray:
+    """Return distances as a labelled array, (distance) or a scalar, in the Dataset's unit."""
+    values = np.asarray(distance)
+    if values.dtype.kind not in "fiu":
+        raise TypeError(f"distance={distance!r} must be numbers, e.g. distance=[0, 10, 20]")
+    if values.ndim > 1:
+        raise ValueError(f"distance has shape {values.shape}; give a number or a 1-D sequence")
+    wrong = values[~(np.isfinite(values) & (values >= 0))]
+    if wrong.size:
+        raise ValueError(
+            f"distance holds {wrong[0]}; distances must be finite and at least 0, in any order"
+        )
+    unit = distance_unit(ds)
+    attributes = {"long_name": "distance"} | ({} if unit is None else {"units": unit})
+    at = values.astype(np.float64)
+    coords = {"distance": ("distance", at, attributes) if at.ndim else ((), at, attributes)}
+    return xr.DataArray(
+        at, coords=coords, dims=["distance"] * at.ndim, name="distance", attrs=attributes
+    )
+
+
+def _check_quantiles(quantiles: Sequence[float] | None) -> NDArray[np.float64]:
+    probabilities = np.asarray([] if quantiles is None else quantiles, dtype=np.float64)
+    if probabilities.ndim != 1 or not ((probabilities >= 0) & (probabilities <= 1)).all():
+        raise ValueError(
+            f"quantiles={quantiles!r} must be a sequence of numbers between 0 and 1, "
+            "e.g. quantiles=[0.05, 0.95]"
+        )
+    return probabilities

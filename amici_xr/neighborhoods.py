@@ -1,0 +1,167 @@
+"""Who stands near whom: the K nearest cells of other types, given with an AnnData or computed."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import NotFoundError, listed
+
+if TYPE_CHECKING:
+    import anndata
+
+    from .checkpoint import ModelSettings
+
+
+@dataclass(frozen=True)
+class Neighborhoods:
+    """The neighborhoods of some receivers: positions of cells, −1 and NaN where there is none."""
+
+    receiver: NDArray[np.int64]  # (receiver,)
+    index: NDArray[np.int64]  # (receiver, rank)
+    distance: NDArray[np.float64]  # (receiver, rank)
+
+
+def find_neighborhoods(
+    adata: anndata.AnnData,
+    settings: ModelSettings,
+    codes: NDArray[np.intp],
+    queries: list[int],
+) -> Neighborhoods:
+    """Neighborhoods of all cells of the query types, receivers ascending.
+
+    Those that the AnnData carries since it was set up for the model, else computed from the
+    settings saved with the model. `codes` and `queries` are positions in the model's vocabulary.
+    """
+    is_set_up = {settings.nn_idx_key, settings.nn_dist_key} <= set(adata.obsm.keys())
+    if is_set_up:
+        receiver = np.flatnonzero(np.isin(codes, queries))
+        return _given(adata, settings, codes, receiver)
+    coordinates = find_coordinates(adata, settings.coord_obsm_key)
+    if coordinates is None:
+        raise NotFoundError(
+            f"adata.obsm has no {settings.coord_obsm_key!r}, where the model expects the "
+            f"coordinates of the cells; it has {listed(adata.obsm.keys())}"
+        )
+    radius = _radius(adata, settings.cell_radius_key)
+    parts = [
+        nearest_of_other_types(coordinates, codes, query, settings.n_neighbors, radius)
+        for query in queries
+    ]
+    order = np.argsort(np.concatenate([part.receiver for part in parts]))
+    return Neighborhoods(
+        receiver=np.concatenate([part.receiver for part in parts])[order],
+        index=np.concatenate([part.index for part in parts])[order],
+        distance=np.concatenate([part.distance for part in parts])[order],
+    )
+
+
+def nearest_of_other_types(
+    coordinates: NDArray[np.float64],
+    codes: NDArray[np.intp],
+    query: int,
+    n_neighbors: int,
+    radius: NDArray[np.float64] | None = None,
+) -> Neighborhoods:
+    """K nearest cells of other types of every cell of type `query`, by Euclidean distance.
+
+    With cell radii the distance is surface to surface, ``max(0, d − rᵢ − rⱼ)``, while the order
+    stays that of the centers.
+    """
+    receiver = np.flatnonzero(codes == query)
+    others = np.flatnonzero(codes != query)
+    if not others.size:
+        empty = np.full((receiver.size, n_neighbors), -1)
+        return Neighborhoods(receiver, empty, np.full(empty.shape, np.nan))
+    from scipy.spatial import KDTree  # here, since importing the package should cost little
+
+    ranks = np.arange(1, n_neighbors + 1)
+    distance, position = KDTree(coordinates[others]).query(coordinates[receiver], k=ranks)
+    exists = np.isfinite(distance)
+    index = np.where(exists, others[np.where(exists, position, 0)], -1)
+    if radius is not None:
+        distance = np.maximum(distance - radius[receiver, np.newaxis] - radius[index], 0.0)
+    return Neighborhoods(receiver, index, np.where(exists, distance, np.nan))
+
+
+def find_coordinates(adata: anndata.AnnData, key: str) -> NDArray[np.float64] | None:
+    """Coordinates of all cells, (cell, axis), from an array or DataFrame; None where not known."""
+    if key not in adata.obsm:
+        return None
+    coordinates: NDArray[np.float64] = np.asarray(adata.obsm[key], dtype=np.float64)
+    missing = int((~np.isfinite(coordinates)).any(axis=1).sum())
+    if missing:
+        raise ValueError(
+            f"adata.obsm[{key!r}] holds no finite coordinates for {missing:,} cells; drop these "
+            "cells first, since every neighborhood depends on them"
+        )
+    return coordinates
+
+
+def _radius(adata: anndata.AnnData, key: str | None) -> NDArray[np.float64] | None:
+    if key is None:
+        return None
+    if key not in adata.obs:
+        raise NotFoundError(
+            f"adata.obs has no {key!r}, where the model expects the radius of the cells; "
+            f"it has {listed(adata.obs.columns)}"
+        )
+    radius: NDArray[np.float64] = adata.obs[key].to_numpy(dtype=np.float64)
+    if not (np.isfinite(radius) & (radius >= 0)).all():
+        raise ValueError(f"adata.obs[{key!r}] holds radii that are missing, negative or infinite")
+    return radius
+
+
+def _given(
+    adata: anndata.AnnData,
+    settings: ModelSettings,
+    codes: NDArray[np.intp],
+    receiver: NDArray[np.intp],
+) -> Neighborhoods:
+    where = f"adata.obsm[{settings.nn_idx_key!r}]"
+    mend = (
+        f"was adata subset or reordered after setup_anndata? Set it up again, or delete {where} "
+        "to have the neighborhoods computed"
+    )
+    index = np.asarray(adata.obsm[settings.nn_idx_key])[receiver]
+    distance = np.asarray(adata.obsm[settings.nn_dist_key], dtype=np.float64)[receiver]
+    if index.shape != distance.shape or index.ndim != 2:
+        raise ValueError(
+            f"{where} and its distances differ in shape: {index.shape}, {distance.shape}"
+        )
+    exists = (index >= 0) & np.isfinite(distance)
+    index = np.where(exists, index, -1).astype(np.int64)
+    if index.max(initial=-1) >= adata.n_obs:
+        raise ValueError(f"{where} points at cell {index.max()} of {adata.n_obs}; {mend}")
+    same = exists & (codes[index] == codes[receiver, np.newaxis])
+    if same.any():
+        raise ValueError(f"{where} has neighbors of the receiver's own type; {mend}")
+    neighborhoods = Neighborhoods(receiver, index, np.where(exists, distance, np.nan))
+    _warn_if_moved(adata, settings, neighborhoods, mend)
+    return neighborhoods
+
+
+def _warn_if_moved(
+    adata: anndata.AnnData, settings: ModelSettings, found: Neighborhoods, mend: str
+) -> None:
+    """Compare given distances with the coordinates that lie beside them."""
+    coordinates = find_coordinates(adata, settings.coord_obsm_key)
+    if coordinates is None:
+        return
+    radius = _radius(adata, settings.cell_radius_key)
+    offset = coordinates[found.index] - coordinates[found.receiver, np.newaxis]
+    distance = np.linalg.norm(offset, axis=-1)
+    if radius is not None:
+        distance -= radius[found.receiver, np.newaxis] + radius[found.index]
+    exists = found.index >= 0
+    if not np.allclose(np.maximum(distance, 0)[exists], found.distance[exists], rtol=1e-3):
+        warnings.warn(
+            f"the distances in adata.obsm[{settings.nn_dist_key!r}] are not those between the "
+            f"coordinates in adata.obsm[{settings.coord_obsm_key!r}]; {mend}",
+            UserWarning,
+            stacklevel=2,
+        )

@@ -1,0 +1,18 @@
+"""Imports of what only some tasks need, with a word on how to install it."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+
+def require(module: str, extra: str, task: str) -> Any:
+    """Import `module`, or say which extra brings it and what it is needed for."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module:  # there, but something that it needs itself is not
+            raise
+        raise ModuleNotFoundError(
+            f"{task} needs {module}: pip install 'amici-xr[{extra}]'", name=error.name
+        ) from error

@@ -1,0 +1,96 @@
+"""Putting a finished file or folder in the place of an old one, all at once."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+
+
+@contextlib.contextmanager
+def replaced(target: Path) -> Iterator[Path]:
+    """Yield a path beside `target` to write to; at the end it takes the target's place.
+
+    If the body raises, what it wrote is removed and the target stays as it was.
+    """
+    target = Path(os.path.realpath(target))  # a link goes on pointing to the same place
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"path: there is no folder {target.parent}; make it first")
+    beside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}.partial")
+    try:
+        yield beside
+        _flush(beside)
+        if target.is_dir():
+            _exchange(beside, target)
+        else:
+            if target.exists():
+                shutil.copymode(target, beside)
+            os.replace(beside, target)
+        _flush_one(target.parent)
+    finally:
+        _remove(beside)  # what was not finished, or the old folder after an exchange
+
+
+def kept_aside(target: Path) -> Path:
+    """Where the old folder waits while the new one takes its place in two steps."""
+    return target.with_name(f".{target.name}.old")
+
+
+def recover(target: Path) -> None:
+    """Put back the old folder if a replacement in two steps was cut off between them."""
+    if not target.exists() and kept_aside(target).exists():
+        os.rename(kept_aside(target), target)
+
+
+def _exchange(new: Path, old: Path) -> None:
+    """Exchange two folders in one step, or in two where the system has no such call."""
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if renameat2 is not None:
+        names = os.fsencode(new), os.fsencode(old)
+        if renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0:
+            return
+    _exchange_in_two_steps(new, old)
+
+
+def _exchange_in_two_steps(new: Path, old: Path) -> None:
+    aside = kept_aside(old)
+    _remove(aside)
+    os.rename(old, aside)
+    try:
+        os.rename(new, old)
+    except BaseException:
+        os.rename(aside, old)
+        raise
+    os.rename(aside, new)
+
+
+def _flush(path: Path) -> None:
+    """Write a file, or a folder with all in it, through to the disk."""
+    for folder, _, names in os.walk(path):
+        for name in names:
+            _flush_one(Path(folder) / name)
+        _flush_one(Path(folder))
+    if path.is_file():
+        _flush_one(path)
+
+
+def _flush_one(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,134 @@
+"""The one table of names that a Dataset is made of, and the attributes that come with it."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import xarray as xr
+
+SCHEMA_VERSION = 1
+
+Kind = Literal["float32", "float64", "int16", "int64", "bool", "string"]
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One row of the schema: a data variable or coordinate of the Dataset.
+
+    `units` is "1" for pure numbers, "distance" for what carries the coordinates' unit, and ""
+    for what has none. A variable along ``neighbor`` and ``head`` may have ``query`` in front, and
+    each variable ``run``; ``query`` and ``head`` may be scalar coordinates instead.
+    """
+
+    name: str
+    dims: tuple[str, ...]
+    kind: Kind
+    units: Literal["1", "distance", ""]
+    doc: str
+    is_coordinate: bool = False
+    is_required: bool = False
+
+
+# fmt: off
+# A table reads best with its rows as rows.
+_ROWS = (
+    Variable("base_attention_score", ("neighbor", "head"), "float32", "1",
+             "attention score of the neighbor at distance 0", is_required=True),
+    Variable("position_coefficient", ("neighbor", "head"), "float32", "1",
+             "fall of the score per distance kernel unit; above 0", is_required=True),
+    Variable("dummy_attention_score", (), "float64", "1",
+             "score of the dummy, against which a neighbor competes", is_required=True),
+    Variable("distance_kernel_unit_scale", (), "float64", "distance",
+             "the distance that counts as one distance kernel unit", is_required=True),
+    Variable("neighborhood_index", ("receiver", "rank"), "int64", "",
+             "which cell is the rank-th nearest; -1 where there is none"),
+    Variable("neighborhood_distance", ("receiver", "rank"), "float64", "distance",
+             "how far the rank-th nearest cell is, surface to surface where the model was set up "
+             "with a cell radius; NaN where there is none"),
+    Variable("neighborhood_label", ("receiver", "rank"), "int16", "",
+             "cell type of the rank-th nearest cell, as a position in cell_type; "
+             "-1 where there is none"),
+    Variable("is_neighbor", ("query", "neighbor"), "bool", "",
+             "whether the cell stands in a neighborhood of the query; "
+             "scores are NaN exactly where it does not"),
+    Variable("neighbor", ("neighbor",), "int64", "",
+             "position of the neighbor in the AnnData", True, True),
+    Variable("head", ("head",), "int64", "", "attention head", True, True),
+    Variable("label", ("neighbor",), "string", "",
+             "cell type of the neighbor (sender)", True, True),
+    Variable("query", ("query",), "string", "", "receiving cell type", True, True),
+    Variable("cell_type", ("cell_type",), "string", "", "the model's vocabulary", True),
+    Variable("receiver", ("receiver",), "int64", "",
+             "position of the receiver in the AnnData", True),
+    Variable("receiver_label", ("receiver",), "string", "", "cell type of the receiver", True),
+    *(
+        row
+        for cell in ("neighbor", "receiver")
+        for row in (
+            Variable(f"{cell}_name", (cell,), "string", "", f"name of the {cell}", True),
+            *(Variable(f"{cell}_{axis}", (cell,), "float64", "distance",
+                       f"{axis} coordinate of the {cell}", True) for axis in "xyz"),
+            Variable(f"{cell}_sample", (cell,), "string", "", f"sample of the {cell}", True),
+        )
+    ),
+)
+# fmt: on
+
+SCHEMA: Mapping[str, Variable] = {row.name: row for row in _ROWS}
+SCORES = ("base_attention_score", "position_coefficient")
+NEIGHBORHOODS = ("neighborhood_index", "neighborhood_distance", "neighborhood_label")
+
+
+def describe(ds: xr.Dataset, unit: str | None = None) -> xr.Dataset:
+    """Give each variable its ``long_name``, ``description`` and ``units`` from the schema."""
+    out = ds.copy()
+    for name in set(out.variables) & set(SCHEMA):
+        row = SCHEMA[str(name)]
+        attributes = {"long_name": row.name.replace("_", " "), "description": row.doc}
+        if row.units == "1":
+            attributes["units"] = "1"
+        elif row.units == "distance" and unit is not None:
+            attributes["units"] = unit
+        out[name].attrs = attributes
+    return out
+
+
+def scores(ds: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray, xr.DataArray]:
+    """What the formulas take: base score, position coefficient, dummy score, unit scale."""
+    return (
+        ds["base_attention_score"],
+        ds["position_coefficient"],
+        ds["dummy_attention_score"],
+        ds["distance_kernel_unit_scale"],
+    )
+
+
+def distance_unit(ds: xr.Dataset) -> str | None:
+    """Name of the unit in which the Dataset measures distances, None where nobody told."""
+    unit = ds["distance_kernel_unit_scale"].attrs.get("units")
+    return None if unit is None else str(unit)
+
+
+def has_neighborhoods(ds: xr.Dataset) -> bool:
+    """Whether the Dataset knows who stands near whom (one read from a table does not)."""
+    return all(name in ds.variables for name in NEIGHBORHOODS)
+
+
+def provenance(source: str, **details: Any) -> dict[str, str | int]:
+    """Attributes that say how a Dataset came to be: str and int only, details as JSON."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    written: dict[str, str | int] = {
+        "title": "Counterfactual attention of neighboring cells",
+        "schema_version": SCHEMA_VERSION,
+        "amici_xr_version": importlib.metadata.version("amici-xr"),
+        "created": now.replace("+00:00", "Z"),
+        "source": source,
+    }
+    for name, detail in details.items():
+        written[name] = json.dumps(detail, ensure_ascii=False)
+    return written

@@ -1,0 +1,109 @@
+"""A seeded simulator of Datasets: for tests, examples and whoever builds on this package."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from .assembly import from_arrays
+from .errors import check_positive_integer, listed
+from .neighborhoods import nearest_of_other_types
+
+
+def simulate_dataset(
+    query: str | Sequence[str] = "A",
+    *,
+    n_cells: int = 500,
+    n_heads: int = 2,
+    n_neighbors: int = 8,
+    cell_types: Sequence[str] = ("A", "B", "C", "D"),
+    dummy_attention_score: float = 3.0,
+    distance_kernel_unit_scale: float = 1.0,
+    unit: str | None = None,
+    seed: int = 0,
+) -> xr.Dataset:
+    """Draw a tissue and scores for it: a valid Dataset without any model.
+
+    Cells lie uniformly in a square with one cell per unit of area, their types uniform. Each
+    (query, label, head) has a mean base score of its own, so that some reach far and some nowhere.
+
+    Parameters
+    ----------
+    query
+        One receiving cell type, or several, which gives a ``query`` dim.
+    n_cells, n_heads, n_neighbors
+        Sizes; `n_neighbors` is the number of ranks of a neighborhood.
+    cell_types
+        The vocabulary.
+    dummy_attention_score, distance_kernel_unit_scale, unit
+        As in `from_arrays`.
+    seed
+        The same seed gives the same Dataset.
+
+    Returns
+    -------
+    xarray.Dataset
+        As from `extract`, with neighborhoods and coordinates.
+
+    Raises
+    ------
+    ValueError
+        If `query` is not among `cell_types`, or a size is below 1.
+
+    Examples
+    --------
+    >>> from amici_xr.testing import simulate_dataset
+    >>> simulate_dataset(n_cells=100, n_heads=3).sizes["head"]
+    3
+    """
+    for name, size in (("n_cells", n_cells), ("n_heads", n_heads), ("n_neighbors", n_neighbors)):
+        check_positive_integer(name, size)
+    queries = [query] if isinstance(query, str) else list(query)
+    if not set(queries) <= set(cell_types):
+        raise ValueError(f"query={query!r} must be among cell_types: {listed(cell_types)}")
+    rng = np.random.default_rng(seed)
+    labels = np.array(cell_types)
+    codes = rng.integers(0, labels.size, n_cells)
+    places = rng.uniform(0, np.sqrt(n_cells), (n_cells, 2))
+    query_codes = [list(cell_types).index(one) for one in queries]
+    parts = [nearest_of_other_types(places, codes, code, n_neighbors) for code in query_codes]
+    receiver = np.concatenate([part.receiver for part in parts])
+    order = np.argsort(receiver)
+    receiver = receiver[order]
+    index = np.concatenate([part.index for part in parts])[order]
+
+    is_neighbor = np.zeros((len(queries), n_cells), dtype=bool)
+    for row, part in enumerate(parts):
+        is_neighbor[row, part.index[part.index >= 0]] = True
+    neighbor = np.flatnonzero(is_neighbor.any(axis=0))
+    shape = (len(queries), neighbor.size, n_heads)
+    mean = rng.normal(dummy_attention_score, 3.0, (len(queries), labels.size, n_heads))
+    base = mean[:, codes[neighbor]] + rng.normal(0, 0.5, shape)
+    position = rng.gamma(20.0, 0.05, shape)
+    mask = is_neighbor[:, neighbor, np.newaxis]
+    base, position = np.where(mask, base, np.nan), np.where(mask, position, np.nan)
+    one = isinstance(query, str)
+    return from_arrays(
+        base[0] if one else base,
+        position[0] if one else position,
+        labels[codes[neighbor]],
+        query=query if one else queries,
+        dummy_attention_score=dummy_attention_score,
+        distance_kernel_unit_scale=distance_kernel_unit_scale,
+        neighbor=neighbor,
+        cell_type=labels,
+        unit=unit,
+        receiver=receiver,
+        receiver_label=labels[codes[receiver]],
+        neighborhood_index=index,
+        neighborhood_distance=np.concatenate([part.distance for part in parts])[order],
+        neighborhood_label=np.where(index >= 0, codes[index], -1),
+        neighbor_name=[f"cell_{cell}" for cell in neighbor],
+        receiver_name=[f"cell_{cell}" for cell in receiver],
+        neighbor_x=places[neighbor, 0],
+        neighbor_y=places[neighbor, 1],
+        receiver_x=places[receiver, 0],
+        receiver_y=places[receiver, 1],
+    )

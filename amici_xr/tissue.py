@@ -1,0 +1,106 @@
+"""The AnnData as a model reads it: labels as positions in its vocabulary, genes in its order."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from .errors import NotFoundError, listed
+from .optional import require
+
+if TYPE_CHECKING:
+    import anndata
+
+    from .checkpoint import SavedModel
+
+
+def open_tissue(adata: Any, model: Any) -> anndata.AnnData:
+    """Return the AnnData: as given, read from a path, or that of a live model."""
+    if adata is None:
+        adata = getattr(model, "adata", None)
+        if adata is None:
+            raise TypeError(
+                "adata=None, but a saved model has no AnnData of its own; "
+                "pass the tissue, e.g. extract(model, query, 'tissue.h5ad')"
+            )
+    if isinstance(adata, str | os.PathLike):
+        package = require("anndata", "model", "reading a tissue")
+        read = package.read_zarr if Path(adata).suffix == ".zarr" else package.read_h5ad
+        return read(adata)
+    if not all(hasattr(adata, name) for name in ("obs", "obsm", "var_names", "X")):
+        raise TypeError(f"adata must be an AnnData or a path, not {type(adata).__name__}")
+    return adata
+
+
+def label_codes(adata: anndata.AnnData, model: SavedModel) -> NDArray[np.intp]:
+    """Cell type of each cell, as its position in the model's vocabulary."""
+    key = model.settings.labels_key
+    if key not in adata.obs:
+        raise NotFoundError(
+            f"adata.obs has no {key!r}, where the model expects the cell types; "
+            f"it has {listed(adata.obs.columns)}"
+        )
+    labels = adata.obs[key]
+    if labels.isna().any():
+        raise ValueError(
+            f"adata.obs[{key!r}] has no cell type for {labels.isna().sum():,} cells; drop these "
+            "cells, since they would be neighbors of an unknown type"
+        )
+    codes = pd.Index(model.labels).get_indexer(pd.Index(labels.astype(str).to_numpy(dtype=object)))
+    if (codes < 0).any():
+        unknown = pd.unique(labels[codes < 0].astype(str))
+        raise NotFoundError(
+            f"adata.obs[{key!r}] holds {listed(unknown)}, which the model was not trained on; it "
+            f"knows {listed(model.labels)} and adata has {listed(pd.unique(labels.astype(str)))}"
+        )
+    return codes
+
+
+class Expression:
+    """Expression of the model's genes, in its order, a batch of cells at a time."""
+
+    def __init__(self, adata: anndata.AnnData, model: SavedModel) -> None:
+        layer = model.settings.layer
+        if layer is not None and layer not in adata.layers:
+            raise NotFoundError(
+                f"adata.layers has no {layer!r}, from which the model was trained; "
+                f"it has {listed(adata.layers.keys())}"
+            )
+        self._matrix: Any = adata.X if layer is None else adata.layers[layer]
+        if self._matrix is None:
+            raise ValueError("adata.X is empty, and the model was trained from it")
+        self._columns = _gene_columns(adata, model)
+
+    def __getitem__(self, cells: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Dense expression of some cells, (cell, gene)."""
+        rows = self._matrix[cells]
+        if self._columns is not None:
+            rows = rows[:, self._columns]
+        dense = rows.toarray() if hasattr(rows, "toarray") else np.asarray(rows)
+        return np.ascontiguousarray(dense, dtype=np.float32)
+
+
+def _gene_columns(adata: anndata.AnnData, model: SavedModel) -> NDArray[np.intp] | None:
+    """Columns of the model's genes; None where the AnnData has just these in this order."""
+    names = pd.Index(adata.var_names.astype(str))
+    if names.size == len(model.gene_names) and (names == np.array(model.gene_names)).all():
+        return None
+    doubled = names[names.duplicated()].intersection(pd.Index(model.gene_names))
+    if doubled.size:
+        raise ValueError(
+            f"adata.var_names holds {listed(doubled)} more than once; call var_names_make_unique "
+            "or drop the copies"
+        )
+    columns: NDArray[np.intp] = names.get_indexer(pd.Index(model.gene_names))
+    if (columns < 0).any():
+        missing = np.array(model.gene_names)[columns < 0]
+        raise NotFoundError(
+            f"adata lacks {missing.size} of the model's {columns.size} genes: "
+            f"{listed(missing, 100)}"
+        )
+    return columns

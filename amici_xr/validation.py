@@ -1,0 +1,199 @@
+"""Whether a Dataset is what the schema says: every problem in one error, with its remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import xarray as xr
+
+from .errors import SchemaError, listed
+from .schema import (
+    NEIGHBORHOODS,
+    SCHEMA,
+    SCHEMA_VERSION,
+    SCORES,
+    Variable,
+    has_neighborhoods,
+)
+
+LONGEST_LABEL = 256  # strings come back from NetCDF with a fixed width that every element pays
+
+_DTYPE_KINDS = {
+    "float32": "f",
+    "float64": "f",
+    "int16": "iu",
+    "int64": "iu",
+    "bool": "b",
+    "string": "UOT",
+}
+
+
+def validate(ds: xr.Dataset) -> xr.Dataset:
+    """Check a Dataset against the schema, structure and values.
+
+    Values are computed where they are lazy; the methods that reduce a Dataset check its structure
+    alone, so that lazy stays lazy.
+
+    Parameters
+    ----------
+    ds
+        The Dataset, dims (neighbor, head), or (query, neighbor, head) with several queries.
+
+    Returns
+    -------
+    xarray.Dataset
+        The same Dataset.
+
+    Raises
+    ------
+    SchemaError
+        With every problem found and how to mend it.
+    TypeError
+        If `ds` is no Dataset.
+
+    Examples
+    --------
+    >>> import amici_xr
+    >>> ds = amici_xr.from_arrays([[2.0]], [[0.5]], ["Tumor"], query="T_cell")
+    >>> amici_xr.validate(ds) is ds
+    True
+    >>> amici_xr.validate(ds.assign(position_coefficient=-ds.position_coefficient))
+    Traceback (most recent call last):
+    ...
+    amici_xr.errors.SchemaError: not a Dataset of counterfactual attention scores:
+    - position_coefficient: 1 value is not above 0; extract the scores again
+    """
+    check_structure(ds)
+    _raise(list(_value_problems(ds)))
+    return ds
+
+
+def check_structure(ds: xr.Dataset) -> xr.Dataset:
+    """Check names, dims and kinds, without computing a single value."""
+    if not isinstance(ds, xr.Dataset):
+        raise TypeError(f"ds must be an xarray.Dataset, not {type(ds).__name__}")
+    _raise(list(_structure_problems(ds)))
+    return ds
+
+
+def _raise(problems: list[str]) -> None:
+    if problems:
+        lines = "\n- ".join(problems)
+        raise SchemaError(f"not a Dataset of counterfactual attention scores:\n- {lines}")
+
+
+def _structure_problems(ds: xr.Dataset) -> Iterator[str]:
+    version = ds.attrs.get("schema_version", SCHEMA_VERSION)
+    if not isinstance(version, int | np.integer) or version > SCHEMA_VERSION:
+        yield (
+            f"schema_version {version} is newer than {SCHEMA_VERSION}, which this version of "
+            "amici_xr knows; pip install --upgrade amici-xr"
+        )
+        return  # a newer schema may rightly look different
+    if "label" in ds.dims:
+        yield (
+            "label is a dimension: a reduction by label was assigned into the Dataset and has "
+            "replaced the label of each neighbor; keep reductions in Datasets of their own"
+        )
+    missing = [
+        row.name for row in SCHEMA.values() if row.is_required and row.name not in ds.variables
+    ]
+    if missing:
+        yield (
+            f"missing: {listed(missing)}; Datasets come from extract, from_dataframe, from_arrays "
+            "or open_dataset"
+        )
+    for row in SCHEMA.values():
+        if row.name in ds.variables and not (row.name == "label" and "label" in ds.dims):
+            yield from _shape_problems(ds, row)
+    if "query" in ds.dims and "is_neighbor" not in ds.variables:
+        yield "is_neighbor is missing: with several queries it tells whose neighbor a cell is"
+    if any(name in ds.variables for name in NEIGHBORHOODS):
+        wanted = (*NEIGHBORHOODS, "receiver", "receiver_label", "cell_type")
+        missing = [name for name in wanted if name not in ds.variables]
+        if missing:
+            yield f"neighborhoods without {listed(missing)}; keep all of {listed(wanted)}, or none"
+
+
+def _shape_problems(ds: xr.Dataset, row: Variable) -> Iterator[str]:
+    array = ds.variables[row.name]
+    scalar = {name for name in ("query", "head") if name in ds.coords and not ds[name].dims}
+    needed = set(row.dims) - scalar
+    allowed = needed | ({"run", "query"} if row.dims == ("neighbor", "head") else {"run"})
+    if not needed <= set(array.dims) <= allowed:
+        yield f"{row.name} has dims {tuple(array.dims)}, not {row.dims}; rename or select"
+    if array.dtype.kind not in _DTYPE_KINDS[row.kind]:
+        yield f"{row.name} has dtype {array.dtype}, not {row.kind}; cast it with astype"
+
+
+def _value_problems(ds: xr.Dataset) -> Iterator[str]:
+    yield from _score_problems(ds)
+    for name in ("neighbor", "head", "query", "cell_type", "receiver"):
+        if name in ds.dims and name in ds.coords and not ds.indexes[name].is_unique:
+            twice = ds.indexes[name][ds.indexes[name].duplicated()].unique()
+            yield f"{name} holds {listed(twice, 5)} more than once; drop_duplicates({name!r})"
+    for row in SCHEMA.values():
+        if row.kind == "string" and row.name in ds.variables:
+            yield from _string_problems(ds, row.name)
+    if "cell_type" in ds.variables:
+        known = set(ds["cell_type"].values.tolist())
+        for name in ("query", "label", "receiver_label"):
+            used = set(ds[name].values.ravel().tolist()) if name in ds.variables else set()
+            if used - known:
+                strange = listed(sorted(used - known, key=str), 5)
+                yield f"{name} holds {strange}, not in cell_type ({listed(sorted(known))})"
+    if has_neighborhoods(ds):
+        yield from _neighborhood_problems(ds)
+
+
+def _score_problems(ds: xr.Dataset) -> Iterator[str]:
+    position, unit_scale = ds["position_coefficient"], ds["distance_kernel_unit_scale"]
+    is_neighbor = ds.get("is_neighbor", xr.DataArray(True))
+    for name in SCORES:
+        wrong = int((is_neighbor & ~np.isfinite(ds[name])).sum())
+        if wrong:
+            yield f"{name}: {_values(wrong)} of neighbors not finite; extract the scores again"
+        extra = int((~is_neighbor & ds[name].notnull()).sum())
+        if extra:
+            yield f"{name}: {_values(extra)} where is_neighbor is False; use where(ds.is_neighbor)"
+    wrong = int((position <= 0).sum())
+    if wrong:
+        yield f"position_coefficient: {_values(wrong)} not above 0; extract the scores again"
+    if not np.isfinite(ds["dummy_attention_score"]).all():
+        yield "dummy_attention_score is not finite; take it from the model's settings"
+    if not (np.isfinite(unit_scale) & (unit_scale > 0)).all():
+        yield "distance_kernel_unit_scale is not a positive number; take it from the model"
+
+
+def _string_problems(ds: xr.Dataset, name: str) -> Iterator[str]:
+    values = ds[name].values.ravel().tolist()
+    if not all(isinstance(value, str) for value in values):
+        yield f"{name} holds values that are no strings (missing ones?); give each cell a string"
+        return
+    longest = max(map(len, values), default=0)
+    if longest > LONGEST_LABEL:
+        yield f"{name} holds a string of {longest} characters, over {LONGEST_LABEL}; shorten it"
+
+
+def _neighborhood_problems(ds: xr.Dataset) -> Iterator[str]:
+    index, distance, label = (ds[name] for name in NEIGHBORHOODS)
+    absent = index < 0
+    if not (absent == distance.isnull()).all() or not (absent == (label < 0)).all():
+        yield (
+            "neighborhood_index, _distance and _label disagree on where there is no neighbor; "
+            "use -1, NaN and -1 in the same places"
+        )
+    if (distance < 0).any() or np.isinf(distance).any():
+        yield "neighborhood_distance holds negative or infinite distances; extract again"
+    if (label >= ds.sizes["cell_type"]).any():
+        yield "neighborhood_label points past the end of cell_type; keep cell_type whole"
+
+
+def _values(count: int) -> str:
+    return f"{count} value is" if count == 1 else f"{count:,} values are"
+
+
+def is_valid_structure(ds: xr.Dataset) -> bool:
+    """Whether `check_structure` would pass."""
+    return not any(_structure_problems(ds))

@@ -1,0 +1,29 @@
+"""What tests and doctests share: a folder of their own, no figures left open."""
+
+import importlib.util
+
+import matplotlib as mpl
+import pytest
+
+NEEDS_MODEL = ("amici_xr.checkpoint", "amici_xr.extraction", "amici_xr.demo_data")
+
+
+def pytest_configure():
+    mpl.use("agg")
+
+
+def pytest_collection_modifyitems(items):
+    if importlib.util.find_spec("torch") is None:
+        for item in items:
+            if item.name.startswith(NEEDS_MODEL):
+                item.add_marker(pytest.mark.needs_model)
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path, monkeypatch):
+    """Doctests may write files, and no figure outlives its test."""
+    monkeypatch.chdir(tmp_path)
+    yield
+    from matplotlib import pyplot as plt
+
+    plt.close("all")

@@ -1,0 +1,77 @@
+"""The recorded outputs of the original, and Datasets to try things on."""
+
+import json
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+import amici_xr
+
+ROOT = Path(__file__).resolve().parent.parent
+RECEIVERS = [("synthetic", 0), ("synthetic", 1), ("merfish", 0), ("merfish", 1)]
+
+
+def data_folder():
+    """The data beside the project: it must be there in CI, and is a skip elsewhere."""
+    folder = Path(os.environ.get("AMICI_XR_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"there is no data in {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data():
+    return data_folder()
+
+
+def read_recorded(path, **options):
+    return pd.read_csv(path, float_precision="round_trip", **options)
+
+
+@pytest.fixture(scope="session", params=RECEIVERS, ids=lambda param: f"{param[0]}-{param[1]}")
+def recorded(request):
+    """One receiver of one data set: paths, its query, and the original's score table as a Dataset."""
+    name, number = request.param
+    folder = data_folder() / name
+    settings = json.loads((folder / "recorded" / "settings.json").read_text())
+    prefix = f"{folder}/recorded/receiver_{number}"
+    return SimpleNamespace(
+        name=name,
+        model=folder / "model",
+        tissue=folder / "adata.h5ad",
+        prefix=prefix,
+        query=settings["receivers"][number],
+        curve_head=settings["curve_head"],
+        table=amici_xr.read_csv(f"{prefix}.scores.csv.gz"),
+    )
+
+
+@pytest.fixture(scope="session")
+def recorded_with_neighborhoods(recorded):
+    """The recorded scores in the extracted Dataset, so that the correction can be checked alone."""
+    ds = amici_xr.extract(recorded.model, recorded.query, recorded.tissue, progress=False)
+    scores = {
+        name: recorded.table[name] for name in ("base_attention_score", "position_coefficient")
+    }
+    return ds, ds.assign(scores)
+
+
+@pytest.fixture
+def ds():
+    """One query, with neighborhoods."""
+    return amici_xr.testing.simulate_dataset(unit="µm")
+
+
+@pytest.fixture
+def several():
+    """Three queries of four types."""
+    return amici_xr.testing.simulate_dataset(["A", "C", "D"], n_heads=3, unit="µm")
+
+
+@pytest.fixture(scope="session")
+def demo():
+    """The packaged model and tissue."""
+    return amici_xr.demo()

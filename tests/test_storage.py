@@ -1,0 +1,232 @@
+"""Files: what is saved comes back, and a failed save leaves the old file."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import amici_xr
+
+SUFFIXES = [".nc", ".zarr", ".zarr.zip"]
+# zarr's own warnings about its own format, in plain to_zarr
+plain_zarr = pytest.mark.filterwarnings("ignore::UserWarning:zarr", "ignore::FutureWarning")
+
+
+def same(opened, ds):
+    """Identical, kinds of the arrays included."""
+    xr.testing.assert_identical(opened, ds)
+    kinds = {name: variable.dtype.kind for name, variable in ds.variables.items()}
+    assert {name: variable.dtype.kind for name, variable in opened.variables.items()} == kinds
+    assert {name: type(value) for name, value in opened.attrs.items() if name == "title"} == {
+        "title": str
+    }
+
+
+@pytest.fixture(params=["one", "several", "strange labels", "no neighborhoods"])
+def any_ds(request, ds, several):
+    strange = amici_xr.testing.simulate_dataset(
+        "CD8⁺ T/αβ", cell_types=["CD8⁺ T/αβ", "", "NA", "b c", "類"], unit="µm"
+    )
+    table = amici_xr.from_dataframe(amici_xr.to_dataframe(ds))
+    choice = [ds, several, strange, table]
+    return choice[["one", "several", "strange labels", "no neighborhoods"].index(request.param)]
+
+
+@pytest.mark.parametrize("engine", ["netcdf4", "h5netcdf"])
+def test_plain_netcdf_comes_back_identical(any_ds, engine):
+    any_ds.to_netcdf("a.nc", engine=engine)
+    with xr.open_dataset("a.nc", engine=engine) as opened:
+        same(opened.load(), any_ds)
+
+
+@plain_zarr
+def test_plain_zarr_comes_back_identical(any_ds):
+    any_ds.to_zarr("a.zarr")
+    with xr.open_zarr("a.zarr") as opened:
+        same(opened.load(), any_ds)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_save_and_open_is_identity(any_ds, suffix):
+    amici_xr.save(any_ds, f"a{suffix}")
+    same(amici_xr.open_dataset(f"a{suffix}"), any_ds)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_one_neighbor_and_no_neighbor_come_back(ds, suffix):
+    for count in (1, 0):
+        few = ds.isel(neighbor=slice(count))
+        amici_xr.save(few, f"a{suffix}")
+        same(amici_xr.open_dataset(f"a{suffix}"), few)
+
+
+def test_plain_open_dataset_of_a_saved_file_answers_everything(ds):
+    amici_xr.save(ds, "a.nc")
+    distance = np.linspace(0, 5, 6)
+    with xr.open_dataset("a.nc") as opened:
+        xr.testing.assert_identical(opened.cf.curve(distance), ds.cf.curve(distance))
+        xr.testing.assert_identical(
+            opened.cf.curve_summary(distance), ds.cf.curve_summary(distance)
+        )
+        xr.testing.assert_identical(opened.cf.length_scale(0.1), ds.cf.length_scale(0.1))
+        xr.testing.assert_identical(opened.cf.support(0.1), ds.cf.support(0.1))
+        xr.testing.assert_identical(
+            opened.cf.bootstrap(0.1, n_resamples=50), ds.cf.bootstrap(0.1, n_resamples=50)
+        )
+        assert opened.cf.plot_length_scale(0.1).get_ylabel().endswith("(µm)")
+        assert opened.cf.plot_curve(0, distance).get_xlabel() == "distance (µm)"
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_chunks_leave_a_file_lazy(ds, suffix):
+    amici_xr.save(ds, f"a{suffix}")
+    with amici_xr.open_dataset(f"a{suffix}", chunks={}) as opened:
+        assert opened.base_attention_score.chunks is not None
+        same(opened.load(), ds)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_overwriting_replaces_the_old_file_whole(ds, suffix):
+    amici_xr.save(ds, f"a{suffix}")
+    changed = ds.isel(neighbor=slice(0, 20))
+    amici_xr.save(changed, f"a{suffix}")
+    same(amici_xr.open_dataset(f"a{suffix}"), changed)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_file_may_be_overwritten_with_what_was_lazily_read_from_it(ds, suffix):
+    amici_xr.save(ds, f"a{suffix}")
+    with amici_xr.open_dataset(f"a{suffix}", chunks={}) as lazy:
+        amici_xr.save(lazy.isel(neighbor=slice(0, 9)), f"a{suffix}")
+    same(amici_xr.open_dataset(f"a{suffix}"), ds.isel(neighbor=slice(0, 9)))
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize(
+    "value", [True, None, {"a": 1}, ["a"], [1, 2], np.datetime64("2026-01-01")]
+)
+def test_an_attribute_that_files_lose_is_refused_and_the_old_file_stays(
+    ds, tmp_path, suffix, value
+):
+    amici_xr.save(ds, f"a{suffix}")
+    bad = ds.assign_attrs(note=value)
+    bad.label.attrs["other"] = value
+    with pytest.raises(amici_xr.SchemaError, match=r"(?s)attrs\['note'\].*label\.attrs\['other'\]"):
+        amici_xr.save(bad, f"a{suffix}")
+    same(amici_xr.open_dataset(f"a{suffix}"), ds)
+    assert [path.name for path in tmp_path.iterdir()] == [f"a{suffix}"]
+
+
+@pytest.mark.parametrize("name", ["_FillValue", "scale_factor"])
+def test_an_attribute_that_files_use_themselves_never_changes_data(ds, tmp_path, name):
+    amici_xr.save(ds, "a.nc")
+    bad = ds.copy()
+    bad.neighbor_x.attrs[name] = 2.0
+    with pytest.raises(ValueError, match=f"did not read back as written|{name}"):
+        amici_xr.save(bad, "a.nc")
+    same(amici_xr.open_dataset("a.nc"), ds)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.nc"]
+
+
+def test_an_exchange_that_was_cut_off_between_two_renames_is_recovered(ds, tmp_path):
+    amici_xr.save(ds, "a.zarr")
+    (tmp_path / "a.zarr").rename(tmp_path / ".a.zarr.old")
+    same(amici_xr.open_dataset("a.zarr"), ds)
+
+
+def test_without_an_exchange_call_two_renames_do(ds, tmp_path, monkeypatch):
+    monkeypatch.setattr("amici_xr.replacing.ctypes.CDLL", lambda *_, **__: object())
+    for part in (ds, ds.isel(head=[0])):
+        amici_xr.save(part, "a.zarr")
+    same(amici_xr.open_dataset("a.zarr"), ds.isel(head=[0]))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
+
+
+@pytest.mark.parametrize("name", ["base_attention_score", "label", "dummy_attention_score"])
+def test_changed_data_is_noticed(ds, name):
+    amici_xr.save(ds, "a.nc")
+    with xr.open_dataset("a.nc", engine="h5netcdf") as opened:
+        changed = opened.load()
+    values = changed[name].values.copy()
+    values.flat[0] = "B" if name == "label" and values.flat[0] != "B" else 7
+    changed[name] = (changed[name].dims, values, changed[name].attrs)
+    changed.to_netcdf("b.nc", engine="h5netcdf")
+    with pytest.raises(ValueError, match=f"damaged: '{name}' differ from what was saved"):
+        amici_xr.open_dataset("b.nc")
+
+
+def test_a_changed_attribute_is_noticed(ds):
+    amici_xr.save(ds, "a.zarr")
+    attributes = json.loads(Path("a.zarr/.zattrs").read_text()) | {"source": "elsewhere"}
+    consolidated = json.loads(Path("a.zarr/.zmetadata").read_text())
+    consolidated["metadata"][".zattrs"] = attributes
+    Path("a.zarr/.zattrs").write_text(json.dumps(attributes))
+    Path("a.zarr/.zmetadata").write_text(json.dumps(consolidated))
+    with pytest.raises(ValueError, match="damaged: 'attributes' differ"):
+        amici_xr.open_dataset("a.zarr")
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89HDF\r\n\x1a\n", b"neither text nor data", None])
+def test_a_file_that_is_none_is_named(ds, content):
+    if content is None:  # cut short
+        amici_xr.save(ds, "a.nc")
+        content = Path("a.nc").read_bytes()[:5000]
+    Path("a.nc").write_bytes(content)
+    with pytest.raises(ValueError, match=r"path='a\.nc' can't be read as \.nc"):
+        amici_xr.open_dataset("a.nc")
+
+
+@pytest.mark.parametrize("suffix", [".zarr.zip", ".zarr"])
+def test_a_zarr_that_is_none_is_named(suffix):
+    Path(f"a{suffix}").write_bytes(b"neither")
+    with pytest.raises(ValueError, match="can't be read as .zarr"):
+        amici_xr.open_dataset(f"a{suffix}")
+
+
+def test_a_foreign_netcdf_is_named():
+    xr.Dataset({"temperature": ("time", [1.0])}).to_netcdf("a.nc")
+    with pytest.raises(amici_xr.SchemaError, match=r"(?s)a\.nc.*missing: 'base_attention_score'"):
+        amici_xr.open_dataset("a.nc")
+
+
+def test_a_newer_schema_version_asks_for_an_upgrade(ds):
+    ds.assign_attrs(schema_version=99).to_netcdf("a.nc")
+    with pytest.raises(amici_xr.SchemaError, match=r"schema_version 99 is newer.*pip install"):
+        amici_xr.open_dataset("a.nc")
+
+
+def test_a_missing_file_a_missing_folder_and_a_strange_suffix_are_named(ds):
+    with pytest.raises(FileNotFoundError, match=r"path='none\.nc': there is no such file"):
+        amici_xr.open_dataset("none.nc")
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        amici_xr.save(ds, "none/a.nc")
+    with pytest.raises(ValueError, match=r"path='a\.csv' must end in one of '\.nc'"):
+        amici_xr.save(ds, "a.csv")
+    with pytest.raises(ValueError, match=r"path='a\.h5' must end in one of '\.nc'"):
+        amici_xr.open_dataset("a.h5")
+
+
+def test_an_invalid_dataset_is_not_saved(ds, tmp_path):
+    with pytest.raises(amici_xr.SchemaError, match="not above 0"):
+        amici_xr.save(ds.assign(position_coefficient=-ds.position_coefficient), "a.nc")
+    assert not list(tmp_path.iterdir())
+
+
+def test_save_keeps_the_file_mode_and_follows_links(ds, tmp_path):
+    amici_xr.save(ds, "a.nc")
+    (tmp_path / "a.nc").chmod(0o640)
+    (tmp_path / "link.nc").symlink_to("a.nc")
+    amici_xr.save(ds.isel(head=[0]), "link.nc")
+    assert (tmp_path / "link.nc").is_symlink()
+    assert (tmp_path / "a.nc").stat().st_mode & 0o777 == 0o640
+    assert amici_xr.open_dataset("a.nc").sizes["head"] == 1
+
+
+def test_a_missing_chunk_of_a_zarr_store_is_noticed(ds):
+    amici_xr.save(ds, "a.zarr")
+    shutil.rmtree("a.zarr/neighborhood_distance")
+    with pytest.raises(ValueError, match="neighborhood|can't be read"):
+        amici_xr.open_dataset("a.zarr")
