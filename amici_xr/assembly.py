@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -104,16 +104,11 @@ def from_arrays(
         }
         cell_type = sorted(every, key=str)
     given["cell_type"] = cell_type
-    ds = xr.Dataset(
-        {
-            row.name: _variable(row, given[row.name], several)
-            for row in SCHEMA.values()
-            if row.name in given
-        }
-    )
-    ds = ds.set_coords(
-        [row.name for row in SCHEMA.values() if row.is_coordinate and row.name in ds]
-    )
+    rows = [row for row in SCHEMA.values() if row.name in given]
+    variables = {row.name: _variable(row, given[row.name], several) for row in rows}
+    _check_sizes(variables)
+    ds = xr.Dataset(variables)
+    ds = ds.set_coords([row.name for row in rows if row.is_coordinate])
     ds.attrs = provenance("arrays")
     return validate(describe(ds, unit))
 
@@ -134,6 +129,16 @@ def _variable(row: Variable, values: Any, several: bool) -> xr.Variable:
     if row.kind.startswith("int") and not np.array_equal(cast, array):
         raise ValueError(f"{row.name} holds numbers that are no {row.kind}")
     return xr.Variable(dims, cast)
+
+
+def _check_sizes(variables: Mapping[str, xr.Variable]) -> None:
+    """Refuse arrays that disagree on the length of a dim."""
+    first: dict[Hashable, tuple[int, str]] = {}
+    for name, variable in variables.items():
+        for dim, size in variable.sizes.items():
+            expected, where = first.setdefault(dim, (size, name))
+            if size != expected:
+                raise ValueError(f"{name} has {size} along {dim}, {where} {expected}")
 
 
 def _strings(values: Any) -> NDArray[Any]:

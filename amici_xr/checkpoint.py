@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -226,19 +226,30 @@ def _plain_dict(*_: Any) -> dict[Any, Any]:
     return {}
 
 
-def _stand_in(name: str) -> Callable[..., Any] | type | None:
-    """Look up what a global of a checkpoint may become; None is a refusal."""
-    if name in ("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct"):
-        return np.empty(0).__reduce__()[0]  # type: ignore[return-value]  # the real reconstructor
-    if name in ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar"):
-        return np.float64(0).__reduce__()[0]  # type: ignore[return-value]
-    if name in ("numpy.ndarray", "numpy.dtype"):
-        return {"numpy.ndarray": np.ndarray, "numpy.dtype": np.dtype}[name]
-    if name == "builtins.dict":
-        return dict
-    if name == "collections.defaultdict":
-        return _plain_dict
-    return _Inert if name.startswith(("pandas.", "pyarrow.")) else None
+def _no_bytes() -> bytes:
+    """Stand in for bytes, called without arguments where an array is empty."""
+    return b""
+
+
+_RECONSTRUCT: Any = np.empty(0).__reduce__()[0]  # NumPy's own; its module differs by version
+_SCALAR: Any = np.float64(0).__reduce__()[0]
+_STAND_INS: dict[str, Any] = {
+    "numpy.core.multiarray._reconstruct": _RECONSTRUCT,
+    "numpy._core.multiarray._reconstruct": _RECONSTRUCT,
+    "numpy.core.multiarray.scalar": _SCALAR,
+    "numpy._core.multiarray.scalar": _SCALAR,
+    "numpy.ndarray": np.ndarray,
+    "numpy.dtype": np.dtype,
+    "builtins.dict": dict,
+    "builtins.slice": slice,  # stands inside pandas objects
+    "builtins.bytes": _no_bytes,
+    "collections.defaultdict": _plain_dict,
+}
+
+
+def _stand_in(name: str) -> Any:
+    """Look up what a global of a checkpoint becomes; None is a refusal."""
+    return _Inert if name.startswith(("pandas.", "pyarrow.")) else _STAND_INS.get(name)
 
 
 def _read_safely(file: Path) -> Any:

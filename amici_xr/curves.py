@@ -65,7 +65,7 @@ def curve(ds: xr.Dataset, distance: ArrayLike | xr.DataArray) -> xr.DataArray:
         at,
         dask="parallelized",
         output_dtypes=[np.float64],
-        keep_attrs=False,
+        keep_attrs="override",
     )
     result.attrs = {"long_name": "counterfactual attention", "units": "1"}
     return ordered(result.rename("counterfactual_attention"))
@@ -130,7 +130,7 @@ def curve_summary(
                 "distance": at.values,
                 "quantiles": probabilities,
             },
-            keep_attrs=False,
+            keep_attrs="override",
         ).assign_coords({group_dim: names, "distance": at})
         result = xr.Dataset({"mean": every.isel(statistic=0), "std": every.isel(statistic=1)})
         if probabilities.size:

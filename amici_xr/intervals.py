@@ -171,7 +171,7 @@ def bootstrap_ci(
             "n_resamples": n_resamples,
             "random_state": random_state,
         },
-        keep_attrs=False,
+        keep_attrs="override",
     )
     if "head" in rows.coords:
         estimates = estimates.sel(head=rows["head"])

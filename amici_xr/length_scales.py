@@ -140,7 +140,7 @@ def _support_of_one(ds: xr.Dataset, threshold: float, sample_threshold: float | 
             input_core_dims=[["neighbor"]],
             output_core_dims=[["label"]],
             kwargs={"codes": codes, "n_groups": names.size, "reduce": reduce, "empty": empty},
-            keep_attrs=False,
+            keep_attrs="override",
         )
         return reduced.assign_coords(label=names)
 
@@ -163,9 +163,11 @@ def _support_of_one(ds: xr.Dataset, threshold: float, sample_threshold: float | 
         )
     result["status"] = _status(result, any_reach, count > 0, sample_threshold)
     result["n_neighbors"] = count.broadcast_like(median)
+    for name, array in result.data_vars.items():
+        array.attrs = {"long_name": str(name).replace("_", " ")}
     result["median_length_scale"].attrs = _length_attributes("median length scale", ds)
     for name in ("support", "edge_share"):
-        result[name].attrs = {"long_name": f"{name.replace('_', ' ')}", "units": "1"}
+        result[name].attrs["units"] = "1"
     return result
 
 
@@ -192,7 +194,7 @@ def _uncorrected(ds: xr.Dataset, threshold: float) -> xr.DataArray:
         threshold,
         dask="parallelized",
         output_dtypes=[np.float64],
-        keep_attrs=False,
+        keep_attrs="override",
     )
     lengths.attrs = _length_attributes("length scale", ds)
     return lengths.rename("length_scale").assign_coords(threshold=threshold)

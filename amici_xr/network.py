@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import layer_norm, linear, relu, softplus
 
+from .errors import listed
+
 # Every weight that scores depend on starts so; values, output and the linear head do not.
 _SCORING = (
     "ct_embed.",
@@ -46,9 +48,7 @@ class ScoringNetwork:
         }
         broken = [name for name, tensor in self._weights.items() if not tensor.isfinite().all()]
         if broken:
-            raise ValueError(
-                f"the model's weights {broken} hold NaN or infinite values; train it again"
-            )
+            raise ValueError(f"the model's weights {listed(broken)} hold NaN or infinite values")
 
     @torch.inference_mode()
     def scores(self, expression: Tensor, queries: list[int]) -> tuple[Tensor, Tensor]:

@@ -97,7 +97,7 @@ def plot_curve(
         low, high = np.clip(mean - std, 0, 1), np.clip(mean + std, 0, 1)
         ax.fill_between(at, low, high, color=colors[label], alpha=0.2, linewidth=0, zorder=2)
         ax.plot(at, mean, color=colors[label], linewidth=2, label=label, zorder=3)
-    ax.set_xlim(at.values.min(), at.values.max() or None)
+    ax.margins(x=0)
     ax.set_ylim(bottom=0)
     ax.set_xlabel(_with_unit("distance", one))
     ax.set_ylabel("counterfactual attention")

@@ -53,7 +53,7 @@ def select(ds: xr.Dataset, query: str) -> xr.Dataset:
 
 
 def with_head_dim(ds: xr.Dataset) -> xr.Dataset:
-    """Give a Dataset from which one head was picked by ``isel`` or ``sel`` its ``head`` dim back."""
+    """Give the ``head`` dim back to a Dataset from which ``sel`` picked one head."""
     if "head" in ds.dims:
         return ds
     scores = {name: ds[name].expand_dims("head", axis=-1) for name in SCORES}

@@ -1,39 +1,19 @@
 """The recorded outputs of the original, and Datasets to try things on."""
 
 import json
-import os
-from pathlib import Path
 from types import SimpleNamespace
 
-import pandas as pd
 import pytest
+from recorded_data import data_folder
 
 import amici_xr
 
-ROOT = Path(__file__).resolve().parent.parent
 RECEIVERS = [("synthetic", 0), ("synthetic", 1), ("merfish", 0), ("merfish", 1)]
-
-
-def data_folder():
-    """The data beside the project: it must be there in CI, and is a skip elsewhere."""
-    folder = Path(os.environ.get("AMICI_XR_DATA", ROOT.parent / "shared" / "data"))
-    if not folder.is_dir():
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"there is no data in {folder}")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def data():
-    return data_folder()
-
-
-def read_recorded(path, **options):
-    return pd.read_csv(path, float_precision="round_trip", **options)
 
 
 @pytest.fixture(scope="session", params=RECEIVERS, ids=lambda param: f"{param[0]}-{param[1]}")
 def recorded(request):
-    """One receiver of one data set: paths, its query, and the original's score table as a Dataset."""
+    """One receiver of one data set: paths, query, and the original's table as a Dataset."""
     name, number = request.param
     folder = data_folder() / name
     settings = json.loads((folder / "recorded" / "settings.json").read_text())

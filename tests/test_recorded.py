@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import read_recorded
+from recorded_data import read_recorded
 from scipy.special import logit
 
 import amici_xr

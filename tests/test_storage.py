@@ -182,7 +182,7 @@ def test_a_file_that_is_none_is_named(ds, content):
 @pytest.mark.parametrize("suffix", [".zarr.zip", ".zarr"])
 def test_a_zarr_that_is_none_is_named(suffix):
     Path(f"a{suffix}").write_bytes(b"neither")
-    with pytest.raises(ValueError, match="can't be read as .zarr"):
+    with pytest.raises(ValueError, match=r"can't be read as \.zarr"):
         amici_xr.open_dataset(f"a{suffix}")
 
 
@@ -228,5 +228,5 @@ def test_save_keeps_the_file_mode_and_follows_links(ds, tmp_path):
 def test_a_missing_chunk_of_a_zarr_store_is_noticed(ds):
     amici_xr.save(ds, "a.zarr")
     shutil.rmtree("a.zarr/neighborhood_distance")
-    with pytest.raises(ValueError, match="neighborhood|can't be read"):
+    with pytest.raises(ValueError, match=r"neighborhood|can't be read"):
         amici_xr.open_dataset("a.zarr")

@@ -1,0 +1,183 @@
+"""Reading saved models: what is read, and what is refused without running it."""
+
+import os
+from importlib.resources import files
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import amici_xr
+
+torch = pytest.importorskip("torch")  # the core environment deselects what needs the model
+pytestmark = pytest.mark.needs_model
+
+MODEL = Path(str(files("amici_xr.demo_data"))) / "model" / "model.pt"
+
+
+@pytest.fixture
+def saved():
+    """The content of the packaged model's file, to be changed and written again."""
+    model = amici_xr.load_model(MODEL)
+    arguments = {
+        name: value["value"]
+        for name, value in model.settings.with_sources().items()
+        if name
+        in (
+            "labels_key",
+            "n_neighbors",
+            "layer",
+            "coord_obsm_key",
+            "nn_idx_key",
+            "nn_dist_key",
+            "cell_radius_key",
+        )
+    }
+    labels = {"state_registry": {"categorical_mapping": np.array(model.labels, dtype=object)}}
+    return {
+        "model_state_dict": dict(model.weights),
+        "var_names": np.array(model.gene_names),
+        "attr_dict": {
+            "registry_": {"setup_args": arguments, "field_registries": {"labels": labels}},
+            "init_params_": {"kwargs": {"model_kwargs": {}}, "non_kwargs": {}},
+            "is_trained_": True,
+        },
+    }
+
+
+def written(content, folder, name="model.pt"):
+    torch.save(content, folder / name)
+    return folder
+
+
+def test_a_saved_model_holds_settings_genes_and_labels():
+    model = amici_xr.load_model(MODEL.parent)
+    assert model.labels == ("Endothelial", "Fibroblast", "Macrophage", "T_cell", "Tumor")
+    assert model.gene_names[:2] == ("gene_00", "gene_01")
+    assert len(model.gene_names) == 50
+    assert model.settings.n_neighbors == 30
+    assert model.settings.attention_dummy_score == 3.0
+    assert "attention_dummy_score" in model.settings.defaulted
+    assert "labels_key" not in model.settings.defaulted
+    assert model.is_trained
+    assert repr(model).startswith("<SavedModel: 4 heads, 50 genes, cell types 'Endothelial'")
+
+
+def test_settings_that_were_saved_win_over_defaults(saved, tmp_path):
+    saved["attr_dict"]["init_params_"]["kwargs"]["model_kwargs"] = {
+        "attention_dummy_score": 1.5,
+        "distance_kernel_unit_scale": 7,
+        "pos_coef_offset": np.float64(-1.0),
+    }
+    settings = amici_xr.load_model(written(saved, tmp_path)).settings
+    assert settings.attention_dummy_score == 1.5
+    assert settings.distance_kernel_unit_scale == 7.0
+    assert settings.pos_coef_offset == -1.0
+    assert settings.with_sources()["pos_coef_offset"] == {"value": -1.0, "source": "file"}
+
+
+def test_a_file_with_pandas_objects_beside_is_read(saved, tmp_path):
+    saved["attr_dict"]["history_"] = {"loss": pd.DataFrame({"loss": [1.0, 0.5]})}
+    saved["pyro_param_store"] = None
+    assert amici_xr.load_model(written(saved, tmp_path)).labels[0] == "Endothelial"
+
+
+def test_labels_of_any_script_are_read(saved, tmp_path):
+    labels = ["CD8⁺ T/αβ", "NA", "", "類", "5"]
+    registry = saved["attr_dict"]["registry_"]["field_registries"]["labels"]["state_registry"]
+    registry["categorical_mapping"] = np.array(labels, dtype=object)
+    assert amici_xr.load_model(written(saved, tmp_path)).labels == tuple(labels)
+
+
+def test_a_live_model_and_its_folder_are_the_same(saved, demo):
+    reference, adata = demo
+    module = SimpleNamespace(state_dict=lambda: saved["model_state_dict"])
+    live = SimpleNamespace(module=module, adata=adata, **saved["attr_dict"])
+    ds = amici_xr.extract(live, "Tumor", progress=False)
+    assert ds.equals(amici_xr.extract(reference, "Tumor", adata, progress=False))
+
+
+def test_a_folder_without_model_pt_is_named(tmp_path):
+    (tmp_path / "adata.h5ad").touch()
+    with pytest.raises(FileNotFoundError, match=r"there is no model\.pt .* holds 'adata\.h5ad'"):
+        amici_xr.load_model(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"no nothing in .* holds 'adata\.h5ad'"):
+        amici_xr.extract(tmp_path / "nothing", "T_cell")
+
+
+@pytest.mark.parametrize("content", [b"", b"text", MODEL.read_bytes()[:1000]])
+def test_a_file_that_is_no_checkpoint_is_named(tmp_path, content):
+    (tmp_path / "model.pt").write_bytes(content)
+    with pytest.raises(ValueError, match=r"model\.pt is not a model\.pt that torch can read"):
+        amici_xr.load_model(tmp_path)
+
+
+class RunsOnLoading:
+    def __reduce__(self):
+        return os.system, ("touch it-ran",)
+
+
+class Evaluates:
+    def __reduce__(self):
+        return eval, ("open('it-ran', 'w')",)
+
+
+@pytest.mark.parametrize(
+    ("hostile", "name"),
+    [(RunsOnLoading(), "posix.system|nt.system"), (Evaluates(), "eval")],
+)
+def test_a_file_that_would_run_code_is_refused_by_name(saved, tmp_path, hostile, name):
+    saved["attr_dict"]["history_"] = [{"deep": hostile}]
+    with pytest.raises(ValueError, match=f"({name}).*which no AMICI model needs.*it was not read"):
+        amici_xr.load_model(written(saved, tmp_path))
+    assert not (tmp_path / "it-ran").exists()
+    assert not Path("it-ran").exists()
+
+
+def test_torch_s_advice_to_read_unsafely_is_not_passed_on(saved, tmp_path):
+    saved["attr_dict"]["generator"] = np.random.PCG64
+    with pytest.raises(ValueError, match=r"numpy\.random\._pcg64\.PCG64") as error:
+        amici_xr.load_model(written(saved, tmp_path))
+    assert "weights_only" not in str(error.value)
+
+
+@pytest.mark.parametrize("part", ["model_state_dict", "var_names", "attr_dict"])
+def test_a_checkpoint_that_is_not_amici_s_is_named(saved, tmp_path, part):
+    del saved[part]
+    with pytest.raises(ValueError, match=f"is not an AMICI model: it lacks '{part}'"):
+        amici_xr.load_model(written(saved, tmp_path))
+
+
+def test_weights_or_registry_of_another_model_are_named(saved, tmp_path):
+    saved["model_state_dict"].pop("attention_layer.W_Q")
+    saved["attr_dict"]["registry_"] = {}
+    with pytest.raises(ValueError, match=r"lacks 'attention_layer\.W_Q', 'registry_'"):
+        amici_xr.load_model(written(saved, tmp_path))
+    with pytest.raises(ValueError, match="is not an AMICI model: it lacks"):
+        amici_xr.load_model(written([1, 2], tmp_path))
+
+
+@pytest.mark.parametrize("how", ["absent", "none"])
+def test_settings_without_which_nothing_can_be_read_are_named(saved, tmp_path, how):
+    arguments = saved["attr_dict"]["registry_"]["setup_args"]
+    if how == "absent":
+        del arguments["labels_key"]
+    else:
+        arguments["labels_key"] = None
+    with pytest.raises(ValueError, match=r"saved without its settings 'labels_key'"):
+        amici_xr.load_model(written(saved, tmp_path))
+
+
+def test_weights_that_are_not_finite_are_named(saved, tmp_path, demo):
+    saved["model_state_dict"]["ct_embed.weight"][0, 0] = float("nan")
+    with pytest.raises(ValueError, match=r"weights 'ct_embed\.weight' hold NaN or infinite"):
+        amici_xr.extract(written(saved, tmp_path), "T_cell", demo[1], progress=False)
+
+
+def test_reading_a_model_needs_no_amici_and_no_scvi(demo):
+    import sys
+
+    amici_xr.extract(*demo[:1], "T_cell", demo[1], progress=False)
+    assert not {"amici", "scvi"} & set(sys.modules)

@@ -1,0 +1,122 @@
+"""Bootstrap intervals over a named dim."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from scipy import stats
+
+import amici_xr
+
+
+def test_an_interval_has_the_four_numbers_by_label_and_head(ds):
+    interval = ds.amici.bootstrap(0.1, n_resamples=50)
+    assert list(interval.data_vars) == ["point_estimate", "ci_lower", "ci_upper", "n_neighbors"]
+    assert interval.point_estimate.dims == ("label", "head")
+    assert interval.n_neighbors.dtype.kind == "i"
+    assert interval.ci_lower.attrs["units"] == "µm"
+    absent = interval.sel(label="A")
+    assert bool((absent.n_neighbors == 0).all())
+    assert bool(absent.point_estimate.isnull().all())
+
+
+@pytest.mark.parametrize("statistic", ["mean", "median"])
+def test_the_interval_agrees_with_scipy_on_the_same_values(statistic):
+    values = np.random.default_rng(3).gamma(2.0, size=200)
+    ours = amici_xr.bootstrap_ci(
+        xr.DataArray(values, dims="neighbor"), by=None, statistic=statistic
+    )
+    theirs = stats.bootstrap(
+        (values,),
+        getattr(np, statistic),
+        n_resamples=10_000,
+        method="percentile",
+        random_state=np.random.default_rng(0),
+    ).confidence_interval
+    width = theirs.high - theirs.low
+    assert float(ours.ci_lower) == pytest.approx(theirs.low, abs=0.1 * width)
+    assert float(ours.ci_upper) == pytest.approx(theirs.high, abs=0.1 * width)
+    assert float(ours.point_estimate) == getattr(np, statistic)(values)
+
+
+def test_the_stream_runs_through_head_then_label_in_sorted_order(ds):
+    lengths = ds.amici.length_scale(0.1)
+    interval = amici_xr.bootstrap_ci(lengths, n_resamples=20)
+    rng = np.random.default_rng(42)
+    for head in (0, 1):
+        for label in np.unique(ds.label):
+            own = lengths.sel(head=head).values[ds.label == label]
+            means = [np.mean(own[rng.integers(0, own.size, own.size)]) for _ in range(20)]
+            got = interval.ci_lower.sel(head=head, label=label)
+            assert float(got) == np.percentile(means, 100 * (1 - 0.95) / 2)
+
+
+def test_heads_in_another_order_and_a_reordered_vocabulary_give_the_same_interval(ds):
+    expected = ds.amici.bootstrap(0.1, n_resamples=50)
+    turned = ds.isel(head=[1, 0]).amici.bootstrap(0.1, n_resamples=50)
+    assert turned["head"].values.tolist() == [1, 0]
+    xr.testing.assert_equal(turned.sel(head=[0, 1]), expected)
+
+
+def test_the_same_seed_gives_the_same_interval_and_another_seed_another(ds):
+    one, again, other = (
+        ds.amici.bootstrap(0.1, n_resamples=50, random_state=seed) for seed in (1, 1, 2)
+    )
+    xr.testing.assert_identical(one, again)
+    assert not one.ci_lower.equals(other.ci_lower)
+
+
+def test_a_head_picked_by_isel_has_the_interval_of_a_dataset_of_that_head(ds):
+    picked = ds.isel(head=1).amici.bootstrap(0.1, n_resamples=50)
+    kept = ds.isel(head=[1]).amici.bootstrap(0.1, n_resamples=50).isel(head=0)
+    xr.testing.assert_identical(picked, kept)
+
+
+def test_one_value_and_equal_values_have_zero_width():
+    for values in ([3.5], [0.25] * 9, [0.0] * 4):
+        interval = amici_xr.bootstrap_ci(
+            xr.DataArray(values, dims="neighbor"), by=None, n_resamples=20
+        )
+        assert interval.ci_lower == interval.ci_upper == interval.point_estimate == values[0]
+
+
+def test_a_higher_confidence_level_is_wider(ds):
+    narrow, wide = (
+        ds.amici.bootstrap(0.1, confidence_level=level, n_resamples=400).sel(label="B")
+        for level in (0.5, 0.99)
+    )
+    assert bool((wide.ci_lower <= narrow.ci_lower).all())
+    assert bool((wide.ci_upper >= narrow.ci_upper).all())
+
+
+def test_any_array_over_any_dim_can_be_asked():
+    da = xr.DataArray(
+        np.arange(12.0).reshape(3, 4),
+        dims=("gene", "cell"),
+        coords={"side": ("cell", ["l", "l", "r", "r"])},
+    )
+    interval = amici_xr.bootstrap_ci(da, dim="cell", by="side", n_resamples=30)
+    assert interval.point_estimate.dims == ("gene", "side")
+    assert interval.n_cells.isel(gene=0).values.tolist() == [2, 2]
+    np.testing.assert_allclose(interval.point_estimate.sel(side="r"), [2.5, 6.5, 10.5])
+
+
+def test_nan_raises(several):
+    with pytest.raises(ValueError, match=r"da holds NaN.*call bootstrap\(ds\)"):
+        amici_xr.bootstrap_ci(several.amici.length_scale(0.1))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"statistic": "mode"}, ValueError, "statistic='mode' is not known; choose .*'mean'"),
+        ({"method": "magic"}, ValueError, "method='magic' is not known; choose one of 'resample'"),
+        ({"confidence_level": 95}, ValueError, "confidence_level=95 must lie strictly between 0"),
+        ({"n_resamples": 0}, ValueError, "n_resamples=0 must be at least 1"),
+        ({"n_resamples": 1.5}, TypeError, "n_resamples=1.5 must be an integer"),
+        ({"dim": "cell"}, amici_xr.NotFoundError, "dim='cell' is no dim of the array"),
+        ({"by": "cell"}, amici_xr.NotFoundError, "by='cell' is no coordinate on neighbor"),
+    ],
+)
+def test_bad_arguments_are_named(ds, options, error, message):
+    with pytest.raises(error, match=message):
+        amici_xr.bootstrap_ci(ds.amici.length_scale(0.1), **options)

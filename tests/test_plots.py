@@ -1,0 +1,205 @@
+"""Figures: what is drawn, on which axes, and clear errors."""
+
+import numpy as np
+import pytest
+from matplotlib import pyplot as plt
+from matplotlib.colors import to_hex
+
+import amici_xr
+
+DISTANCE = np.linspace(0, 10, 11)
+
+
+def legend(ax):
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+@pytest.fixture
+def many():
+    """Forty cell types."""
+    cell_types = [f"type {number:02d}" for number in range(40)]
+    return amici_xr.testing.simulate_dataset(
+        "type 00", cell_types=cell_types, n_cells=2000, n_neighbors=20
+    )
+
+
+def test_a_curve_plot_draws_mean_and_band_of_each_label(ds):
+    ax = amici_xr.plot_curve(ds, 0, DISTANCE, n_traces=0)
+    assert legend(ax) == ["B", "C", "D"]
+    summary = ds.amici.curve_summary(DISTANCE).sel(head=0)
+    for line, label in zip(ax.lines, legend(ax), strict=True):
+        np.testing.assert_allclose(line.get_ydata(), summary["mean"].sel(label=label))
+        np.testing.assert_allclose(line.get_xdata(), DISTANCE)
+    assert len(ax.collections) == 3
+    assert ax.get_xlabel() == "distance (µm)"
+    assert ax.get_ylabel() == "counterfactual attention"
+    assert ax.get_title() == "neighbors → A, head 0"
+
+
+def test_traces_are_a_seeded_sample_of_real_curves(ds):
+    axes = [
+        ds.cf.plot_curve(0, DISTANCE, n_traces=5, labels=["B"], random_state=s) for s in (1, 1, 2)
+    ]
+    drawn = [np.array([line.get_ydata() for line in ax.lines[:5]]) for ax in axes]
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn[0], drawn[2])
+    curves = ds.cf.curve(DISTANCE).sel(head=0).values[ds.label == "B"]
+    for trace in drawn[0]:
+        assert np.isclose(curves, trace).all(axis=1).any()
+    assert len(axes[0].lines) == 6
+
+
+def test_unsorted_distances_are_drawn_in_order(ds):
+    ax = ds.cf.plot_curve(0, [5, 0, 2], n_traces=0)
+    assert ax.lines[0].get_xdata().tolist() == [0, 2, 5]
+
+
+def test_length_scales_are_ordered_by_their_largest_median(ds):
+    ax = ds.cf.plot_length_scale(0.1)
+    medians = ds.cf.support(0.1).median_length_scale.max("head").dropna("label")
+    expected = medians.sortby(-medians).label.values.tolist()
+    assert legend(ax) == expected
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["head 0", "head 1"]
+    assert ax.get_ylabel() == "length scale at threshold 0.1 (µm)"
+
+
+@pytest.mark.parametrize("kind", ["box", "violin", "density"])
+def test_the_black_line_of_each_label_and_head_is_its_median(ds, kind):
+    ax = ds.cf.plot_length_scale(0.1, kind=kind, sample_threshold=None)
+    lengths = ds.cf.length_scale(0.1, None)
+    expected = {
+        float(np.median(lengths.sel(head=head).values[ds.label == label]))
+        for head in (0, 1)
+        for label in "BCD"
+    }
+    if kind == "box":
+        drawn = {float(line.get_ydata()[0]) for line in ax.lines if line.get_linewidth() == 1.2}
+    else:
+        drawn = {
+            float(segment[0, 1])
+            for lines in ax.collections
+            if hasattr(lines, "get_segments")
+            for segment in lines.get_segments()
+        }
+    assert sorted(drawn) == pytest.approx(sorted(expected))
+
+
+def test_brackets_are_the_bootstrap_intervals(ds):
+    ax = ds.cf.plot_length_scale(0.1, ci=True, heads=[1], labels=["B"])
+    interval = ds.isel(head=[1]).cf.bootstrap(0.1, statistic="median").sel(label="B", head=1)
+    bracket = next(line for line in ax.lines if line.get_marker() == "_")
+    assert bracket.get_ydata().tolist() == [interval.ci_lower, interval.ci_upper]
+
+
+def test_given_axes_are_drawn_on_and_no_figure_is_made(ds):
+    fig, axes = plt.subplots(1, 2)
+    assert ds.cf.plot_curve(0, DISTANCE, ax=axes[0]) is axes[0]
+    assert ds.cf.plot_length_scale(0.1, ax=axes[1]) is axes[1]
+    assert plt.get_fignums() == [fig.number]
+
+
+def test_nothing_global_is_changed(ds):
+    before = dict(plt.rcParams)
+    ds.cf.plot_curve(0, DISTANCE)
+    ds.cf.plot_length_scale(0.1, kind="violin", ci=True)
+    assert dict(plt.rcParams) == before
+
+
+def test_forty_labels_have_forty_colors_and_a_legend_that_covers_nothing(many):
+    for ax in (many.cf.plot_curve(0, DISTANCE), many.cf.plot_length_scale(0.1, kind="violin")):
+        handles, labels = ax.get_legend_handles_labels()
+        assert len(labels) == 39
+        assert len({to_hex(handle.get_color()) for handle in handles}) == 39
+        figure = ax.get_figure()
+        figure.canvas.draw()
+        box = ax.get_legend().get_window_extent()
+        assert not box.overlaps(ax.get_window_extent().shrunk(0.99, 0.99))
+        assert box.x1 <= figure.bbox.x1
+        assert box.y0 >= figure.bbox.y0
+
+
+def test_a_label_keeps_its_color_whatever_is_drawn(ds):
+    alone = ds.cf.plot_curve(0, DISTANCE, labels=["C"]).get_legend_handles_labels()
+    beside = ds.cf.plot_length_scale(0.1).get_legend_handles_labels()
+    color = beside[0][beside[1].index("C")].get_color()
+    assert alone[0][0].get_color() == color
+
+
+@pytest.mark.parametrize(
+    ("palette", "color"),
+    [
+        ({"B": "red", "C": "blue", "D": "green"}, "red"),
+        (["black", "red"], "red"),
+        ("tab20", plt.colormaps["tab20"].colors[1]),
+        ("viridis", plt.colormaps["viridis"](1 / 3)),
+    ],
+)
+def test_a_palette_may_be_a_mapping_a_sequence_or_a_colormap(ds, palette, color):
+    ax = ds.cf.plot_curve(0, DISTANCE, labels=["B"], palette=palette)
+    assert to_hex(ax.lines[-1].get_color()) == to_hex(color)
+
+
+def test_max_length_scale_ends_the_axis(ds):
+    assert ds.cf.plot_length_scale(0.1, max_length_scale=2.0).get_ylim()[1] == 2.0
+
+
+@pytest.mark.parametrize("kind", ["box", "violin", "density"])
+def test_one_neighbor_and_equal_values_are_drawn(ds, kind):
+    one = ds.isel(neighbor=[0])
+    assert len(legend(one.cf.plot_length_scale(0.1, kind=kind, ci=True))) == 1
+    assert len(legend(one.cf.plot_curve(0, DISTANCE))) == 1
+    flat = ds.assign(base_attention_score=ds.base_attention_score * 0)
+    assert len(legend(flat.cf.plot_length_scale(0.1, kind=kind))) == 3
+
+
+def test_a_single_distance_is_drawn(ds):
+    assert ds.cf.plot_curve(0, 5).lines[-1].get_xdata().tolist() == [5]
+
+
+def test_a_head_picked_by_isel_is_drawn(ds):
+    picked = ds.isel(head=1)
+    assert picked.cf.plot_length_scale(0.1).get_xticklabels()[0].get_text() == "head 1"
+    assert picked.cf.plot_curve(1, DISTANCE).get_title() == "neighbors → A, head 1"
+
+
+@pytest.mark.parametrize(
+    ("draw", "error", "message"),
+    [
+        (lambda ds: ds.cf.plot_curve(7, [0, 1]), KeyError, "head: unknown head 7; known: 0, 1"),
+        (lambda ds: ds.cf.plot_curve(0, [-1]), ValueError, "distance holds -1"),
+        (
+            lambda ds: ds.cf.plot_curve(0, [0], labels=["A"]),
+            KeyError,
+            "labels: unknown or absent label 'A'; known: 'B', 'C', 'D'",
+        ),
+        (lambda ds: ds.cf.plot_length_scale(labels=["Z"]), KeyError, "unknown or absent label 'Z'"),
+        (lambda ds: ds.cf.plot_length_scale(labels=[]), ValueError, r"labels=\[\] names no label"),
+        (lambda ds: ds.cf.plot_length_scale(heads=[5]), KeyError, "heads: unknown head 5"),
+        (lambda ds: ds.cf.plot_length_scale(kind="pie"), ValueError, "kind='pie' is not known"),
+        (lambda ds: ds.cf.plot_length_scale(threshold=2), ValueError, "threshold=2 must lie"),
+        (
+            lambda ds: ds.cf.plot_length_scale(palette={"B": "red"}),
+            KeyError,
+            "palette has no color for 'C', 'D'",
+        ),
+        (
+            lambda ds: ds.cf.plot_length_scale(palette=[]),
+            ValueError,
+            r"palette=\[\] holds no color",
+        ),
+        (
+            lambda ds: ds.cf.plot_length_scale(palette="mud"),
+            KeyError,
+            "palette='mud' is no matplot",
+        ),
+        (lambda ds: ds.isel(neighbor=[]).cf.plot_length_scale(), ValueError, "holds no neighbors"),
+    ],
+)
+def test_what_can_not_be_drawn_is_named(ds, draw, error, message):
+    with pytest.raises(error, match=message):
+        draw(ds)
+
+
+def test_several_queries_ask_for_one(several):
+    with pytest.raises(ValueError, match=r"ds holds the queries 'A', 'C', 'D'; draw one at a time"):
+        several.cf.plot_curve(0, DISTANCE)
