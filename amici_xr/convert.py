@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,10 @@ from .errors import SchemaError, listed
 from .schema import provenance, scores
 from .selection import select, with_head_dim
 from .validation import check_structure
+
+# Before 3.1 the default parser loses the last bits; from 3.1 on it is exact, and warns if asked.
+_PANDAS = tuple(int(part) for part in pd.__version__.split(".")[:2])
+_EXACT_FLOATS: Any = {} if _PANDAS >= (3, 1) else {"float_precision": "round_trip"}
 
 TABLE_COLUMNS = (
     "query_label",
@@ -124,7 +129,7 @@ def read_csv(path: str | os.PathLike[str], *, unit: str | None = None) -> xr.Dat
         path,
         dtype={"query_label": str, "neighbor_label": str},
         keep_default_na=False,  # a cell type may be called "NA" or "None"
-        float_precision="round_trip",  # the default parser loses the last bits
+        **_EXACT_FLOATS,
     )
     unnamed = [name for name in table.columns if str(name).startswith("Unnamed: ")]
     return from_dataframe(table.drop(columns=unnamed), unit=unit)

@@ -163,8 +163,8 @@ def _support_of_one(ds: xr.Dataset, threshold: float, sample_threshold: float | 
         )
     result["status"] = _status(result, any_reach, count > 0, sample_threshold)
     result["n_neighbors"] = count.broadcast_like(median)
-    for name, array in result.data_vars.items():
-        array.attrs = {"long_name": str(name).replace("_", " ")}
+    for variable in result.data_vars.values():
+        variable.attrs = {"long_name": str(variable.name).replace("_", " ")}
     result["median_length_scale"].attrs = _length_attributes("median length scale", ds)
     for name in ("support", "edge_share"):
         result[name].attrs["units"] = "1"

@@ -22,18 +22,28 @@ if TYPE_CHECKING:
 def open_tissue(adata: Any, model: Any) -> anndata.AnnData:
     """Return the AnnData: as given, read from a path, or that of a live model."""
     if adata is None:
-        adata = getattr(model, "adata", None)
-        if adata is None:
-            raise TypeError(
-                "adata=None, but a saved model has no AnnData of its own; "
-                "pass the tissue, e.g. extract(model, query, 'tissue.h5ad')"
-            )
+        adata = _own_tissue(model)
     if isinstance(adata, str | os.PathLike):
         package = require("anndata", "model", "reading a tissue")
         read = package.read_zarr if Path(adata).suffix == ".zarr" else package.read_h5ad
         return read(adata)
     if not all(hasattr(adata, name) for name in ("obs", "obsm", "var_names", "X")):
         raise TypeError(f"adata must be an AnnData or a path, not {type(adata).__name__}")
+    return adata
+
+
+def _own_tissue(model: Any) -> Any:
+    """The AnnData of a live model, or the one that was saved in its folder."""
+    if isinstance(model, str | os.PathLike):
+        beside = Path(model, "adata.h5ad")
+        if beside.is_file():
+            return beside
+    adata = getattr(model, "adata", None)
+    if adata is None:
+        raise TypeError(
+            "adata=None, but this saved model has no AnnData of its own; "
+            "pass the tissue, e.g. extract(model, query, 'tissue.h5ad')"
+        )
     return adata
 
 
@@ -74,6 +84,8 @@ class Expression:
         self._matrix: Any = adata.X if layer is None else adata.layers[layer]
         if self._matrix is None:
             raise ValueError("adata.X is empty, and the model was trained from it")
+        if getattr(self._matrix, "format", None) == "csc" and hasattr(self._matrix, "tocsr"):
+            self._matrix = self._matrix.tocsr()  # rows of a CSC matrix are slow to take
         self._columns = _gene_columns(adata, model)
 
     def __getitem__(self, cells: NDArray[np.intp]) -> NDArray[np.float32]:

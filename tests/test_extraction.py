@@ -1,6 +1,7 @@
 """From model and tissue to the Dataset: every way in, and every way that goes wrong."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -177,6 +178,14 @@ def test_tissue_and_model_may_be_paths(model, tissue, expected, tmp_path, demo, 
     folder = files("amici_xr.demo_data") / "model"
     for model_path in (folder, str(folder), folder / "model.pt"):
         assert_same(extract(model_path, "T_cell", str(path)), expected)
+
+
+def test_a_folder_that_was_saved_with_its_tissue_needs_no_other(tissue, expected, tmp_path):
+    from importlib.resources import files
+
+    folder = shutil.copytree(str(files("amici_xr.demo_data") / "model"), tmp_path / "model")
+    tissue.write_h5ad(folder / "adata.h5ad")
+    assert_same(extract(folder, "T_cell"), expected)
 
 
 def test_a_backed_tissue_gives_the_same(model, tissue, expected, tmp_path):
@@ -380,7 +389,7 @@ def test_bad_options_are_named(model, tissue, options, error, message):
 def test_a_model_or_tissue_of_another_kind_is_named(model, tissue):
     with pytest.raises(TypeError, match=r"model must be a trained AMICI model.*not dict"):
         extract({}, "T_cell", tissue)
-    with pytest.raises(TypeError, match=r"adata=None, but a saved model has no AnnData"):
+    with pytest.raises(TypeError, match=r"adata=None, but this saved model has no AnnData"):
         extract(model, "T_cell")
     with pytest.raises(TypeError, match=r"adata must be an AnnData or a path, not ndarray"):
         extract(model, "T_cell", np.zeros(3))

@@ -8,7 +8,7 @@ from scipy.special import logit
 
 import amici_xr
 
-pytestmark = pytest.mark.needs_model
+needs_model = pytest.mark.needs_model
 SCORES = ("base_attention_score", "position_coefficient")
 
 
@@ -22,12 +22,14 @@ def recorded_lengths(recorded, threshold, suffix=""):
     return read_recorded(f"{recorded.prefix}.length_scale_t{threshold}{suffix}.csv.gz")
 
 
+@needs_model
 def test_neighbors_and_labels_are_the_recorded_ones(recorded, recorded_with_neighborhoods):
     extracted, _ = recorded_with_neighborhoods
     np.testing.assert_array_equal(extracted.neighbor, recorded.table.neighbor)
     np.testing.assert_array_equal(extracted.label, recorded.table.label)
 
 
+@needs_model
 @pytest.mark.parametrize("name", SCORES)
 def test_scores_are_within_1e_5_of_the_recorded(name, recorded, recorded_with_neighborhoods):
     extracted, _ = recorded_with_neighborhoods
@@ -43,6 +45,7 @@ def test_curves_are_within_1e_12_of_the_recorded(recorded):
     np.testing.assert_allclose(curve.loc[rows], table[f"head_{head}"], rtol=0, atol=1e-12)
 
 
+@needs_model
 @pytest.mark.parametrize("threshold", [0.1, 0.5])
 @pytest.mark.parametrize(("suffix", "sample_threshold"), [("", 0.02), (".uncorrected", None)])
 def test_length_scales_are_the_recorded_ones(
@@ -78,6 +81,7 @@ def test_resampled_intervals_equal_the_recorded_to_the_last_bit(recorded, thresh
     assert ours.loc[theirs.index, "n_neighbors"].tolist() == theirs["n_samples"].tolist()
 
 
+@needs_model
 def test_the_whole_chain_recovers_the_planted_interactions(demo):
     model, adata = demo
     for sender, receiver, planted in adata.uns["interactions"].iloc[:, :3].to_numpy():

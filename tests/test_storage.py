@@ -1,5 +1,6 @@
 """Files: what is saved comes back, and a failed save leaves the old file."""
 
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -10,7 +11,10 @@ import xarray as xr
 
 import amici_xr
 
-SUFFIXES = [".nc", ".zarr", ".zarr.zip"]
+HAS_ZARR = importlib.util.find_spec("zarr") is not None
+needs_zarr = pytest.mark.skipif(not HAS_ZARR, reason="zarr is not installed")
+ZARR_SUFFIXES = [pytest.param(suffix, marks=needs_zarr) for suffix in (".zarr", ".zarr.zip")]
+SUFFIXES = [".nc", *ZARR_SUFFIXES]
 # zarr's own warnings about its own format, in plain to_zarr
 plain_zarr = pytest.mark.filterwarnings("ignore::UserWarning:zarr", "ignore::FutureWarning")
 
@@ -42,6 +46,7 @@ def test_plain_netcdf_comes_back_identical(any_ds, engine):
         same(opened.load(), any_ds)
 
 
+@needs_zarr
 @plain_zarr
 def test_plain_zarr_comes_back_identical(any_ds):
     any_ds.to_zarr("a.zarr")
@@ -131,12 +136,14 @@ def test_an_attribute_that_files_use_themselves_never_changes_data(ds, tmp_path,
     assert [path.name for path in tmp_path.iterdir()] == ["a.nc"]
 
 
+@needs_zarr
 def test_an_exchange_that_was_cut_off_between_two_renames_is_recovered(ds, tmp_path):
     amici_xr.save(ds, "a.zarr")
     (tmp_path / "a.zarr").rename(tmp_path / ".a.zarr.old")
     same(amici_xr.open_dataset("a.zarr"), ds)
 
 
+@needs_zarr
 def test_without_an_exchange_call_two_renames_do(ds, tmp_path, monkeypatch):
     monkeypatch.setattr("amici_xr.replacing.ctypes.CDLL", lambda *_, **__: object())
     for part in (ds, ds.isel(head=[0])):
@@ -158,6 +165,7 @@ def test_changed_data_is_noticed(ds, name):
         amici_xr.open_dataset("b.nc")
 
 
+@needs_zarr
 def test_a_changed_attribute_is_noticed(ds):
     amici_xr.save(ds, "a.zarr")
     attributes = json.loads(Path("a.zarr/.zattrs").read_text()) | {"source": "elsewhere"}
@@ -179,7 +187,7 @@ def test_a_file_that_is_none_is_named(ds, content):
         amici_xr.open_dataset("a.nc")
 
 
-@pytest.mark.parametrize("suffix", [".zarr.zip", ".zarr"])
+@pytest.mark.parametrize("suffix", ZARR_SUFFIXES)
 def test_a_zarr_that_is_none_is_named(suffix):
     Path(f"a{suffix}").write_bytes(b"neither")
     with pytest.raises(ValueError, match=r"can't be read as \.zarr"):
@@ -225,6 +233,7 @@ def test_save_keeps_the_file_mode_and_follows_links(ds, tmp_path):
     assert amici_xr.open_dataset("a.nc").sizes["head"] == 1
 
 
+@needs_zarr
 def test_a_missing_chunk_of_a_zarr_store_is_noticed(ds):
     amici_xr.save(ds, "a.zarr")
     shutil.rmtree("a.zarr/neighborhood_distance")

@@ -1,0 +1,56 @@
+# make demo: install, extract both receivers of the packaged model, draw and save.
+# make test: install what development needs, then every check of this environment.
+# test-core and test-amici make environments of their own.
+
+PYTHON ?= python3
+SOURCES := pyproject.toml
+# The CPU build of torch first: nothing after it then asks for a larger one.
+TORCH := torch==2.13.0
+
+.PHONY: demo test test-core test-amici clean
+
+demo: .venv/demo
+	.venv/bin/python -m amici_xr.demo_data demo_output
+
+test: .venv/test
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/python -m pytest
+
+# The core alone, without torch and AnnData: what is saved elsewhere is opened here.
+test-core: .venv-core/installed .venv/demo
+	.venv/bin/python -m amici_xr.demo_data demo_output
+	! .venv-core/bin/python -c "import torch" 2> /dev/null
+	! .venv-core/bin/python -c "import anndata" 2> /dev/null
+	AMICI_XR_SAVED="$(CURDIR)/demo_output" .venv-core/bin/python -m pytest -m "not needs_model and not live"
+
+# A user's own AMICI environment: old NumPy and SciPy, and the live model itself.
+test-amici: .venv-amici/installed
+	WANDB_MODE=disabled .venv-amici/bin/python -m pytest -m "live or not live"
+
+.venv/demo: $(SOURCES)
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet $(TORCH)
+	.venv/bin/python -m pip install --quiet -e ".[model]"
+	touch $@
+
+.venv/test: .venv/demo
+	.venv/bin/python -m pip install --quiet -e ".[dev]"
+	touch $@
+
+.venv-core/installed: $(SOURCES)
+	$(PYTHON) -m venv .venv-core
+	.venv-core/bin/python -m pip install --quiet -e ".[test]"
+	touch $@
+
+# pyarrow: with the NumPy 1.26 that amici-st needs, newer ones can't be imported.
+.venv-amici/installed: $(SOURCES)
+	$(PYTHON) -m venv .venv-amici
+	.venv-amici/bin/python -m pip install --quiet $(TORCH)
+	.venv-amici/bin/python -m pip install --quiet -e ".[model,zarr,test]" \
+		amici-st==0.1.0 "transformers<5" "pyarrow<20"
+	touch $@
+
+clean:
+	rm -rf .venv .venv-core .venv-amici demo_output
