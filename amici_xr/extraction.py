@@ -51,8 +51,9 @@ def extract(
         A receiving cell type, a list of them, or None for every type that the AnnData has cells of.
     adata
         The tissue: an AnnData or the path of an ``.h5ad`` or ``.zarr``; None takes that of a live
-        model, or the one that was saved in the model's folder. Genes are matched by name. Neighborhoods that it carries since ``setup_anndata`` are
-        used; else they are computed from the settings saved with the model.
+        model, or the one that was saved in the model's folder. Genes are matched by name.
+        Neighborhoods that it carries since ``setup_anndata`` are used; else they are computed from
+        the settings saved with the model.
     indices
         Positions of cells (or a boolean mask over all cells) to which the neighbors are cut down.
     heads
