@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from .assembly import from_arrays
 from .checkpoint import SavedModel, as_saved_model
 from .errors import NotFoundError, check_names, check_positive_integer, listed
-from .neighborhoods import Neighborhoods, find_coordinates, find_neighborhoods
+from .neighborhoods import find_coordinates, find_neighborhoods
 from .optional import require
 from .schema import provenance
 from .tissue import Expression, label_codes, open_tissue
@@ -112,7 +112,7 @@ def extract(
     expression = Expression(tissue, saved)
     queries = _queries_with_cells(asked, codes, saved.labels)
     found = find_neighborhoods(tissue, saved.settings, codes, queries)
-    is_neighbor = _cut_down(_neighbors_by_query(found, codes, queries), indices)
+    is_neighbor = _cut_down(found.is_neighbor(codes, queries), indices)
     neighbor = np.flatnonzero(is_neighbor.any(axis=0))
     is_neighbor = is_neighbor[:, neighbor, np.newaxis]
     scores = _score(saved, expression, neighbor, queries, size, device, progress)
@@ -134,7 +134,7 @@ def extract(
         receiver_label=labels[codes[found.receiver]],
         neighborhood_index=found.index,
         neighborhood_distance=found.distance,
-        neighborhood_label=np.where(found.index >= 0, codes[found.index], -1),
+        neighborhood_label=found.labels(codes),
         **_cell_coordinates(tissue, saved, neighbor=neighbor, receiver=found.receiver),
     )
     arguments = {
@@ -187,23 +187,12 @@ def _queries_with_cells(
     return asked
 
 
-def _neighbors_by_query(
-    found: Neighborhoods, codes: NDArray[np.intp], queries: list[int]
-) -> NDArray[np.bool_]:
-    """Whether a cell stands in a neighborhood of a cell of the query type, (query, cell)."""
-    is_neighbor = np.zeros((len(queries), codes.size), dtype=bool)
-    for row, query in enumerate(queries):
-        members = found.index[codes[found.receiver] == query]
-        is_neighbor[row, members[members >= 0]] = True
+def _cut_down(is_neighbor: NDArray[np.bool_], indices: ArrayLike | None) -> NDArray[np.bool_]:
+    """Leave only the cells at `indices`."""
     if not is_neighbor.any():
         raise ValueError(
             "adata has cells of the query type alone, so there is no neighbor to score"
         )
-    return is_neighbor
-
-
-def _cut_down(is_neighbor: NDArray[np.bool_], indices: ArrayLike | None) -> NDArray[np.bool_]:
-    """Leave only the cells at `indices`."""
     if indices is None:
         return is_neighbor
     n_cells = is_neighbor.shape[1]

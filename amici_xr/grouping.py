@@ -20,9 +20,10 @@ def by_query(reduce: Callable[[xr.Dataset], xr.Dataset], ds: xr.Dataset) -> xr.D
     """Reduce the Dataset of each query by itself and put the results along ``query``.
 
     So no reduction ever sees a masked entry, and with several queries each answer is that of the
-    query alone.
+    query alone. What is lazy is computed, one query at a time.
     """
-    results = [reduce(select(ds, query)) for query in np.atleast_1d(ds["query"].values)]
+    queries = np.atleast_1d(ds["query"].values)
+    results = [reduce(select(ds, query).compute()) for query in queries]
     if "query" not in ds.dims:
         return ordered(results[0])
     return ordered(

@@ -150,6 +150,7 @@ def bootstrap_ci(
     n_resamples = check_positive_integer("n_resamples", n_resamples)
     if dim not in da.dims:
         raise NotFoundError(f"dim={dim!r} is no dim of the array, which has {listed(da.dims)}")
+    da = da.compute()
     if da.isnull().any():
         raise ValueError(
             "da holds NaN, which has no place in a resample; drop it first, or call bootstrap(ds), "

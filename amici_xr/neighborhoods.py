@@ -25,6 +25,18 @@ class Neighborhoods:
     index: NDArray[np.int64]  # (receiver, rank)
     distance: NDArray[np.float64]  # (receiver, rank)
 
+    def is_neighbor(self, codes: NDArray[np.intp], queries: list[int]) -> NDArray[np.bool_]:
+        """Whether a cell stands in a neighborhood of a cell of the query type, (query, cell)."""
+        mask = np.zeros((len(queries), codes.size), dtype=bool)
+        for row, query in enumerate(queries):
+            members = self.index[codes[self.receiver] == query]
+            mask[row, members[members >= 0]] = True
+        return mask
+
+    def labels(self, codes: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Cell types of the neighbors, (receiver, rank), −1 where there is none."""
+        return np.where(self.index >= 0, codes[self.index], -1)
+
 
 def find_neighborhoods(
     adata: anndata.AnnData,
@@ -48,44 +60,48 @@ def find_neighborhoods(
             f"coordinates of the cells; it has {listed(adata.obsm.keys())}"
         )
     radius = _radius(adata, settings.cell_radius_key)
-    parts = [
-        nearest_of_other_types(coordinates, codes, query, settings.n_neighbors, radius)
-        for query in queries
-    ]
-    order = np.argsort(np.concatenate([part.receiver for part in parts]))
-    return Neighborhoods(
-        receiver=np.concatenate([part.receiver for part in parts])[order],
-        index=np.concatenate([part.index for part in parts])[order],
-        distance=np.concatenate([part.distance for part in parts])[order],
-    )
+    return nearest_of_other_types(coordinates, codes, queries, settings.n_neighbors, radius)
 
 
 def nearest_of_other_types(
     coordinates: NDArray[np.float64],
     codes: NDArray[np.intp],
-    query: int,
+    queries: list[int],
     n_neighbors: int,
     radius: NDArray[np.float64] | None = None,
 ) -> Neighborhoods:
-    """K nearest cells of other types of every cell of type `query`, by Euclidean distance.
+    """K nearest cells of other types of every cell of the query types, by Euclidean distance.
 
-    With cell radii the distance is surface to surface, ``max(0, d − rᵢ − rⱼ)``, while the order
-    stays that of the centers.
+    Receivers ascend. With cell radii the distance is surface to surface, ``max(0, d − rᵢ − rⱼ)``,
+    while the order stays that of the centers.
     """
-    receiver = np.flatnonzero(codes == query)
-    others = np.flatnonzero(codes != query)
-    if not others.size:
-        empty = np.full((receiver.size, n_neighbors), -1)
-        return Neighborhoods(receiver, empty, np.full(empty.shape, np.nan))
+    receiver = np.flatnonzero(np.isin(codes, queries))
+    index = np.full((receiver.size, n_neighbors), -1)
+    distance = np.full(index.shape, np.nan)
+    for query in queries:
+        others = np.flatnonzero(codes != query)
+        if others.size:
+            rows = np.flatnonzero(codes[receiver] == query)
+            found = _nearest(coordinates, others, receiver[rows], n_neighbors)
+            index[rows], distance[rows] = found
+    if radius is not None:  # NaN stays NaN where there is no neighbor
+        distance = np.maximum(distance - radius[receiver, np.newaxis] - radius[index], 0.0)
+    return Neighborhoods(receiver, index, distance)
+
+
+def _nearest(
+    coordinates: NDArray[np.float64],
+    others: NDArray[np.intp],
+    receiver: NDArray[np.intp],
+    n_neighbors: int,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     from scipy.spatial import KDTree  # here, since importing the package should cost little
 
     ranks = np.arange(1, n_neighbors + 1)
     distance, position = KDTree(coordinates[others]).query(coordinates[receiver], k=ranks)
     exists = np.isfinite(distance)
     index = np.where(exists, others[np.where(exists, position, 0)], -1)
-    if radius is not None:
-        distance = np.maximum(distance - radius[receiver, np.newaxis] - radius[index], 0.0)
-    return Neighborhoods(receiver, index, np.where(exists, distance, np.nan))
+    return index, np.where(exists, distance, np.nan)
 
 
 def find_coordinates(adata: anndata.AnnData, key: str) -> NDArray[np.float64] | None:

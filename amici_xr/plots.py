@@ -84,7 +84,7 @@ def plot_curve(
     at = check_distance(one, np.sort(np.atleast_1d(distance)))
     summary = curve_summary(one, at).sel(head=head)
     colors = label_colors(one, palette)
-    ax = ax if ax is not None else _new_axes(6.5, 4)
+    ax = ax if ax is not None else _new_axes(5, len(shown))
     rng = np.random.default_rng(random_state)
     for label in shown:
         members = np.flatnonzero(one["label"].values == label)
@@ -177,7 +177,11 @@ def plot_length_scale(
     }
     shown.sort(key=lambda label: -float(groups[label].median("neighbor").max()))
     colors = label_colors(one, palette)
-    ax = ax if ax is not None else _new_axes(0.32 * len(asked) * (len(shown) + 1) + 2.5, 4)
+    ax = (
+        ax
+        if ax is not None
+        else _new_axes(max(3.5, 0.32 * len(asked) * (len(shown) + 1)), len(shown))
+    )
     interval = bootstrap(one, threshold, sample_threshold, statistic) if ci else None
     for rank, label in enumerate(shown):
         for group, head in enumerate(asked):
@@ -254,10 +258,12 @@ def _labels(ds: xr.Dataset, asked: Sequence[str] | None) -> list[str]:
     return names
 
 
-def _new_axes(width: float, height: float) -> Axes:
+def _new_axes(width: float, n_labels: int) -> Axes:
+    """Axes of about this width in inches, with room for the legend beside them."""
     from matplotlib import pyplot as plt
 
-    return plt.subplots(figsize=(min(max(width, 5), 30), height), layout="constrained")[1]
+    size = (min(width, 28) + 1.6 * _legend_columns(n_labels), 4)
+    return plt.subplots(figsize=size, layout="constrained")[1]
 
 
 def _legend(ax: Axes, n_labels: int) -> None:
@@ -267,9 +273,13 @@ def _legend(ax: Axes, n_labels: int) -> None:
         bbox_to_anchor=(1.01, 1),
         borderaxespad=0,
         frameon=False,
-        ncols=1 + (n_labels - 1) // 15,
+        ncols=_legend_columns(n_labels),
         fontsize="small",
     )
+
+
+def _legend_columns(n_labels: int) -> int:
+    return 1 + (n_labels - 1) // 15
 
 
 def _with_unit(what: str, ds: xr.Dataset) -> str:

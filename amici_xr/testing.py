@@ -68,16 +68,9 @@ def simulate_dataset(
     codes = rng.integers(0, labels.size, n_cells)
     places = rng.uniform(0, np.sqrt(n_cells), (n_cells, 2))
     query_codes = [list(cell_types).index(one) for one in queries]
-    parts = [nearest_of_other_types(places, codes, code, n_neighbors) for code in query_codes]
-    receiver = np.concatenate([part.receiver for part in parts])
-    order = np.argsort(receiver)
-    receiver = receiver[order]
-    index = np.concatenate([part.index for part in parts])[order]
-
-    is_neighbor = np.zeros((len(queries), n_cells), dtype=bool)
-    for row, part in enumerate(parts):
-        is_neighbor[row, part.index[part.index >= 0]] = True
-    neighbor = np.flatnonzero(is_neighbor.any(axis=0))
+    found = nearest_of_other_types(places, codes, query_codes, n_neighbors)
+    is_neighbor = found.is_neighbor(codes, query_codes)
+    neighbor, receiver = np.flatnonzero(is_neighbor.any(axis=0)), found.receiver
     shape = (len(queries), neighbor.size, n_heads)
     mean = rng.normal(dummy_attention_score, 3.0, (len(queries), labels.size, n_heads))
     base = mean[:, codes[neighbor]] + rng.normal(0, 0.5, shape)
@@ -97,9 +90,9 @@ def simulate_dataset(
         unit=unit,
         receiver=receiver,
         receiver_label=labels[codes[receiver]],
-        neighborhood_index=index,
-        neighborhood_distance=np.concatenate([part.distance for part in parts])[order],
-        neighborhood_label=np.where(index >= 0, codes[index], -1),
+        neighborhood_index=found.index,
+        neighborhood_distance=found.distance,
+        neighborhood_label=found.labels(codes),
         neighbor_name=[f"cell_{cell}" for cell in neighbor],
         receiver_name=[f"cell_{cell}" for cell in receiver],
         neighbor_x=places[neighbor, 0],

@@ -50,6 +50,18 @@ def test_a_chunked_dataset_gives_the_same_curve_lazily(ds):
     xr.testing.assert_identical(lazy.compute(), ds.amici.curve([0, 5]))
 
 
+def test_a_chunked_dataset_gives_the_same_reductions(several):
+    lazy = several.chunk(neighbor=50, head=1)
+    for ask in (
+        lambda ds: ds.amici.curve_summary([0, 5], quantiles=[0.5]),
+        lambda ds: ds.amici.length_scale(0.1),
+        lambda ds: ds.amici.support(0.1),
+        lambda ds: ds.amici.bootstrap(0.1, n_resamples=20),
+        lambda ds: ds.amici.select("A").amici.curve([0, 5]),
+    ):
+        xr.testing.assert_identical(ask(lazy).compute(), ask(several))
+
+
 @pytest.mark.parametrize(
     ("distance", "message"),
     [
