@@ -4,8 +4,9 @@
 
 PYTHON ?= python3
 SOURCES := pyproject.toml
-# The CPU build of torch first: nothing after it then asks for a larger one.
-TORCH := torch==2.13.0
+# torch first, so that nothing after it asks for another build. Where only the registry has it and
+# there is no GPU, put a CPU build here, e.g. make demo TORCH=path/to/torch-2.13.0+cpu….whl
+TORCH ?= torch==2.13.0
 
 .PHONY: demo test test-core test-amici clean
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -99,6 +99,8 @@ def extract(
     >>> dict(ds.base_attention_score.sizes)
     {'neighbor': 4084, 'head': 4}
     """
+    if not isinstance(unit, str | None):
+        raise TypeError(f"unit={unit!r} must be the name of a unit, e.g. unit='µm'")
     saved = as_saved_model(model)
     asked = _check_queries(query, saved.labels)
     head = _check_heads(heads, saved.n_heads)
@@ -155,7 +157,15 @@ def _check_queries(query: Any, known: Sequence[str]) -> list[int] | None:
     """Positions of the queries in the vocabulary; None stands for all of them."""
     if query is None:
         return None
-    asked = [str(one) for one in np.atleast_1d(np.asarray(query, dtype=object))]
+    named = [query] if np.isscalar(query) else query
+    if not isinstance(named, Iterable) or not all(
+        isinstance(one, str | np.integer | int) for one in named
+    ):
+        raise TypeError(
+            f"query must be a cell type or a list of them, not {type(query).__name__}; the "
+            "order is extract(model, query, adata)"
+        )
+    asked = [str(one) for one in named]
     if not asked:
         raise ValueError(f"query={query!r} names no cell type; known: {listed(known)}")
     check_names("query", asked, known, "cell type")

@@ -38,6 +38,6 @@ def _holdings(ds: xr.Dataset) -> list[str]:
         "neighborhoods": f"{ds.sizes['receiver']:,}, of up to {ds.sizes['rank']} cells"
         if has_neighborhoods(ds)
         else "not known; pass sample_threshold=None",
-        "unit of distance": distance_unit(ds) or "not told",
+        "unit of distance": distance_unit(ds) or "not given; extract(..., unit=…)",
     }
     return [f"    {what + ':':<18} {value}" for what, value in held.items()]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from . import drawing
 from .colors import label_colors
 from .curves import check_distance, curve, curve_summary
 from .errors import check_choice, check_names, listed
@@ -21,8 +22,8 @@ from .validation import check_structure
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_BRACKET = ("ci_lower", "ci_upper", "point_estimate")
 Palette = Mapping[str, Any] | Sequence[Any] | str | None
-Kind = Literal["box", "violin", "density"]
 
 
 def plot_curve(
@@ -51,7 +52,8 @@ def plot_curve(
     n_traces
         Number of neighbors of each label whose own curve is drawn, at most; 0 draws none.
     ax
-        Where to draw; None makes a figure.
+        Where to draw; None makes a figure. The legend stands beside the axes: give a figure of your
+        own the room for it with ``layout="constrained"``.
     palette
         Colors: a mapping from label to color, a sequence, or the name of a matplotlib colormap.
     random_state
@@ -84,25 +86,27 @@ def plot_curve(
     at = check_distance(one, np.sort(np.atleast_1d(distance)))
     summary = curve_summary(one, at).sel(head=head)
     colors = label_colors(one, palette)
-    ax = ax if ax is not None else _new_axes(5, len(shown))
+    ax = ax if ax is not None else drawing.new_axes(5, len(shown))
     rng = np.random.default_rng(random_state)
+    faint, pale = min(0.12, 0.5 / len(shown)), min(0.2, 1 / len(shown))  # more lines, fainter
     for label in shown:
         members = np.flatnonzero(one["label"].values == label)
         chosen = np.sort(rng.permutation(members)[: max(0, n_traces)])
         if chosen.size:
             traces = curve(one.isel(neighbor=chosen), at).sel(head=head)
-            ax.plot(at, traces.T, color=colors[label], linewidth=0.5, alpha=0.12, zorder=1)
+            ax.plot(at, traces.T, color=colors[label], linewidth=0.5, alpha=faint, zorder=1)
         mean = summary["mean"].sel(label=label)
         std = summary["std"].sel(label=label).fillna(0)
         low, high = np.clip(mean - std, 0, 1), np.clip(mean + std, 0, 1)
-        ax.fill_between(at, low, high, color=colors[label], alpha=0.2, linewidth=0, zorder=2)
+        ax.fill_between(at, low, high, color=colors[label], alpha=pale, linewidth=0, zorder=2)
         ax.plot(at, mean, color=colors[label], linewidth=2, label=label, zorder=3)
     ax.margins(x=0)
     ax.set_ylim(bottom=0)
     ax.set_xlabel(_with_unit("distance", one))
     ax.set_ylabel("counterfactual attention")
     ax.set_title(f"neighbors → {one['query'].item()}, head {head}")
-    _legend(ax, len(shown))
+    marks = ["mean", "± 1 std", *(["single neighbors"] if n_traces > 0 else [])]
+    drawing.legend(ax, {label: colors[label] for label in shown}, marks)
     return ax
 
 
@@ -112,7 +116,7 @@ def plot_length_scale(
     heads: int | Sequence[int] | None = None,
     labels: Sequence[str] | None = None,
     sample_threshold: float | None = 0.02,
-    kind: Kind = "box",
+    kind: drawing.Kind = "box",
     ci: bool = False,
     ax: Axes | None = None,
     palette: Palette = None,
@@ -121,6 +125,9 @@ def plot_length_scale(
     statistic: Statistic = "median",
 ) -> Axes:
     """Draw the length scales of each head and label, labels ordered by their largest median.
+
+    The black line of each group is its median. A cross marks a group with some reach that the
+    artifact correction has set to 0; `support` tells why.
 
     Parameters
     ----------
@@ -136,7 +143,8 @@ def plot_length_scale(
     ci
         Whether to draw beside each box the 95% bootstrap interval of the `statistic`.
     ax
-        Where to draw; None makes a figure wide enough.
+        Where to draw; None makes a figure wide enough. The legend stands beside the axes: give a
+        figure of your own the room for it with ``layout="constrained"``.
     palette
         Colors: a mapping from label to color, a sequence, or the name of a matplotlib colormap.
     max_length_scale
@@ -171,67 +179,31 @@ def plot_length_scale(
     one = one.sel(head=asked)
     shown = _labels(one, labels)
     lengths = length_scale(one, threshold, sample_threshold)
-    groups = {
-        label: lengths.isel(neighbor=np.flatnonzero(one["label"].values == label))
-        for label in shown
-    }
-    shown.sort(key=lambda label: -float(groups[label].median("neighbor").max()))
-    colors = label_colors(one, palette)
-    ax = (
-        ax
-        if ax is not None
-        else _new_axes(max(3.5, 0.32 * len(asked) * (len(shown) + 1)), len(shown))
-    )
+    members = {label: np.flatnonzero(one["label"].values == label) for label in shown}
+    medians = {label: lengths[members[label]].median("neighbor").max().item() for label in shown}
+    shown.sort(key=lambda label: -medians[label])
+    is_corrected = (lengths == 0) & (length_scale(one, threshold, None) > 0)
     interval = bootstrap(one, threshold, sample_threshold, statistic) if ci else None
-    for rank, label in enumerate(shown):
-        for group, head in enumerate(asked):
-            place = group * (len(shown) + 1) + rank
-            values = groups[label].sel(head=head).values
-            _draw_distribution(ax, kind, values, place, colors[label])
+    colors = label_colors(one, palette)
+    step = len(shown) + 1  # from one head's first group to the next head's
+    ax = ax if ax is not None else drawing.new_axes(max(3.5, 0.32 * len(asked) * step), len(shown))
+    for column, head in enumerate(asked):
+        for place, label in enumerate(shown, start=column * step):
+            group = {"neighbor": members[label], "head": column}
+            drawing.distribution(ax, kind, lengths[group].values, place, colors[label])
+            if is_corrected[group].any():
+                drawing.correction(ax, place)
             if interval is not None:
-                _draw_bracket(ax, interval.sel(label=label, head=head), place + 0.44)
-        ax.plot([], [], color=colors[label], linewidth=6, alpha=0.7, label=label)
-    middles = np.arange(len(asked)) * (len(shown) + 1) + (len(shown) - 1) / 2
-    ax.set_xticks(middles, [f"head {head}" for head in asked])
-    ax.set_xlim(-1, len(asked) * (len(shown) + 1) - 1)
-    for edge in middles[1:]:
-        ax.axvline(edge - (len(shown) + 1) / 2, color="0.85", linewidth=0.8, zorder=0)
-    ax.set_ylim(0 - 0.02 * (max_length_scale or ax.get_ylim()[1]), max_length_scale)
+                own = interval.sel(label=label, head=head)
+                drawing.bracket(ax, place + 0.44, *(float(own[name]) for name in _BRACKET))
+    drawing.head_axis(ax, asked, len(shown))
+    ax.set_ylim(-0.02 * (max_length_scale or ax.get_ylim()[1]), max_length_scale)
     ax.set_ylabel(_with_unit(f"length scale at threshold {threshold:g}", one))
     ax.set_title(f"neighbors → {one['query'].item()}")
-    _legend(ax, len(shown))
+    marks = ["set to 0, see support"] if is_corrected.any() else []
+    marks += [f"95% interval of the {statistic}"] if ci else []
+    drawing.legend(ax, {label: colors[label] for label in shown}, marks)
     return ax
-
-
-def _draw_distribution(ax: Axes, kind: Kind, values: Any, place: float, color: Any) -> None:
-    if kind == "box":
-        ax.boxplot(
-            values,
-            positions=[place],
-            widths=0.7,
-            patch_artist=True,
-            manage_ticks=False,
-            boxprops={"facecolor": color, "alpha": 0.7, "linewidth": 0.8},
-            medianprops={"color": "black", "linewidth": 1.2},
-            whiskerprops={"linewidth": 0.8},
-            capprops={"linewidth": 0.8},
-            flierprops={"marker": ".", "markersize": 2, "markeredgecolor": color, "alpha": 0.4},
-        )
-        return
-    ax.hlines(np.median(values), place - 0.35, place + 0.35, color="black", linewidth=1.2, zorder=3)
-    if np.ptp(values) > 0:  # one value, or all the same, have no density: the line stands alone
-        side: Any = "high" if kind == "density" else "both"
-        drawn = ax.violinplot(values, [place], widths=0.8, showextrema=False, side=side)
-        for body in drawn["bodies"]:  # type: ignore[attr-defined]
-            body.set(facecolor=color, alpha=0.7, edgecolor=color, linewidth=0.8)
-
-
-def _draw_bracket(ax: Axes, interval: xr.Dataset, place: float) -> None:
-    low, high, point = (float(interval[n]) for n in ("ci_lower", "ci_upper", "point_estimate"))
-    ax.plot(
-        [place] * 2, [low, high], color="black", marker="_", markersize=4, linewidth=1, zorder=4
-    )
-    ax.plot(place, point, color="black", marker=".", markersize=3, zorder=4)
 
 
 def _one_query(ds: xr.Dataset) -> xr.Dataset:
@@ -256,30 +228,6 @@ def _labels(ds: xr.Dataset, asked: Sequence[str] | None) -> list[str]:
         raise ValueError(f"labels={asked!r} names no label; there are {listed(present)}")
     check_names("labels", names, present, "or absent label")
     return names
-
-
-def _new_axes(width: float, n_labels: int) -> Axes:
-    """Axes of about this width in inches, with room for the legend beside them."""
-    from matplotlib import pyplot as plt
-
-    size = (min(width, 28) + 1.6 * _legend_columns(n_labels), 4)
-    return plt.subplots(figsize=size, layout="constrained")[1]
-
-
-def _legend(ax: Axes, n_labels: int) -> None:
-    """Beside the axes, where it covers nothing."""
-    ax.legend(
-        loc="upper left",
-        bbox_to_anchor=(1.01, 1),
-        borderaxespad=0,
-        frameon=False,
-        ncols=_legend_columns(n_labels),
-        fontsize="small",
-    )
-
-
-def _legend_columns(n_labels: int) -> int:
-    return 1 + (n_labels - 1) // 15
 
 
 def _with_unit(what: str, ds: xr.Dataset) -> str:

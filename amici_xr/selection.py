@@ -13,8 +13,9 @@ from .validation import check_structure
 def select(ds: xr.Dataset, query: str) -> xr.Dataset:
     """Take the Dataset of one query, without the cells that are not its own.
 
-    Equal to ``extract(model, query)`` in everything but attributes. Plain ``ds.sel(query=...)``
-    gives the same answers, but keeps the neighbors and receivers of all queries.
+    Equal to ``extract(model, query)``, but for attributes and the last bits of the scores. Plain
+    ``ds.sel(query=...)`` gives the same answers, but keeps the neighbors and receivers of all
+    queries.
 
     Parameters
     ----------

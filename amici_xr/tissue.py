@@ -24,6 +24,8 @@ def open_tissue(adata: Any, model: Any) -> anndata.AnnData:
     if adata is None:
         adata = _own_tissue(model)
     if isinstance(adata, str | os.PathLike):
+        if not Path(adata).exists():
+            raise FileNotFoundError(f"adata={os.fspath(adata)!r}: there is no such file")
         package = require("anndata", "model", "reading a tissue")
         read = package.read_zarr if Path(adata).suffix == ".zarr" else package.read_h5ad
         return read(adata)

@@ -88,7 +88,8 @@ def test_a_curve_of_over_2_gb_names_the_ways_out(ds):
     assert ds.chunk(neighbor=10).amici.curve(np.linspace(0, 1, 400_000)).chunks is not None
 
 
-@pytest.mark.filterwarnings("ignore:All-NaN slice")  # xarray's quantile of absent labels
+# xarray's own quantile and std of absent labels
+@pytest.mark.filterwarnings("ignore:All-NaN slice", "ignore:Degrees of freedom")
 @pytest.mark.parametrize("labels", ["one", "several"])
 def test_a_summary_equals_group_by_on_the_whole_curve(ds, several, labels):
     of = ds if labels == "one" else several

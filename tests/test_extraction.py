@@ -391,6 +391,12 @@ def test_a_model_or_tissue_of_another_kind_is_named(model, tissue):
         extract({}, "T_cell", tissue)
     with pytest.raises(TypeError, match=r"adata=None, but this saved model has no AnnData"):
         extract(model, "T_cell")
+    with pytest.raises(FileNotFoundError, match=r"adata='none\.h5ad': there is no such file"):
+        extract(model, "T_cell", "none.h5ad")
+    with pytest.raises(TypeError, match=r"query must be a cell type.* not AnnData; the order is"):
+        extract(model, tissue, "T_cell")
+    with pytest.raises(TypeError, match=r"unit=3 must be the name of a unit"):
+        extract(model, "T_cell", tissue, unit=3)
     with pytest.raises(TypeError, match=r"adata must be an AnnData or a path, not ndarray"):
         extract(model, "T_cell", np.zeros(3))
 

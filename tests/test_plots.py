@@ -10,8 +10,19 @@ import amici_xr
 DISTANCE = np.linspace(0, 10, 11)
 
 
+MARKS = ("mean", "± 1 std", "single neighbors", "set to 0, see support")
+
+
 def legend(ax):
-    return [text.get_text() for text in ax.get_legend().get_texts()]
+    """Labels in the legend, without the marks."""
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    return [text for text in texts if text not in MARKS and "interval" not in text]
+
+
+def colors(ax):
+    """Color of each label in the legend."""
+    handles = ax.get_legend().legend_handles
+    return {handle.get_label(): to_hex(handle.get_color()) for handle in handles}
 
 
 @pytest.fixture
@@ -107,9 +118,9 @@ def test_nothing_global_is_changed(ds):
 
 def test_forty_labels_have_forty_colors_and_a_legend_that_covers_nothing(many):
     for ax in (many.cf.plot_curve(0, DISTANCE), many.cf.plot_length_scale(0.1, kind="violin")):
-        handles, labels = ax.get_legend_handles_labels()
+        labels = legend(ax)
         assert len(labels) == 39
-        assert len({to_hex(handle.get_color()) for handle in handles}) == 39
+        assert len({colors(ax)[label] for label in labels}) == 39
         figure = ax.get_figure()
         figure.canvas.draw()
         box = ax.get_legend().get_window_extent()
@@ -119,10 +130,21 @@ def test_forty_labels_have_forty_colors_and_a_legend_that_covers_nothing(many):
 
 
 def test_a_label_keeps_its_color_whatever_is_drawn(ds):
-    alone = ds.cf.plot_curve(0, DISTANCE, labels=["C"]).get_legend_handles_labels()
-    beside = ds.cf.plot_length_scale(0.1).get_legend_handles_labels()
-    color = beside[0][beside[1].index("C")].get_color()
-    assert alone[0][0].get_color() == color
+    alone = colors(ds.cf.plot_curve(0, DISTANCE, labels=["C"]))
+    beside = colors(ds.cf.plot_length_scale(0.1))
+    assert alone["C"] == beside["C"]
+
+
+def test_groups_that_the_correction_set_to_zero_are_crossed(ds):
+    sample_threshold = 0.9
+    support = ds.cf.support(0.1, sample_threshold)
+    ax = ds.cf.plot_length_scale(0.1, sample_threshold=sample_threshold)
+    expected = support.status.isin(["median_zero", "too_few_receivers"]).sum()
+    crosses = [line for line in ax.lines if line.get_marker() == "x"]
+    assert len(crosses) == expected > 0
+    assert "set to 0, see support" in [text.get_text() for text in ax.get_legend().get_texts()]
+    plain = ds.cf.plot_length_scale(0.1, sample_threshold=None)
+    assert not [line for line in plain.lines if line.get_marker() == "x"]
 
 
 @pytest.mark.parametrize(

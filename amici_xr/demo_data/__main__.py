@@ -5,56 +5,89 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
+import xarray as xr
+
 import amici_xr
 
 THRESHOLD = 0.1
+NEXT = """
+Next, type {python} and then:
+    >>> import amici_xr, xarray as xr
+    >>> ds = xr.open_dataset({file!r})
+    >>> ds.cf                                    # what is there, what can be asked
+    >>> ds.cf.support({threshold}).status.to_pandas()    # help(ds.cf.support) explains the words
+    >>> ds.cf.plot_length_scale({threshold}).figure.savefig("length_scale.png")
+and with a model of your own:
+    >>> ds = amici_xr.extract("saved_model/", "B", "tissue.h5ad", unit="µm")"""
 
 
 def main(folder: Path) -> None:
     """Extract both planted receivers, compare planted with recovered reach, draw and save."""
     import matplotlib as mpl
-    from matplotlib import pyplot as plt
 
     mpl.use("agg")
     folder.mkdir(parents=True, exist_ok=True)
     model, adata = amici_xr.demo()
     planted = adata.uns["interactions"]
-    print(f"The demo: {adata.n_obs:,} cells, {adata.n_vars} genes, and {model!r}\n")
-    print(
-        f"Length scale: where attention falls to {THRESHOLD}; median of the sender's cells, in the"
-    )
-    print("head of the longest reach, with its 95% bootstrap interval over cells.\n")
+    datasets = {name: amici_xr.extract(model, name, adata) for name in planted["receiver"]}
+    print(f"The demo: {adata.n_obs:,} simulated cells, {adata.n_vars} genes, and a trained model:")
+    print(f"{model!r}\n")
+    print(f"Length scale, where attention falls to {THRESHOLD}: median over the sender's cells, in")
+    print("the head where it is longest, with its 95% bootstrap interval over cells.\n")
     print(f"{'sender → receiver':<24}{'planted':>8}{'recovered':>11}{'interval':>18}{'head':>6}")
-    written = []
-    for sender, receiver, length in planted[["sender", "receiver", "length_scale"]].values:
-        ds = amici_xr.extract(model, receiver, adata)
-        interval = ds.cf.bootstrap(threshold=THRESHOLD, statistic="median").sel(label=sender)
-        head = int(interval.point_estimate.idxmax("head"))
-        best = interval.sel(head=head)
-        bounds = f"[{best.ci_lower:.2f}, {best.ci_upper:.2f}]"
-        print(
-            f"{sender + ' → ' + receiver:<24}{length:>8.1f}{best.point_estimate:>11.2f}"
-            f"{bounds:>18}{head:>6}"
-        )
-        name = folder / receiver
-        ds.cf.save(name.with_suffix(".nc"))
-        written.append(name.with_suffix(".nc"))
-        curves = ds.cf.plot_curve(head=head, distance=range(0, 41))
-        scales = ds.cf.plot_length_scale(threshold=THRESHOLD, ci=True)
-        for axes, what in ((curves, "curve"), (scales, "length_scale")):
-            for suffix in ("png", "svg"):
-                written.append(folder / f"{receiver}_{what}.{suffix}")
-                axes.figure.savefig(written[-1], dpi=150)
-            plt.close(axes.figure)
+    for _, row in planted.iterrows():
+        print_recovered(datasets[row["receiver"]], row["sender"], row["length_scale"])
+    print("\nAlso above 0 and supported by the tissue, though not planted:")
+    for _, row in planted.iterrows():
+        print_not_planted(datasets[row["receiver"]], row["sender"])
     print(
         "\nThe interval tells how well this model's median is known, not how well the model knows"
     )
     print("the tissue: training again moves it further.\n\nWritten:")
-    print("\n".join(f"    {path}" for path in written))
-    print(f"\nNext: {sys.executable} -i -c 'import xarray as xr, amici_xr'")
-    print(f"    >>> ds = xr.open_dataset({str(written[0])!r})")
-    print("    >>> ds.cf                                   # what is there, what can be asked")
-    print("    >>> ds.cf.support(threshold=0.1).status.to_pandas()")
+    for receiver, ds in datasets.items():
+        for path in write(ds, folder, receiver):
+            print(f"    {path}")
+    print(NEXT.format(python=sys.executable, file=str(folder / "T_cell.nc"), threshold=THRESHOLD))
+
+
+def print_recovered(ds: xr.Dataset, sender: str, planted: float) -> None:
+    """Print a row of the table."""
+    interval = ds.cf.bootstrap(threshold=THRESHOLD, statistic="median").sel(label=sender)
+    head = int(interval.point_estimate.idxmax("head"))
+    best = interval.sel(head=head)
+    bounds = f"[{best.ci_lower:.2f}, {best.ci_upper:.2f}]"
+    pair = f"{sender} → {ds['query'].item()}"
+    print(f"{pair:<24}{planted:>8.1f}{best.point_estimate:>11.2f}{bounds:>18}{head:>6}")
+
+
+def print_not_planted(ds: xr.Dataset, sender: str) -> None:
+    """Print what other senders the model attends to."""
+    support = ds.cf.support(threshold=THRESHOLD)
+    found = support.where(support.status == "ok").drop_sel(label=sender)
+    for (label, head), length in found.median_length_scale.to_series().dropna().items():
+        print(f"    {label} → {ds['query'].item()}, head {head}: {length:.2f}")
+
+
+def write(ds: xr.Dataset, folder: Path, receiver: str) -> list[Path]:
+    """Save the Dataset and draw its two figures, the curves in the head of the longest reach."""
+    from matplotlib import pyplot as plt
+
+    medians = ds.cf.support(threshold=THRESHOLD).median_length_scale.max("label")
+    drawn = {
+        "curve": ds.cf.plot_curve(
+            head=int(medians.idxmax("head")), distance=np.linspace(0, 40, 161)
+        ),
+        "length_scale": ds.cf.plot_length_scale(threshold=THRESHOLD, ci=True),
+    }
+    written = [folder / f"{receiver}.nc"]
+    ds.cf.save(written[0])
+    for what, axes in drawn.items():
+        for suffix in ("png", "svg"):
+            written.append(folder / f"{receiver}_{what}.{suffix}")
+            axes.figure.savefig(written[-1], dpi=150)
+        plt.close(axes.figure)
+    return written
 
 
 if __name__ == "__main__":
