@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,22 +15,28 @@ from .errors import NotFoundError, listed
 _OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#B8A900")
 
 
-def label_colors(ds: xr.Dataset, palette: Any = None) -> dict[str, Any]:
-    """Color of each label, by its place in the model's vocabulary.
+def label_colors(ds: xr.Dataset, shown: Sequence[str], palette: Any = None) -> dict[str, Any]:
+    """Color of each label that is shown, by its place in the model's vocabulary.
 
     So a cell type keeps its color whatever is drawn. Up to seven types get the Okabe-Ito colors,
     more get Glasbey's, 256 that are as distinct as so many can be.
     """
-    known = ds["cell_type"].values if "cell_type" in ds.coords else np.unique(ds["label"].values)
-    labels = [str(label) for label in known]
     if isinstance(palette, Mapping):
-        present = np.unique(ds["label"].values).tolist()
-        missing = [label for label in present if label not in palette]
+        missing = [label for label in shown if label not in palette]
         if missing:
             raise NotFoundError(f"palette has no color for {listed(missing)}")
-        return dict(palette)
-    colors = _sequence(palette, len(labels))
-    return {label: colors[place % len(colors)] for place, label in enumerate(labels)}
+        return {label: palette[label] for label in shown}
+    known = ds["cell_type"].values if "cell_type" in ds.coords else np.unique(ds["label"].values)
+    colors = _sequence(palette, known.size)
+    place = {str(label): number for number, label in enumerate(known)}
+    chosen = {label: place[label] % len(colors) for label in shown}
+    if len(set(chosen.values())) < len(shown):
+        warnings.warn(
+            f"palette={palette!r} has {len(colors)} colors for {known.size} cell types, so some "
+            "share one; leave it out to have all distinct",
+            stacklevel=3,
+        )
+    return {label: colors[color] for label, color in chosen.items()}
 
 
 def _sequence(palette: Any, n_labels: int) -> list[Any]:

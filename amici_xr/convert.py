@@ -129,6 +129,7 @@ def read_csv(path: str | os.PathLike[str], *, unit: str | None = None) -> xr.Dat
         path,
         dtype={"query_label": str, "neighbor_label": str},
         keep_default_na=False,  # a cell type may be called "NA" or "None"
+        na_values={name: [""] for name in TABLE_COLUMNS if not name.endswith("_label")},
         **_EXACT_FLOATS,
     )
     unnamed = [name for name in table.columns if str(name).startswith("Unnamed: ")]
@@ -197,6 +198,11 @@ def _checked_table(df: pd.DataFrame) -> pd.DataFrame:
     absent = table.columns[table.isna().any()]
     if absent.size:
         problems.append(f"missing values in {listed(absent)}")
+    for name in TABLE_COLUMNS:
+        if name.endswith("_label"):  # text also where it was a category or a number
+            table[name] = np.array([str(value) for value in table[name]], dtype=object)
+        elif pd.to_numeric(table[name], errors="coerce").isna().any() and name not in absent:
+            problems.append(f"{name} holds values that are no numbers")
     if table.duplicated(["query_label", "neighbor_idx", "head_idx"]).any():
         problems.append("a query, neighbor and head occurs in two rows")
     if (table.groupby("neighbor_idx")["neighbor_label"].nunique() > 1).any():
@@ -211,6 +217,6 @@ def _checked_table(df: pd.DataFrame) -> pd.DataFrame:
         problems.append("a neighbor lacks the row of some head")
     if problems:
         raise SchemaError("not the original's table of scores:\n- " + "\n- ".join(problems))
-    for name in ("query_label", "neighbor_label"):
-        table[name] = table[name].astype(str)
+    numbers = [name for name in TABLE_COLUMNS if not name.endswith("_label")]
+    table[numbers] = table[numbers].apply(pd.to_numeric)
     return table

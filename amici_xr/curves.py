@@ -146,6 +146,11 @@ def curve_summary(
 
 def check_distance(ds: xr.Dataset, distance: ArrayLike | xr.DataArray) -> xr.DataArray:
     """Return distances as a labelled array, (distance) or a scalar, in the Dataset's unit."""
+    if isinstance(distance, xr.DataArray) and not set(distance.dims) <= {"distance"}:
+        raise ValueError(
+            f"distance has dims {distance.dims}; a curve is taken at the same distances for every "
+            "neighbor, so give a number or a sequence"
+        )
     values = np.asarray(distance)
     if values.dtype.kind not in "fiu":
         raise TypeError(f"distance={distance!r} must be numbers, e.g. distance=[0, 10, 20]")

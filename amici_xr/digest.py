@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-DIGEST = "digest"  # the attribute that holds the digests of a saved Dataset, as JSON
 _ATTRIBUTES = ""  # stands for the Dataset's own attributes among the names of variables
 
 
@@ -19,8 +18,7 @@ def digests(ds: xr.Dataset) -> dict[str, str]:
 
     Computes lazy variables. Equal values have equal digests whatever file they came from.
     """
-    own = {str(name): value for name, value in ds.attrs.items() if name != DIGEST}
-    found = {_ATTRIBUTES: hashlib.sha256(_text(own)).hexdigest()}
+    found = {_ATTRIBUTES: hashlib.sha256(_text(ds.attrs)).hexdigest()}
     for name, variable in ds.variables.items():
         found[str(name)] = _of_variable(variable)
     return found
@@ -41,12 +39,12 @@ def _of_variable(variable: xr.Variable) -> str:
     if is_text:
         digest.update(_text(values.ravel().tolist()))
     else:
-        digest.update(np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<"))).data)
+        digest.update(values.astype(values.dtype.newbyteorder("<")).tobytes())
     return digest.hexdigest()
 
 
 def _text(value: Any) -> bytes:
-    return json.dumps(value, default=_plain, ensure_ascii=False, sort_keys=True).encode()
+    return json.dumps(value, default=_plain, sort_keys=True).encode()
 
 
 def _plain(value: Any) -> Hashable:

@@ -68,22 +68,38 @@ def new_axes(width: float, n_labels: int) -> Axes:
 
 
 def legend(ax: Axes, colors: Mapping[str, Any], marks: Sequence[str]) -> None:
-    """Labels with their colors, then the marks that were used; beside the axes, over nothing."""
+    """Labels with their colors, then the marks that were used.
+
+    Beside the axes, over nothing, where the figure makes room for what stands there; within them
+    otherwise, since it would be cut off or lie over the next axes.
+    """
     from matplotlib.lines import Line2D
 
     handles = [
-        *(Line2D([], [], color=color, linewidth=5, label=label) for label, color in colors.items()),
+        *(
+            Line2D([], [], color=color, linewidth=5, label=plain(label))
+            for label, color in colors.items()
+        ),
         *(Line2D([], [], label=mark, **_MARKS[mark]) for mark in marks),
     ]
+    beside: dict[str, Any] = {
+        "loc": "upper left",
+        "bbox_to_anchor": (1.01, 1),
+        "borderaxespad": 0,
+        "frameon": False,
+    }
+    makes_room = ax.figure.get_layout_engine() is not None
     ax.legend(
         handles=handles,
-        loc="upper left",
-        bbox_to_anchor=(1.01, 1),
-        borderaxespad=0,
-        frameon=False,
         ncols=_columns(len(handles)),
         fontsize="small",
+        **(beside if makes_room else {"loc": "best", "framealpha": 0.6}),
     )
+
+
+def plain(text: str) -> str:
+    """Text as it is: a dollar sign in a label starts no formula."""
+    return text.replace("$", r"\$")
 
 
 def _columns(n_entries: int) -> int:

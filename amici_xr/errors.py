@@ -72,7 +72,9 @@ def check_positive_integer(name: str, value: Any) -> int:
 def check_names(
     argument: str, asked: Sequence[Any], known: Sequence[Any], what: str = "value"
 ) -> None:
-    """Refuse names that are not among `known`, and names asked for twice."""
+    """Refuse names that are not among `known`, names asked for twice, and none at all."""
+    if not len(asked):
+        raise ValueError(f"{argument}={list(asked)!r} names no {what}; known: {listed(known)}")
     missing = [name for name in asked if name not in known]
     if missing:
         raise NotFoundError(f"{argument}: unknown {what} {listed(missing)}; known: {listed(known)}")

@@ -21,6 +21,7 @@ from .tissue import Expression, label_codes, open_tissue
 
 if TYPE_CHECKING:
     import anndata
+    import torch
 
 DEFAULT_BATCH_SIZE = 4096
 
@@ -33,7 +34,7 @@ def extract(
     indices: ArrayLike | None = None,
     heads: int | Sequence[int] | None = None,
     batch_size: int | None = None,
-    device: str | None = None,
+    device: str | torch.device | None = None,
     unit: str | None = None,
     progress: bool = True,
 ) -> xr.Dataset:
@@ -107,9 +108,12 @@ def extract(
     size = check_positive_integer(
         "batch_size", DEFAULT_BATCH_SIZE if batch_size is None else batch_size
     )
+    place = _device(device)
     if not saved.is_trained:
         warnings.warn("the model was not trained: its scores mean nothing", stacklevel=2)
     tissue = open_tissue(adata, model)
+    if not tissue.n_obs:
+        raise ValueError("adata has no cells")
     codes = label_codes(tissue, saved)
     expression = Expression(tissue, saved)
     queries = _queries_with_cells(asked, codes, saved.labels)
@@ -117,7 +121,7 @@ def extract(
     is_neighbor = _cut_down(found.is_neighbor(codes, queries), indices)
     neighbor = np.flatnonzero(is_neighbor.any(axis=0))
     is_neighbor = is_neighbor[:, neighbor, np.newaxis]
-    scores = _score(saved, expression, neighbor, queries, size, device, progress)
+    scores = _score(saved, expression, neighbor, queries, size, place, progress)
     base, position = (np.where(is_neighbor, array[..., head], np.nan) for array in scores)
     several = query is None or not np.isscalar(query)
     labels = np.array(saved.labels)
@@ -145,7 +149,7 @@ def extract(
         "n_indices": None if indices is None else int(np.size(indices)),
         "heads": head.tolist(),
         "batch_size": size,
-        "device": device,
+        "device": str(place),
         "unit": unit,
     }
     return ds.assign_attrs(
@@ -234,16 +238,16 @@ def _score(
     cells: NDArray[np.intp],
     queries: list[int],
     batch_size: int,
-    device: str | None,
+    device: torch.device,
     progress: bool,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Base scores and position coefficients, (query, cell, head)."""
-    torch = require("torch", "model", "scoring cells")
+    import torch
     from tqdm import tqdm
 
     from .network import ScoringNetwork
 
-    network = ScoringNetwork(model.weights, model.settings.pos_coef_offset, _device(torch, device))
+    network = ScoringNetwork(model.weights, model.settings.pos_coef_offset, device)
     shape = (len(queries), cells.size, model.n_heads)
     base, position = np.empty(shape, np.float32), np.empty(shape, np.float32)
     starts = range(0, cells.size, batch_size)
@@ -260,12 +264,14 @@ def _score(
     return base, position
 
 
-def _device(torch: Any, device: str | None) -> Any:
+def _device(device: Any) -> torch.device:
+    """The device asked for, or a GPU where there is one; an error before any work if it is none."""
+    torch = require("torch", "model", "scoring cells")
     if device is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        return torch.empty(0, device=device).device
-    except (AssertionError, RuntimeError) as error:
+        return torch.empty(0, device=device).device  # type: ignore[no-any-return]
+    except (AssertionError, RuntimeError, TypeError) as error:
         raise ValueError(
             f"device={device!r} can't be used here: {error}; try device='cpu'"
         ) from error

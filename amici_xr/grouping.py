@@ -10,7 +10,8 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from .errors import NotFoundError, listed
+from .errors import NotFoundError, SchemaError, listed
+from .schema import SCORES
 from .selection import select
 
 _Labelled = TypeVar("_Labelled", xr.Dataset, xr.DataArray)
@@ -20,15 +21,33 @@ def by_query(reduce: Callable[[xr.Dataset], xr.Dataset], ds: xr.Dataset) -> xr.D
     """Reduce the Dataset of each query by itself and put the results along ``query``.
 
     So no reduction ever sees a masked entry, and with several queries each answer is that of the
-    query alone. What is lazy is computed, one query at a time.
+    query alone. What is lazy is computed.
     """
+    ds = ds.compute()
     queries = np.atleast_1d(ds["query"].values)
-    results = [reduce(select(ds, query).compute()) for query in queries]
+    results = [reduce(_without_nan(select(ds, query))) for query in queries]
     if "query" not in ds.dims:
         return ordered(results[0])
     return ordered(
-        xr.concat(results, dim="query", data_vars="all", coords="minimal", compat="override")
+        xr.concat(
+            results,
+            dim="query",
+            data_vars="all",
+            coords="minimal",
+            compat="override",
+            join="outer",  # without a vocabulary each query has the labels that it meets
+            fill_value={"n_neighbors": 0, "status": "absent"},
+        )
     )
+
+
+def _without_nan(one: xr.Dataset) -> xr.Dataset:
+    if any(one[name].isnull().any() for name in SCORES):
+        raise SchemaError(
+            f"scores of query {one['query'].item()!r} are NaN where is_neighbor does not say so; "
+            "keep is_neighbor, or take the query with amici_xr.select"
+        )
+    return one
 
 
 def groups(
@@ -47,13 +66,20 @@ def groups(
     values = labelled[by].values
     if by == "label" and "cell_type" in labelled.coords:
         names = labelled["cell_type"].values
-        return names, pd.Index(names).get_indexer(pd.Index(values))
+        codes = pd.Index(names).get_indexer(pd.Index(values))
+        if (codes < 0).any():
+            raise SchemaError(
+                f"label holds {listed(np.unique(values[codes < 0]))}, not in cell_type "
+                f"({listed(names)}); keep label as it was, and name groups of your own in another "
+                "coordinate on neighbor, to be asked for with by=…"
+            )
+        return names, codes
     names, codes = np.unique(values, return_inverse=True)
     return names, codes
 
 
 def ordered(result: _Labelled) -> _Labelled:
-    """Bring the dimensions into the order (run, query, neighbor or label, head), new ones last."""
-    first = [name for name in ("run", "query") if name in result.dims]
+    """Bring the dimensions into the order (query, neighbor or label, head), new ones last."""
+    first = [name for name in ("query",) if name in result.dims]
     last = [name for name in ("head", "rank", "distance", "quantile") if name in result.dims]
     return result.transpose(*first, ..., *last)

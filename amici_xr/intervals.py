@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from . import kernels
 from .errors import NotFoundError, check_choice, check_fraction, check_positive_integer, listed
 from .grouping import by_query, groups, ordered
-from .length_scales import length_scale
+from .length_scales import length_scale, reach_attributes
 from .validation import check_structure
 
 Statistic = Literal["mean", "median"]
@@ -95,7 +95,8 @@ def bootstrap(
         names, _ = groups(one, "label")
         return interval.reindex(label=names, fill_value={"n_neighbors": 0})
 
-    return by_query(of_one, ds)
+    result = by_query(of_one, ds)
+    return result.assign_attrs(reach_attributes(threshold, sample_threshold))
 
 
 def bootstrap_ci(
@@ -132,7 +133,9 @@ def bootstrap_ci(
     Raises
     ------
     ValueError
-        If an argument lies out of its range, or a value is NaN.
+        If an argument lies out of its range, or a value is NaN or infinite.
+    TypeError
+        If `da` is no DataArray.
     NotFoundError
         If `dim` is no dim of `da`, or `by` no coordinate on it.
 
@@ -148,21 +151,27 @@ def bootstrap_ci(
     confidence_level = check_fraction("confidence_level", confidence_level)
     check_choice("method", "resample" if method is None else method, _METHODS)
     n_resamples = check_positive_integer("n_resamples", n_resamples)
+    if not isinstance(da, xr.DataArray):
+        raise TypeError(f"da must be an xarray.DataArray, not {type(da).__name__}")
     if dim not in da.dims:
         raise NotFoundError(f"dim={dim!r} is no dim of the array, which has {listed(da.dims)}")
     da = da.compute()
-    if da.isnull().any():
+    if not np.isfinite(da).all():
         raise ValueError(
-            "da holds NaN, which has no place in a resample; drop it first, or call bootstrap(ds), "
-            "which knows for each query who is a neighbor"
+            "da holds NaN or infinite values, which have no place in a resample; drop them first, "
+            "or call bootstrap(ds), which knows for each query who is a neighbor"
         )
+    if dim in da.coords:
+        da = da.sortby(dim)  # so that the order in which values are kept does not matter
     names, codes = groups(da, by, dim)
-    rows = da if "head" in da.dims else da.expand_dims("head")
+    has_heads = "head" in da.dims and dim != "head"
+    stream = "head" if has_heads else "_stream"
+    rows = da if has_heads else da.expand_dims(stream)
     estimates = xr.apply_ufunc(
         _estimates,
-        rows.sortby("head") if "head" in rows.coords else rows,
-        input_core_dims=[["head", dim]],
-        output_core_dims=[["head", "group", "estimate"]],
+        rows.sortby("head") if stream in rows.coords else rows,
+        input_core_dims=[[stream, dim]],
+        output_core_dims=[[stream, "_group", "_estimate"]],
         vectorize=True,  # each position along the other dims starts a stream of its own
         kwargs={
             "members": [np.flatnonzero(codes == group) for group in range(names.size)],
@@ -174,18 +183,18 @@ def bootstrap_ci(
         },
         keep_attrs="override",
     )
-    if "head" in rows.coords:
+    if stream in rows.coords:
         estimates = estimates.sel(head=rows["head"])
+    count = xr.DataArray(np.bincount(codes, minlength=names.size), dims="_group")
     result = xr.Dataset(
-        {name: estimates.isel(estimate=i) for i, name in enumerate(_ESTIMATES)}
-        | {f"n_{dim}s": ("group", np.bincount(codes, minlength=names.size))}
+        {name: estimates.isel(_estimate=i) for i, name in enumerate(_ESTIMATES)}
+        | {f"n_{dim}s": count.broadcast_like(estimates.isel(_estimate=0))}
     )
-    result[f"n_{dim}s"] = result[f"n_{dim}s"].broadcast_like(result["point_estimate"])
     result = _described(result, da, statistic, confidence_level)
-    result = result if "head" in da.dims else result.isel(head=0)
+    result = result if has_heads else result.isel({stream: 0})
     if by is None:
-        return ordered(result.isel(group=0))
-    return ordered(result.rename(group=by).assign_coords({by: names}))
+        return ordered(result.isel(_group=0))
+    return ordered(result.rename(_group=by).assign_coords({by: names}))
 
 
 def _estimates(
@@ -216,7 +225,7 @@ def _described(
 ) -> xr.Dataset:
     what = da.attrs.get("long_name", da.name or "value")
     unit = {"units": da.attrs["units"]} if "units" in da.attrs else {}
-    bounds = f"of the {confidence_level:.0%} interval of the {statistic} {what}"
+    bounds = f"of the {100 * confidence_level:.4g}% interval of the {statistic} {what}"
     for name, long_name in zip(
         _ESTIMATES, (f"{statistic} {what}", f"lower bound {bounds}", f"upper bound {bounds}"),
         strict=True,

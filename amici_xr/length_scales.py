@@ -11,7 +11,7 @@ from . import kernels
 from .errors import SchemaError, check_fraction, check_sample_threshold
 from .grouping import by_query, groups, ordered
 from .schema import distance_unit, has_neighborhoods, scores
-from .validation import check_structure
+from .validation import check_neighborhoods, check_structure
 
 
 def length_scale(
@@ -60,10 +60,12 @@ def length_scale(
     threshold = check_fraction("threshold", threshold)
     sample_threshold = check_sample_threshold(sample_threshold)
     lengths = _uncorrected(ds, threshold)
-    if sample_threshold is not None:
-        too_few = support(ds, threshold, sample_threshold)["support"] < sample_threshold
-        lengths = lengths.where(~too_few.sel(label=ds["label"]) | lengths.isnull(), 0.0)
-    return ordered(lengths)
+    if sample_threshold is None:
+        return ordered(lengths)
+    share = support(ds, threshold, sample_threshold)["support"].sel(label=ds["label"])
+    # Without a single receiver the share is NaN, and nothing supports the reach.
+    lengths = lengths.where((share >= sample_threshold) | lengths.isnull(), 0.0)
+    return ordered(lengths.assign_attrs(reach_attributes(threshold, sample_threshold)))
 
 
 def support(
@@ -126,7 +128,15 @@ def support(
             "supports: pass sample_threshold=None to leave the artifact correction out, or use a "
             "Dataset from extract"
         )
-    return by_query(lambda one: _support_of_one(one, threshold, sample_threshold), ds)
+    check_neighborhoods(ds)
+    result = by_query(lambda one: _support_of_one(one, threshold, sample_threshold), ds)
+    return result.assign_attrs(reach_attributes(threshold, sample_threshold))
+
+
+def reach_attributes(threshold: float, sample_threshold: float | None) -> dict[str, float]:
+    """What a reduction of length scales is a reduction of; no `sample_threshold`, no correction."""
+    corrected = {} if sample_threshold is None else {"sample_threshold": sample_threshold}
+    return {"threshold": threshold} | corrected
 
 
 def _support_of_one(ds: xr.Dataset, threshold: float, sample_threshold: float | None) -> xr.Dataset:
@@ -181,7 +191,7 @@ def _status(
     status = xr.full_like(result["support"], "ok", dtype="<U19")
     status = status.where(~(result["edge_share"] > 0.5), "beyond_neighborhood")
     if sample_threshold is not None:
-        status = status.where(~(result["support"] < sample_threshold), "too_few_receivers")
+        status = status.where(result["support"] >= sample_threshold, "too_few_receivers")
     status = status.where(result["median_length_scale"] != 0, "median_zero")
     status = status.where(any_reach, "no_reach")
     return status.where(is_present, "absent")
@@ -196,10 +206,10 @@ def _uncorrected(ds: xr.Dataset, threshold: float) -> xr.DataArray:
         output_dtypes=[np.float64],
         keep_attrs="override",
     )
-    lengths.attrs = _length_attributes("length scale", ds)
-    return lengths.rename("length_scale").assign_coords(threshold=threshold)
+    lengths.attrs = _length_attributes("length scale", ds) | reach_attributes(threshold, None)
+    return lengths.rename("length_scale")
 
 
-def _length_attributes(long_name: str, ds: xr.Dataset) -> dict[str, str]:
+def _length_attributes(long_name: str, ds: xr.Dataset) -> dict[str, Any]:
     unit = distance_unit(ds)
     return {"long_name": long_name} | ({} if unit is None else {"units": unit})

@@ -166,7 +166,8 @@ def _warn_if_moved(
 ) -> None:
     """Compare given distances with the coordinates that lie beside them."""
     coordinates = find_coordinates(adata, settings.coord_obsm_key)
-    if coordinates is None:
+    has_radius = settings.cell_radius_key is None or settings.cell_radius_key in adata.obs
+    if coordinates is None or not has_radius:
         return
     radius = _radius(adata, settings.cell_radius_key)
     offset = coordinates[found.index] - coordinates[found.receiver, np.newaxis]

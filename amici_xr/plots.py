@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from . import drawing
 from .colors import label_colors
 from .curves import check_distance, curve, curve_summary
-from .errors import check_choice, check_names, listed
+from .errors import NotFoundError, check_choice, check_names, listed
 from .intervals import Statistic, bootstrap
 from .length_scales import length_scale
 from .schema import distance_unit
@@ -52,8 +52,8 @@ def plot_curve(
     n_traces
         Number of neighbors of each label whose own curve is drawn, at most; 0 draws none.
     ax
-        Where to draw; None makes a figure. The legend stands beside the axes: give a figure of your
-        own the room for it with ``layout="constrained"``.
+        Where to draw; None makes a figure. In a figure of your own the legend stands beside the
+        axes if it has ``layout="constrained"``, which makes room for it, and else within.
     palette
         Colors: a mapping from label to color, a sequence, or the name of a matplotlib colormap.
     random_state
@@ -82,11 +82,13 @@ def plot_curve(
     one = _one_query(ds)
     check_names("head", [head], one["head"].values.tolist(), "head")
     one = one.sel(head=[head])
+    if isinstance(n_traces, bool) or not isinstance(n_traces, int | np.integer):
+        raise TypeError(f"n_traces={n_traces!r} must be an integer; 0 draws none")
     shown = _labels(one, labels)
     at = check_distance(one, np.sort(np.atleast_1d(distance)))
     summary = curve_summary(one, at).sel(head=head)
-    colors = label_colors(one, palette)
-    ax = ax if ax is not None else drawing.new_axes(5, len(shown))
+    colors = label_colors(one, shown, palette)
+    ax = drawing.new_axes(5, len(shown)) if ax is None else ax
     rng = np.random.default_rng(random_state)
     faint, pale = min(0.12, 0.5 / len(shown)), min(0.2, 1 / len(shown))  # more lines, fainter
     for label in shown:
@@ -104,9 +106,9 @@ def plot_curve(
     ax.set_ylim(bottom=0)
     ax.set_xlabel(_with_unit("distance", one))
     ax.set_ylabel("counterfactual attention")
-    ax.set_title(f"neighbors → {one['query'].item()}, head {head}")
+    ax.set_title(drawing.plain(f"neighbors → {one['query'].item()}, head {head}"))
     marks = ["mean", "± 1 std", *(["single neighbors"] if n_traces > 0 else [])]
-    drawing.legend(ax, {label: colors[label] for label in shown}, marks)
+    drawing.legend(ax, colors, marks)
     return ax
 
 
@@ -143,8 +145,8 @@ def plot_length_scale(
     ci
         Whether to draw beside each box the 95% bootstrap interval of the `statistic`.
     ax
-        Where to draw; None makes a figure wide enough. The legend stands beside the axes: give a
-        figure of your own the room for it with ``layout="constrained"``.
+        Where to draw; None makes a figure wide enough. In a figure of your own the legend
+        stands beside the axes if it has ``layout="constrained"``, and else within.
     palette
         Colors: a mapping from label to color, a sequence, or the name of a matplotlib colormap.
     max_length_scale
@@ -173,6 +175,8 @@ def plot_length_scale(
     'length scale at threshold 0.1 (µm)'
     """
     check_choice("kind", kind, ("box", "violin", "density"))
+    if max_length_scale is not None and not 0 < max_length_scale < np.inf:
+        raise ValueError(f"max_length_scale={max_length_scale!r} must be a positive number or None")
     one = _one_query(ds)
     asked = one["head"].values.tolist() if heads is None else np.atleast_1d(heads).tolist()
     check_names("heads", asked, one["head"].values.tolist(), "head")
@@ -184,7 +188,7 @@ def plot_length_scale(
     shown.sort(key=lambda label: -medians[label])
     is_corrected = (lengths == 0) & (length_scale(one, threshold, None) > 0)
     interval = bootstrap(one, threshold, sample_threshold, statistic) if ci else None
-    colors = label_colors(one, palette)
+    colors = label_colors(one, shown, palette)
     step = len(shown) + 1  # from one head's first group to the next head's
     ax = ax if ax is not None else drawing.new_axes(max(3.5, 0.32 * len(asked) * step), len(shown))
     for column, head in enumerate(asked):
@@ -199,10 +203,10 @@ def plot_length_scale(
     drawing.head_axis(ax, asked, len(shown))
     ax.set_ylim(-0.02 * (max_length_scale or ax.get_ylim()[1]), max_length_scale)
     ax.set_ylabel(_with_unit(f"length scale at threshold {threshold:g}", one))
-    ax.set_title(f"neighbors → {one['query'].item()}")
+    ax.set_title(drawing.plain(f"neighbors → {one['query'].item()}"))
     marks = ["set to 0, see support"] if is_corrected.any() else []
     marks += [f"95% interval of the {statistic}"] if ci else []
-    drawing.legend(ax, {label: colors[label] for label in shown}, marks)
+    drawing.legend(ax, colors, marks)
     return ax
 
 
@@ -213,7 +217,7 @@ def _one_query(ds: xr.Dataset) -> xr.Dataset:
         raise ValueError(
             f"ds holds the queries {known}; draw one at a time, e.g. amici_xr.select(ds, query)"
         )
-    return with_head_dim(select(ds, ds["query"].item()))
+    return with_head_dim(select(ds, ds["query"].item())).compute()
 
 
 def _labels(ds: xr.Dataset, asked: Sequence[str] | None) -> list[str]:
@@ -224,11 +228,12 @@ def _labels(ds: xr.Dataset, asked: Sequence[str] | None) -> list[str]:
             raise ValueError("ds holds no neighbors, so there is nothing to draw")
         return present
     names = [asked] if isinstance(asked, str) else list(asked)
-    if not names:
-        raise ValueError(f"labels={asked!r} names no label; there are {listed(present)}")
-    check_names("labels", names, present, "or absent label")
+    absent = [name for name in names if name not in present]
+    if absent:
+        raise NotFoundError(f"labels: no neighbor is {listed(absent)}; there are {listed(present)}")
+    check_names("labels", names, present, "label")
     return names
 
 
 def _with_unit(what: str, ds: xr.Dataset) -> str:
-    return f"{what} ({distance_unit(ds) or 'coordinate units'})"
+    return drawing.plain(f"{what} ({distance_unit(ds) or 'coordinate units'})")

@@ -21,8 +21,8 @@ class Variable:
     """One row of the schema: a data variable or coordinate of the Dataset.
 
     `units` is "1" for pure numbers, "distance" for what carries the coordinates' unit, and ""
-    for what has none. A variable along ``neighbor`` and ``head`` may have ``query`` in front, and
-    each variable ``run``; ``query`` and ``head`` may be scalar coordinates instead.
+    for what has none. A variable along ``neighbor`` and ``head`` may have ``query`` in front;
+    ``query`` and ``head`` may be scalar coordinates instead.
     """
 
     name: str

@@ -37,7 +37,8 @@ def open_tissue(adata: Any, model: Any) -> anndata.AnnData:
 def _own_tissue(model: Any) -> Any:
     """The AnnData of a live model, or the one that was saved in its folder."""
     if isinstance(model, str | os.PathLike):
-        beside = Path(model, "adata.h5ad")
+        folder = Path(model) if Path(model).is_dir() else Path(model).parent
+        beside = folder / "adata.h5ad"
         if beside.is_file():
             return beside
     adata = getattr(model, "adata", None)

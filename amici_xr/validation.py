@@ -107,6 +107,8 @@ def _structure_problems(ds: xr.Dataset) -> Iterator[str]:
     for row in SCHEMA.values():
         if row.name in ds.variables and not (row.name == "label" and "label" in ds.dims):
             yield from _shape_problems(ds, row)
+    if ds.sizes.get("query") == 0:
+        yield "query is empty; keep at least one query"
     if "query" in ds.dims and "is_neighbor" not in ds.variables:
         yield "is_neighbor is missing: with several queries it tells whose neighbor a cell is"
     if any(name in ds.variables for name in NEIGHBORHOODS):
@@ -120,7 +122,7 @@ def _shape_problems(ds: xr.Dataset, row: Variable) -> Iterator[str]:
     array = ds.variables[row.name]
     scalar = {name for name in ("query", "head") if name in ds.coords and not ds[name].dims}
     needed = set(row.dims) - scalar
-    allowed = needed | ({"run", "query"} if row.dims == ("neighbor", "head") else {"run"})
+    allowed = needed | ({"query"} if row.dims == ("neighbor", "head") else set())
     if not needed <= set(array.dims) <= allowed:
         yield f"{row.name} has dims {tuple(array.dims)}, not {row.dims}; rename or select"
     if array.dtype.kind not in _DTYPE_KINDS[row.kind]:
@@ -188,10 +190,31 @@ def _neighborhood_problems(ds: xr.Dataset) -> Iterator[str]:
         yield "neighborhood_distance holds negative or infinite distances; extract again"
     if (label >= ds.sizes["cell_type"]).any():
         yield "neighborhood_label points past the end of cell_type; keep cell_type whole"
+    elif is_reordered(ds):
+        yield (
+            "neighborhood_label disagrees with label: cell_type was reordered, or labels were "
+            "renamed; keep both as they were, and name groups of your own in another coordinate"
+        )
+
+
+def is_reordered(ds: xr.Dataset) -> bool:
+    """Whether neighbors have other labels than their neighborhoods give them."""
+    index, label = ds["neighborhood_index"].values, ds["neighborhood_label"].values
+    neighbor = ds["neighbor"].values
+    row = np.full(max(index.max(initial=-1), neighbor.max(initial=-1)) + 2, -1)
+    row[neighbor] = np.arange(neighbor.size)  # and of -1, where there is no neighbor, -1
+    found = row[index]
+    own = ds["label"].values[found[found >= 0]]
+    return bool((ds["cell_type"].values[label[found >= 0]] != own).any())
 
 
 def _values(count: int) -> str:
     return f"{count} value is" if count == 1 else f"{count:,} values are"
+
+
+def check_neighborhoods(ds: xr.Dataset) -> None:
+    """Check that neighborhoods and labels still belong together, as `support` takes for granted."""
+    _raise(list(_neighborhood_problems(ds)))
 
 
 def is_valid_structure(ds: xr.Dataset) -> bool:

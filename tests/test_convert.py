@@ -57,6 +57,30 @@ def test_numeric_labels_become_text(ds):
     assert sorted(set(amici_xr.from_dataframe(table).label.values.tolist())) == ["1", "2", "3"]
 
 
+def test_categories_and_mixed_labels_become_text(several):
+    table = several.amici.to_dataframe()
+    categorical = table.astype({"query_label": "category", "neighbor_label": "category"})
+    assert amici_xr.from_dataframe(categorical).equals(amici_xr.from_dataframe(table))
+    one = categorical[categorical["query_label"] == "A"]
+    assert amici_xr.from_dataframe(one)["query"].item() == "A"
+    mixed = table.astype({"neighbor_label": object})
+    mixed.loc[mixed["neighbor_label"] == "B", "neighbor_label"] = 1
+    assert "1" in amici_xr.from_dataframe(mixed).label.values
+
+
+def test_an_empty_score_in_a_csv_is_named(ds):
+    table = ds.amici.to_dataframe()
+    change_row(table, "base_attention_score", np.nan).to_csv("scores.csv")
+    with pytest.raises(amici_xr.SchemaError, match="missing values in 'base_attention_score'"):
+        amici_xr.read_csv("scores.csv")
+
+
+def test_names_in_the_place_of_positions_are_named(ds):
+    table = ds.amici.to_dataframe().assign(neighbor_idx="cell_1")
+    with pytest.raises(amici_xr.SchemaError, match="neighbor_idx holds values that are no numbers"):
+        amici_xr.from_dataframe(table)
+
+
 def test_further_columns_warn(ds):
     table = ds.amici.to_dataframe().assign(note=1)
     with pytest.warns(UserWarning, match="columns 'note' are not kept"):

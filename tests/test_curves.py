@@ -77,6 +77,13 @@ def test_distances_out_of_range_are_named(ds, distance, message):
             ask(distance)
 
 
+def test_a_distance_of_each_neighbor_is_refused(ds):
+    with pytest.raises(ValueError, match=r"distance has dims \('neighbor',\); a curve is taken"):
+        ds.amici.curve(ds.neighbor_x)
+    labelled = xr.DataArray([0.0, 5.0], dims="distance")
+    xr.testing.assert_identical(ds.amici.curve(labelled), ds.amici.curve([0, 5]))
+
+
 def test_distances_that_are_no_numbers_are_named(ds):
     with pytest.raises(TypeError, match="distance='far' must be numbers"):
         ds.amici.curve("far")

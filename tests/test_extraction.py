@@ -176,6 +176,9 @@ def test_tissue_and_model_may_be_paths(model, tissue, expected, tmp_path, demo, 
     path = tmp_path / f"tissue.{suffix}"
     getattr(tissue, f"write_{suffix}")(path)
     folder = files("amici_xr.demo_data") / "model"
+    import torch
+
+    assert_same(extract(folder, "T_cell", str(path), device=torch.device("cpu")), expected)
     for model_path in (folder, str(folder), folder / "model.pt"):
         assert_same(extract(model_path, "T_cell", str(path)), expected)
 
@@ -185,7 +188,8 @@ def test_a_folder_that_was_saved_with_its_tissue_needs_no_other(tissue, expected
 
     folder = shutil.copytree(str(files("amici_xr.demo_data") / "model"), tmp_path / "model")
     tissue.write_h5ad(folder / "adata.h5ad")
-    assert_same(extract(folder, "T_cell"), expected)
+    for path in (folder, folder / "model.pt"):
+        assert_same(extract(path, "T_cell"), expected)
 
 
 def test_a_backed_tissue_gives_the_same(model, tissue, expected, tmp_path):
@@ -253,12 +257,16 @@ def test_fewer_cells_than_k_leave_ranks_empty(model, tissue):
     np.testing.assert_array_equal(ds.neighborhood_index < 0, is_empty)
     np.testing.assert_array_equal(ds.neighborhood_label < 0, is_empty)
     np.testing.assert_array_equal(ds.neighborhood_distance.isnull(), is_empty)
-    assert ds.cf.support(0.1).sel(label="Tumor").status.isin(["ok", "no_reach"]).any()
+    distance = ds.neighborhood_distance.isel(rank=slice(7))
+    median = ds.cf.support(0.5).sel(label="Tumor").median_length_scale
+    expected = (distance < median).any("rank").mean("receiver")
+    np.testing.assert_allclose(ds.cf.support(0.5).sel(label="Tumor").support, expected)
 
 
-def test_progress_is_silent_when_off(model, tissue, capfd):
-    extract(model, "T_cell", tissue, batch_size=10)
-    assert capfd.readouterr() == ("", "")
+def test_progress_is_shown_after_a_second_and_only_if_asked_for(model, tissue, capfd):
+    for progress in (True, False):
+        amici_xr.extract(model, None, tissue, batch_size=2, progress=progress)
+        assert ("extract:" in capfd.readouterr().err) == progress
 
 
 # What goes wrong
@@ -282,6 +290,11 @@ def test_a_query_without_cells_is_named(model, tissue):
     few = tissue[tissue.obs["cell_type"] != "Tumor"]
     with pytest.raises(KeyError, match=r"no cells of type 'Tumor'; it has cells of 'Endothelial'"):
         extract(model, "Tumor", few)
+
+
+def test_an_empty_tissue_is_named(model, tissue):
+    with pytest.raises(ValueError, match="adata has no cells"):
+        extract(model, "T_cell", tissue[:0].copy())
 
 
 def test_a_tissue_of_one_type_has_no_neighbors(model, tissue):

@@ -50,7 +50,7 @@ def test_the_stream_runs_through_head_then_label_in_sorted_order(ds):
             assert float(got) == np.percentile(means, 100 * (1 - 0.95) / 2)
 
 
-def test_heads_in_another_order_and_a_reordered_vocabulary_give_the_same_interval(ds):
+def test_heads_in_another_order_give_the_same_interval(ds):
     expected = ds.amici.bootstrap(0.1, n_resamples=50)
     turned = ds.isel(head=[1, 0]).amici.bootstrap(0.1, n_resamples=50)
     assert turned["head"].values.tolist() == [1, 0]
@@ -100,9 +100,28 @@ def test_any_array_over_any_dim_can_be_asked():
     np.testing.assert_allclose(interval.point_estimate.sel(side="r"), [2.5, 6.5, 10.5])
 
 
-def test_nan_raises(several):
-    with pytest.raises(ValueError, match=r"da holds NaN.*call bootstrap\(ds\)"):
-        amici_xr.bootstrap_ci(several.amici.length_scale(0.1))
+def test_heads_themselves_can_be_resampled(ds):
+    interval = amici_xr.bootstrap_ci(ds.amici.length_scale(0.1), dim="head", by=None, n_resamples=9)
+    assert interval.point_estimate.dims == ("neighbor",)
+    assert (interval.n_heads == 2).all()
+
+
+def test_nan_and_infinite_values_raise(several):
+    lengths = several.amici.length_scale(0.1)
+    for values in (lengths, lengths.fillna(np.inf)):
+        with pytest.raises(ValueError, match=r"da holds NaN or infinite.*call bootstrap\(ds\)"):
+            amici_xr.bootstrap_ci(values)
+
+
+def test_the_confidence_level_is_written_as_it_is(ds):
+    interval = ds.amici.bootstrap(0.1, confidence_level=0.995, n_resamples=9)
+    assert "of the 99.5% interval" in interval.ci_lower.attrs["long_name"]
+    assert interval.attrs["threshold"] == 0.1
+
+
+def test_something_else_than_an_array_is_named():
+    with pytest.raises(TypeError, match=r"da must be an xarray\.DataArray, not ndarray"):
+        amici_xr.bootstrap_ci(np.arange(3.0))
 
 
 @pytest.mark.parametrize(

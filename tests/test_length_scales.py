@@ -41,8 +41,12 @@ def test_the_curve_at_the_length_scale_is_the_threshold(ds):
 def test_length_scale_keeps_dims_unit_and_threshold(several):
     length = several.amici.length_scale(0.1)
     assert length.dims == ("query", "neighbor", "head")
-    assert length.attrs == {"long_name": "length scale", "units": "µm"}
-    assert length.threshold == 0.1
+    assert length.attrs == {
+        "long_name": "length scale",
+        "units": "µm",
+        "threshold": 0.1,
+        "sample_threshold": 0.02,
+    }
     assert bool((length.isel(head=0).notnull() == several.is_neighbor).all())
 
 
@@ -159,11 +163,72 @@ def test_rescaled_coordinates_rescale_lengths_and_leave_support(ds):
     xr.testing.assert_equal(tenfold.amici.support(0.1).support, ds.amici.support(0.1).support)
 
 
+def test_length_scales_at_two_thresholds_can_be_kept_side_by_side(ds):
+    ds["near"], ds["far"] = ds.amici.length_scale(0.5), ds.amici.length_scale(0.01, None)
+    assert (ds.near.threshold, ds.far.threshold) == (0.5, 0.01)
+    assert ds.near.sample_threshold == 0.02
+    assert "sample_threshold" not in ds.far.attrs
+    assert ds.amici.support(0.3).attrs == {"threshold": 0.3, "sample_threshold": 0.02}
+
+
+def test_without_receivers_nothing_supports_a_reach(several):
+    """As after a region was cut out in which one query has no cell."""
+    cut = several.isel(receiver=np.flatnonzero(several.receiver_label != "C"))
+    support = cut.amici.support(0.1).sel(query="C")
+    present = support.n_neighbors > 0
+    reaches = (support.median_length_scale > 0) & present
+    assert bool((support.status.where(reaches, "too_few_receivers") == "too_few_receivers").all())
+    lengths = cut.amici.length_scale(0.1).sel(query="C")
+    assert bool((lengths.dropna("neighbor") == 0).all())
+
+
+def test_neighborhoods_that_no_longer_fit_the_labels_are_named(ds):
+    expected = "neighborhood_label disagrees with label: cell_type was reordered"
+    reordered = ds.isel(cell_type=[0, 2, 1, 3])
+    renamed = ds.assign_coords(label=ds.label.where(ds.label != "B", "C"))
+    for spoilt in (reordered, renamed):
+        for ask in (amici_xr.validate, amici_xr.support, amici_xr.length_scale):
+            with pytest.raises(amici_xr.SchemaError, match=expected):
+                ask(spoilt)
+    with pytest.raises(amici_xr.SchemaError, match="points past the end of cell_type"):
+        ds.sel(cell_type=["B", "C"]).amici.support()
+
+
+def test_labels_outside_the_vocabulary_are_named_not_dropped(ds):
+    merged = ds.assign_coords(label=ds.label.where(ds.label == "B", "immune"))
+    for ask in (
+        lambda ds: ds.amici.curve_summary([0]),
+        lambda ds: ds.amici.bootstrap(0.1, None),
+    ):
+        with pytest.raises(amici_xr.SchemaError, match=r"label holds 'immune'.*with by="):
+            ask(merged)
+    own = ds.assign_coords(group=("neighbor", merged.label.values))
+    assert own.amici.curve_summary([0], by="group").group.values.tolist() == ["B", "immune"]
+
+
+def test_nan_scores_without_the_mask_are_named(several):
+    spoilt = several.sel(query="A").drop_vars("is_neighbor")
+    with pytest.raises(amici_xr.SchemaError, match="scores of query 'A' are NaN where is_neighbor"):
+        spoilt.amici.support()
+
+
+def test_without_a_vocabulary_the_labels_that_occur_are_used(several):
+    table = several.amici.to_dataframe()
+    bare = amici_xr.from_dataframe(table).drop_vars("cell_type")
+    interval = bare.amici.bootstrap(0.1, None, n_resamples=5)
+    assert interval.n_neighbors.dtype.kind == "i"
+    assert interval.label.values.tolist() == ["A", "B", "C", "D"]
+    assert int(interval.n_neighbors.sel(query="A", label="A", head=0)) == 0
+
+
 def test_the_order_of_neighbors_does_not_matter(ds):
     shuffled = ds.isel(neighbor=np.random.default_rng(0).permutation(ds.sizes["neighbor"]))
     back = shuffled.amici.length_scale(0.1).sel(neighbor=ds.neighbor)
     xr.testing.assert_equal(back, ds.amici.length_scale(0.1))
     xr.testing.assert_equal(shuffled.amici.support(0.1), ds.amici.support(0.1))
+    xr.testing.assert_equal(
+        shuffled.amici.bootstrap(0.1, n_resamples=20), ds.amici.bootstrap(0.1, n_resamples=20)
+    )
 
 
 @pytest.mark.parametrize("threshold", [0, 1, -0.1, 1.5, float("nan")])

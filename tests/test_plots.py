@@ -161,6 +161,36 @@ def test_a_palette_may_be_a_mapping_a_sequence_or_a_colormap(ds, palette, color)
     assert to_hex(ax.lines[-1].get_color()) == to_hex(color)
 
 
+def test_a_palette_need_not_cover_what_is_not_drawn(ds):
+    assert (
+        colors(ds.cf.plot_curve(0, DISTANCE, labels=["B"], palette={"B": "red"}))["B"] == "#ff0000"
+    )
+
+
+def test_a_palette_that_is_too_short_warns(many):
+    with pytest.warns(UserWarning, match="palette='tab10' has 10 colors for 40 cell types"):
+        many.cf.plot_curve(0, DISTANCE, palette="tab10")
+
+
+def test_on_axes_of_ones_own_the_legend_is_not_cut_off(ds):
+    for layout, is_within in ((None, True), ("constrained", False)):
+        fig, axes = plt.subplots(1, 2, figsize=(10, 4), layout=layout)
+        ds.cf.plot_curve(0, DISTANCE, ax=axes[0])
+        ds.cf.plot_length_scale(0.1, ax=axes[1])
+        fig.canvas.draw()
+        for ax in axes:
+            box, own = ax.get_legend().get_window_extent(), ax.get_window_extent()
+            assert (box.x0 >= own.x0 and box.x1 <= own.x1) == is_within
+            assert box.x1 <= fig.bbox.x1
+        assert axes[0].get_legend().get_window_extent().x1 < axes[1].get_tightbbox().x0
+
+
+def test_dollar_signs_in_labels_are_drawn_as_they_are():
+    odd = amici_xr.testing.simulate_dataset("$a{$", cell_types=["$a{$", "$\\alpha{$", "$x$"])
+    odd.cf.plot_curve(0, DISTANCE).figure.savefig("curve.png")
+    odd.cf.plot_length_scale(0.1).figure.savefig("length_scale.png")
+
+
 def test_max_length_scale_ends_the_axis(ds):
     assert ds.cf.plot_length_scale(0.1, max_length_scale=2.0).get_ylim()[1] == 2.0
 
@@ -192,17 +222,25 @@ def test_a_head_picked_by_isel_is_drawn(ds):
         (
             lambda ds: ds.cf.plot_curve(0, [0], labels=["A"]),
             KeyError,
-            "labels: unknown or absent label 'A'; known: 'B', 'C', 'D'",
+            "labels: no neighbor is 'A'; there are 'B', 'C', 'D'",
         ),
-        (lambda ds: ds.cf.plot_length_scale(labels=["Z"]), KeyError, "unknown or absent label 'Z'"),
+        (lambda ds: ds.cf.plot_length_scale(labels=["Z"]), KeyError, "no neighbor is 'Z'"),
         (lambda ds: ds.cf.plot_length_scale(labels=[]), ValueError, r"labels=\[\] names no label"),
+        (lambda ds: ds.cf.plot_length_scale(labels=["B", "B"]), ValueError, "names a label twice"),
+        (lambda ds: ds.cf.plot_length_scale(heads=[]), ValueError, r"heads=\[\] names no head"),
+        (lambda ds: ds.cf.plot_curve(0, [0], n_traces=2.5), TypeError, "n_traces=2.5 must be an"),
+        (
+            lambda ds: ds.cf.plot_length_scale(max_length_scale=-3),
+            ValueError,
+            "max_length_scale=-3 must be a positive number",
+        ),
         (lambda ds: ds.cf.plot_length_scale(heads=[5]), KeyError, "heads: unknown head 5"),
         (lambda ds: ds.cf.plot_length_scale(kind="pie"), ValueError, "kind='pie' is not known"),
         (lambda ds: ds.cf.plot_length_scale(threshold=2), ValueError, "threshold=2 must lie"),
         (
             lambda ds: ds.cf.plot_length_scale(palette={"B": "red"}),
             KeyError,
-            "palette has no color for 'C', 'D'",
+            "palette has no color for 'D', 'C'",
         ),
         (
             lambda ds: ds.cf.plot_length_scale(palette=[]),

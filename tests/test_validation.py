@@ -60,6 +60,7 @@ def test_a_reduction_assigned_into_the_dataset_is_recognized(ds):
         ),
         (lambda ds: ds.drop_vars("receiver_label"), "neighborhoods without 'receiver_label'"),
         (lambda ds: ds.assign_attrs(schema_version="x"), "schema_version x is newer than 1"),
+        (lambda ds: ds.expand_dims(run=2), r"base_attention_score has dims \('run', 'neighbor', "),
     ],
 )
 def test_a_wrong_structure_is_named_by_every_method(ds, spoil, message):
@@ -79,6 +80,11 @@ def test_a_wrong_structure_is_named_by_every_method(ds, spoil, message):
     ):
         with pytest.raises(amici_xr.SchemaError, match=message):
             ask(spoilt)
+
+
+def test_no_query_at_all_is_named(several):
+    with pytest.raises(amici_xr.SchemaError, match="query is empty; keep at least one"):
+        several.isel(query=[]).amici.support()
 
 
 def test_several_queries_without_is_neighbor_are_named(several):
