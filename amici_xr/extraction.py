@@ -14,10 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 from .assembly import from_arrays
 from .checkpoint import SavedModel, as_saved_model
 from .errors import NotFoundError, check_names, check_positive_integer, listed
-from .neighborhoods import find_coordinates, find_neighborhoods
+from .neighborhoods import find_neighborhoods
 from .optional import require
 from .schema import provenance
-from .tissue import Expression, label_codes, open_tissue
+from .tissue import Expression, describe_cells, label_codes, open_tissue
 
 if TYPE_CHECKING:
     import anndata
@@ -141,20 +141,32 @@ def extract(
         neighborhood_index=found.index,
         neighborhood_distance=found.distance,
         neighborhood_label=found.labels(codes),
-        **_cell_coordinates(tissue, saved, neighbor=neighbor, receiver=found.receiver),
+        **describe_cells(tissue, saved, neighbor=neighbor, receiver=found.receiver),
     )
-    arguments = {
+    arguments = _arguments(model, query, indices, head, size, place, unit)
+    settings = saved.settings.with_sources()
+    return ds.assign_attrs(provenance("model", model_settings=settings, extraction=arguments))
+
+
+def _arguments(
+    model: Any,
+    query: Any,
+    indices: Any,
+    head: NDArray[np.intp],
+    batch_size: int,
+    device: torch.device,
+    unit: str | None,
+) -> dict[str, Any]:
+    """What `extract` was asked for, as JSON knows it."""
+    return {
         "model": os.fspath(model) if isinstance(model, str | os.PathLike) else type(model).__name__,
-        "query": [str(one) for one in np.atleast_1d(query)] if query is not None else None,
+        "query": None if query is None else [str(one) for one in np.atleast_1d(query)],
         "n_indices": None if indices is None else int(np.size(indices)),
         "heads": head.tolist(),
-        "batch_size": size,
-        "device": str(place),
+        "batch_size": batch_size,
+        "device": str(device),
         "unit": unit,
     }
-    return ds.assign_attrs(
-        provenance("model", model_settings=saved.settings.with_sources(), extraction=arguments)
-    )
 
 
 def _check_queries(query: Any, known: Sequence[str]) -> list[int] | None:
@@ -275,17 +287,3 @@ def _device(device: Any) -> torch.device:
         raise ValueError(
             f"device={device!r} can't be used here: {error}; try device='cpu'"
         ) from error
-
-
-def _cell_coordinates(
-    tissue: anndata.AnnData, model: SavedModel, **cells: NDArray[np.intp]
-) -> dict[str, NDArray[Any]]:
-    """Names and, where known, places of the neighbors and the receivers."""
-    names = tissue.obs_names.to_numpy(dtype=object)
-    places = find_coordinates(tissue, model.settings.coord_obsm_key)
-    described = {f"{role}_name": names[position] for role, position in cells.items()}
-    if places is not None:
-        for role, position in cells.items():
-            for axis, values in zip("xyz", places.T, strict=False):
-                described[f"{role}_{axis}"] = values[position]
-    return described

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import NotFoundError, listed
+from .tissue import find_coordinates, find_radius
 
 if TYPE_CHECKING:
     import anndata
@@ -59,7 +60,7 @@ def find_neighborhoods(
             f"adata.obsm has no {settings.coord_obsm_key!r}, where the model expects the "
             f"coordinates of the cells; it has {listed(adata.obsm.keys())}"
         )
-    radius = _radius(adata, settings.cell_radius_key)
+    radius = find_radius(adata, settings.cell_radius_key)
     return nearest_of_other_types(coordinates, codes, queries, settings.n_neighbors, radius)
 
 
@@ -104,34 +105,6 @@ def _nearest(
     return index, np.where(exists, distance, np.nan)
 
 
-def find_coordinates(adata: anndata.AnnData, key: str) -> NDArray[np.float64] | None:
-    """Coordinates of all cells, (cell, axis), from an array or DataFrame; None where not known."""
-    if key not in adata.obsm:
-        return None
-    coordinates: NDArray[np.float64] = np.asarray(adata.obsm[key], dtype=np.float64)
-    missing = int((~np.isfinite(coordinates)).any(axis=1).sum())
-    if missing:
-        raise ValueError(
-            f"adata.obsm[{key!r}] holds no finite coordinates for {missing:,} cells; drop these "
-            "cells first, since every neighborhood depends on them"
-        )
-    return coordinates
-
-
-def _radius(adata: anndata.AnnData, key: str | None) -> NDArray[np.float64] | None:
-    if key is None:
-        return None
-    if key not in adata.obs:
-        raise NotFoundError(
-            f"adata.obs has no {key!r}, where the model expects the radius of the cells; "
-            f"it has {listed(adata.obs.columns)}"
-        )
-    radius: NDArray[np.float64] = adata.obs[key].to_numpy(dtype=np.float64)
-    if not (np.isfinite(radius) & (radius >= 0)).all():
-        raise ValueError(f"adata.obs[{key!r}] holds radii that are missing, negative or infinite")
-    return radius
-
-
 def _given(
     adata: anndata.AnnData,
     settings: ModelSettings,
@@ -169,7 +142,7 @@ def _warn_if_moved(
     has_radius = settings.cell_radius_key is None or settings.cell_radius_key in adata.obs
     if coordinates is None or not has_radius:
         return
-    radius = _radius(adata, settings.cell_radius_key)
+    radius = find_radius(adata, settings.cell_radius_key)
     offset = coordinates[found.index] - coordinates[found.receiver, np.newaxis]
     distance = np.linalg.norm(offset, axis=-1)
     if radius is not None:

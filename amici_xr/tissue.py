@@ -74,6 +74,49 @@ def label_codes(adata: anndata.AnnData, model: SavedModel) -> NDArray[np.intp]:
     return codes
 
 
+def find_coordinates(adata: anndata.AnnData, key: str) -> NDArray[np.float64] | None:
+    """Coordinates of all cells, (cell, axis), from an array or DataFrame; None where not known."""
+    if key not in adata.obsm:
+        return None
+    coordinates: NDArray[np.float64] = np.asarray(adata.obsm[key], dtype=np.float64)
+    missing = int((~np.isfinite(coordinates)).any(axis=1).sum())
+    if missing:
+        raise ValueError(
+            f"adata.obsm[{key!r}] holds no finite coordinates for {missing:,} cells; drop these "
+            "cells first, since every neighborhood depends on them"
+        )
+    return coordinates
+
+
+def find_radius(adata: anndata.AnnData, key: str | None) -> NDArray[np.float64] | None:
+    """Radius of all cells, None where the model was set up without."""
+    if key is None:
+        return None
+    if key not in adata.obs:
+        raise NotFoundError(
+            f"adata.obs has no {key!r}, where the model expects the radius of the cells; "
+            f"it has {listed(adata.obs.columns)}"
+        )
+    radius: NDArray[np.float64] = adata.obs[key].to_numpy(dtype=np.float64)
+    if not (np.isfinite(radius) & (radius >= 0)).all():
+        raise ValueError(f"adata.obs[{key!r}] holds radii that are missing, negative or infinite")
+    return radius
+
+
+def describe_cells(
+    adata: anndata.AnnData, model: SavedModel, **cells: NDArray[np.intp]
+) -> dict[str, NDArray[Any]]:
+    """Names and, where known, places of the neighbors and the receivers."""
+    names = adata.obs_names.to_numpy(dtype=object)
+    places = find_coordinates(adata, model.settings.coord_obsm_key)
+    described = {f"{role}_name": names[position] for role, position in cells.items()}
+    if places is not None:
+        for role, position in cells.items():
+            for axis, values in zip("xyz", places.T, strict=False):
+                described[f"{role}_{axis}"] = values[position]
+    return described
+
+
 class Expression:
     """Expression of the model's genes, in its order, a batch of cells at a time."""
 
