@@ -142,5 +142,5 @@ def _check_sizes(variables: Mapping[str, xr.Variable]) -> None:
 
 
 def _strings(values: Any) -> NDArray[Any]:
-    array = np.asarray(values)
+    array = np.asarray(values, dtype=object)  # NumPy would turn a missing one into the text "nan"
     return array if pd.isna(array).any() else array.astype(str)  # validation names missing ones

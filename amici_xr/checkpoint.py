@@ -31,7 +31,26 @@ _DEFAULTS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """The settings of a model that are no tensors, and which of them are AMICI's defaults."""
+    """The settings of a model that are no tensors, and which of them are AMICI's defaults.
+
+    Attributes
+    ----------
+    labels_key, cell_radius_key
+        Columns of ``adata.obs`` with the cell types and, where used, the radius of the cells.
+    coord_obsm_key, nn_idx_key, nn_dist_key
+        Keys of ``adata.obsm`` with the coordinates, and with the positions and distances of the
+        neighbors once ``setup_anndata`` was called.
+    layer
+        Layer of the expression; None for ``adata.X``.
+    n_neighbors
+        K, the number of cells in a neighborhood.
+    attention_dummy_score, distance_kernel_unit_scale
+        δ and u of the formulas.
+    pos_coef_offset
+        Added to the position coefficient before the softplus.
+    defaulted
+        Names of the settings that were not saved and so are AMICI's defaults.
+    """
 
     labels_key: str
     n_neighbors: int

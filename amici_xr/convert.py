@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import warnings
+import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -55,6 +58,8 @@ def from_dataframe(df: pd.DataFrame, *, unit: str | None = None) -> xr.Dataset:
     ------
     SchemaError
         If columns or rows are missing, doubled or at odds.
+    TypeError
+        If `df` is no DataFrame.
 
     Warns
     -----
@@ -116,6 +121,8 @@ def read_csv(path: str | os.PathLike[str], *, unit: str | None = None) -> xr.Dat
     ------
     SchemaError
         If columns or rows are missing, doubled or at odds.
+    ValueError
+        If the file can't be read as CSV.
 
     Examples
     --------
@@ -125,13 +132,21 @@ def read_csv(path: str | os.PathLike[str], *, unit: str | None = None) -> xr.Dat
     >>> amici_xr.read_csv("scores.csv").equals(ds)
     True
     """
-    table = pd.read_csv(
-        path,
-        dtype={"query_label": str, "neighbor_label": str},
-        keep_default_na=False,  # a cell type may be called "NA" or "None"
-        na_values={name: [""] for name in TABLE_COLUMNS if not name.endswith("_label")},
-        **_EXACT_FLOATS,
-    )
+    try:
+        table = pd.read_csv(
+            path,
+            dtype={"query_label": str, "neighbor_label": str},
+            keep_default_na=False,  # a cell type may be called "NA" or "None"
+            na_values={name: [""] for name in TABLE_COLUMNS if not name.endswith("_label")},
+            **_EXACT_FLOATS,
+        )
+    except (
+        ValueError,
+        EOFError,
+        zlib.error,
+        gzip.BadGzipFile,
+    ) as error:  # pandas' own are ValueErrors
+        raise ValueError(f"path={os.fspath(path)!r} can't be read as CSV: {error}") from error
     unnamed = [name for name in table.columns if str(name).startswith("Unnamed: ")]
     return from_dataframe(table.drop(columns=unnamed), unit=unit)
 
@@ -149,6 +164,11 @@ def to_dataframe(ds: xr.Dataset) -> pd.DataFrame:
     pandas.DataFrame
         The columns that `from_dataframe` reads; rows by query, then head, then neighbor, and only
         those of neighbors of the query. Neighborhoods and coordinates have no place in it.
+
+    Raises
+    ------
+    SchemaError
+        If the Dataset is not one of scores.
 
     Examples
     --------
@@ -180,43 +200,53 @@ def _table_of_one(ds: xr.Dataset) -> pd.DataFrame:
 
 
 def _checked_table(df: pd.DataFrame) -> pd.DataFrame:
-    """Return the columns of the original's table, labels as strings, or say what is wrong."""
-    missing = [name for name in TABLE_COLUMNS if name not in df.columns]
+    """Return the columns of the original's table, labels as text, or say what is wrong."""
+    if not isinstance(df, pd.DataFrame):
+        raise TypeError(f"df must be a pandas.DataFrame, not {type(df).__name__}")
+    missing = [name for name in TABLE_COLUMNS if list(df.columns).count(name) != 1]
     if missing:
         raise SchemaError(
-            f"the table lacks the columns {listed(missing)}; it has {listed(df.columns)}"
+            f"the table must have each of {listed(missing)} once; it has {listed(df.columns)}"
         )
     extra = [name for name in df.columns if name not in TABLE_COLUMNS]
     if extra:
-        warnings.warn(
-            f"the table's columns {listed(extra)} are not kept", UserWarning, stacklevel=3
-        )
+        warnings.warn(f"the table's columns {listed(extra)} are not kept", stacklevel=3)
     table = df[list(TABLE_COLUMNS)].reset_index(drop=True)
-    problems = []
-    if table.empty:
-        problems.append("it has no rows")
-    absent = table.columns[table.isna().any()]
-    if absent.size:
-        problems.append(f"missing values in {listed(absent)}")
+    _raise([*_missing_values(table)])
     for name in TABLE_COLUMNS:
         if name.endswith("_label"):  # text also where it was a category or a number
             table[name] = np.array([str(value) for value in table[name]], dtype=object)
-        elif pd.to_numeric(table[name], errors="coerce").isna().any() and name not in absent:
-            problems.append(f"{name} holds values that are no numbers")
+        else:
+            table[name] = pd.to_numeric(table[name])
+    _raise([*_disagreements(table)])
+    return table
+
+
+def _missing_values(table: pd.DataFrame) -> Iterator[str]:
+    if table.empty:
+        yield "it has no rows"
+    for name in TABLE_COLUMNS:
+        if table[name].isna().any():
+            yield f"missing values in {name!r}"
+        elif name.endswith("_label"):
+            continue
+        elif pd.to_numeric(table[name], errors="coerce").isna().any():
+            yield f"{name} holds values that are no numbers"
+
+
+def _disagreements(table: pd.DataFrame) -> Iterator[str]:
     if table.duplicated(["query_label", "neighbor_idx", "head_idx"]).any():
-        problems.append("a query, neighbor and head occurs in two rows")
+        yield "a query, neighbor and head occurs in two rows"
     if (table.groupby("neighbor_idx")["neighbor_label"].nunique() > 1).any():
-        problems.append("a neighbor has two labels")
-    problems += [
-        f"{name} is not the same in every row: tables of several models?"
-        for name in ("dummy_attention_score", "distance_kernel_unit_scale")
-        if table[name].nunique() > 1
-    ]
+        yield "a neighbor has two labels"
+    for name in ("dummy_attention_score", "distance_kernel_unit_scale"):
+        if table[name].nunique() > 1:
+            yield f"{name} is not the same in every row: tables of several models?"
     heads = table.groupby(["query_label", "neighbor_idx"])["head_idx"].nunique()
     if (heads != table["head_idx"].nunique()).any():
-        problems.append("a neighbor lacks the row of some head")
+        yield "a neighbor lacks the row of some head"
+
+
+def _raise(problems: list[str]) -> None:
     if problems:
         raise SchemaError("not the original's table of scores:\n- " + "\n- ".join(problems))
-    numbers = [name for name in TABLE_COLUMNS if not name.endswith("_label")]
-    table[numbers] = table[numbers].apply(pd.to_numeric)
-    return table

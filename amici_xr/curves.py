@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import kernels
 from .grouping import by_query, groups, ordered
-from .schema import distance_unit, scores
+from .schema import distance_attributes, scores
 from .validation import check_structure
 
 LARGEST_EAGER_CURVE = 2e9  # bytes
@@ -31,8 +31,8 @@ def curve(ds: xr.Dataset, distance: ArrayLike | xr.DataArray) -> xr.DataArray:
     Returns
     -------
     xarray.DataArray
-        Attention in [0, 1], float64, dims (neighbor, head, distance), with further dims of `ds` in
-        front; NaN where a cell is not a neighbor of the query. A single number adds no dim.
+        Attention in [0, 1], float64, dims (neighbor, head, distance), with ``query`` in front where
+        `ds` has it; NaN where a cell is not a neighbor of the query. A single number adds no dim.
 
     Raises
     ------
@@ -78,6 +78,8 @@ def curve_summary(
     quantiles: Sequence[float] | None = None,
 ) -> xr.Dataset:
     """Mean, standard deviation and quantiles of the curves of each cell type.
+
+    Over the neighbors of a label, of ``σ(a − p·d/u − δ)``.
 
     Parameters
     ----------
@@ -161,8 +163,7 @@ def check_distance(ds: xr.Dataset, distance: ArrayLike | xr.DataArray) -> xr.Dat
         raise ValueError(
             f"distance holds {wrong[0]}; distances must be finite and at least 0, in any order"
         )
-    unit = distance_unit(ds)
-    attributes = {"long_name": "distance"} | ({} if unit is None else {"units": unit})
+    attributes = distance_attributes("distance", ds)
     at = values.astype(np.float64)
     coords = {"distance": ("distance", at, attributes) if at.ndim else ((), at, attributes)}
     return xr.DataArray(

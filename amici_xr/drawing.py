@@ -59,16 +59,17 @@ def head_axis(ax: Axes, heads: Sequence[Any], n_labels: int) -> None:
         ax.axvline(middle - step / 2, color="0.85", linewidth=0.8, zorder=0)
 
 
-def new_axes(width: float, n_labels: int) -> Axes:
+def new_axes(width: float, labels: Sequence[str]) -> Axes:
     """Axes of about this width in inches, with room for the legend beside them."""
     from matplotlib import pyplot as plt
 
-    size = (min(width, 28) + 1.7 * _columns(n_labels), 4)
+    column = 0.7 + 0.075 * max(20, *(len(label) for label in labels))  # 20: the words of the marks
+    size = (min(width, 28) + column * _columns(len(labels) + 3), 4)
     return plt.subplots(figsize=size, layout="constrained")[1]
 
 
-def legend(ax: Axes, colors: Mapping[str, Any], marks: Sequence[str]) -> None:
-    """Labels with their colors, then the marks that were used.
+def legend(ax: Axes, colors: Mapping[str, Any], marks: Mapping[str, str]) -> None:
+    """Labels with their colors, then the marks that were used, each with its words.
 
     Beside the axes, over nothing, where the figure makes room for what stands there; within them
     otherwise, since it would be cut off or lie over the next axes.
@@ -80,7 +81,7 @@ def legend(ax: Axes, colors: Mapping[str, Any], marks: Sequence[str]) -> None:
             Line2D([], [], color=color, linewidth=5, label=plain(label))
             for label, color in colors.items()
         ),
-        *(Line2D([], [], label=mark, **_MARKS[mark]) for mark in marks),
+        *(Line2D([], [], label=label, **_MARKS[mark]) for mark, label in marks.items()),
     ]
     beside: dict[str, Any] = {
         "loc": "upper left",
@@ -107,11 +108,10 @@ def _columns(n_entries: int) -> int:
 
 
 _CROSS: dict[str, Any] = {"marker": "x", "markersize": 4, "color": "0.35"}
-_MARKS: dict[str, dict[str, Any]] = {
+_MARKS: dict[str, dict[str, Any]] = {  # how each kind of mark is shown in the legend
     "mean": {"color": "0.35", "linewidth": 2},
-    "± 1 std": {"color": "0.85", "linewidth": 7},
-    "single neighbors": {"color": "0.6", "linewidth": 0.5},
-    "set to 0, see support": {"linestyle": "none", **_CROSS},
-    "95% interval of the mean": {"color": "black", "marker": "_", "linewidth": 1},
-    "95% interval of the median": {"color": "black", "marker": "_", "linewidth": 1},
+    "band": {"color": "0.85", "linewidth": 7},
+    "trace": {"color": "0.6", "linewidth": 0.5},
+    "correction": {"linestyle": "none", **_CROSS},
+    "bracket": {"color": "black", "marker": "_", "linewidth": 1},
 }

@@ -16,7 +16,7 @@ from .checkpoint import SavedModel, as_saved_model
 from .errors import NotFoundError, check_names, check_positive_integer, listed
 from .neighborhoods import find_neighborhoods
 from .optional import require
-from .schema import provenance
+from .schema import check_unit, provenance
 from .tissue import Expression, describe_cells, label_codes, open_tissue
 
 if TYPE_CHECKING:
@@ -81,7 +81,13 @@ def extract(
     ValueError
         If the AnnData does not fit the model, or `indices` leave no neighbor.
     TypeError
-        If `model` is none of the above.
+        If `model`, or another argument, is none of the above.
+    FileNotFoundError
+        If `model` or `adata` is a path where there is nothing.
+    ModuleNotFoundError
+        If torch or AnnData is not installed; the message says how to.
+    SchemaError
+        If what comes out breaks the schema, e.g. by a cell type of over 256 characters.
 
     Warns
     -----
@@ -100,8 +106,8 @@ def extract(
     >>> dict(ds.base_attention_score.sizes)
     {'neighbor': 4084, 'head': 4}
     """
-    if not isinstance(unit, str | None):
-        raise TypeError(f"unit={unit!r} must be the name of a unit, e.g. unit='µm'")
+    check_unit(unit)
+    query = query.tolist() if isinstance(query, np.ndarray) else query
     saved = as_saved_model(model)
     asked = _check_queries(query, saved.labels)
     head = _check_heads(heads, saved.n_heads)
@@ -123,7 +129,7 @@ def extract(
     is_neighbor = is_neighbor[:, neighbor, np.newaxis]
     scores = _score(saved, expression, neighbor, queries, size, place, progress)
     base, position = (np.where(is_neighbor, array[..., head], np.nan) for array in scores)
-    several = query is None or not np.isscalar(query)
+    several = query is None or not isinstance(query, str | int | np.generic)
     labels = np.array(saved.labels)
     ds = from_arrays(
         base if several else base[0],
@@ -144,6 +150,7 @@ def extract(
         **describe_cells(tissue, saved, neighbor=neighbor, receiver=found.receiver),
     )
     arguments = _arguments(model, query, indices, head, size, place, unit)
+    arguments["neighborhoods"] = "given" if found.is_given else "computed"
     settings = saved.settings.with_sources()
     return ds.assign_attrs(provenance("model", model_settings=settings, extraction=arguments))
 
@@ -173,10 +180,8 @@ def _check_queries(query: Any, known: Sequence[str]) -> list[int] | None:
     """Positions of the queries in the vocabulary; None stands for all of them."""
     if query is None:
         return None
-    named = [query] if np.isscalar(query) else query
-    if not isinstance(named, Iterable) or not all(
-        isinstance(one, str | np.integer | int) for one in named
-    ):
+    named = list(query) if isinstance(query, Iterable) and not isinstance(query, str) else [query]
+    if not all(isinstance(one, str | np.integer | int) for one in named):
         raise TypeError(
             f"query must be a cell type or a list of them, not {type(query).__name__}; the "
             "order is extract(model, query, adata)"
@@ -217,7 +222,8 @@ def _cut_down(is_neighbor: NDArray[np.bool_], indices: ArrayLike | None) -> NDAr
     """Leave only the cells at `indices`."""
     if not is_neighbor.any():
         raise ValueError(
-            "adata has cells of the query type alone, so there is no neighbor to score"
+            "no cell of the query type has a neighbor of another type in adata, so there is "
+            "nothing to score"
         )
     if indices is None:
         return is_neighbor

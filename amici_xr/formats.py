@@ -19,7 +19,7 @@ from .optional import require
 SUFFIXES = (".nc", ".zarr", ".zarr.zip")
 # Beside the data, where xarray does not look: as an attribute it would go on, unnoticed and untrue,
 # into every file that is made of the Dataset later.
-_DIGEST = "_digest"
+_DIGEST = "_amici_xr_digest"
 
 
 def parsed(path: str | os.PathLike[str]) -> tuple[Path, str]:

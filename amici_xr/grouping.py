@@ -60,7 +60,7 @@ def groups(
     """
     if by is None:
         return np.array(["all"]), np.zeros(labelled.sizes[dim], dtype=np.intp)
-    if by not in labelled.coords or labelled[by].dims != (dim,):
+    if not isinstance(by, str) or by not in labelled.coords or labelled[by].dims != (dim,):
         known = [name for name, value in labelled.coords.items() if value.dims == (dim,)]
         raise NotFoundError(f"by={by!r} is no coordinate on {dim}; there are {listed(known)}")
     values = labelled[by].values

@@ -139,6 +139,10 @@ def bootstrap_ci(
     NotFoundError
         If `dim` is no dim of `da`, or `by` no coordinate on it.
 
+    References
+    ----------
+    Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
+
     Examples
     --------
     >>> import amici_xr, numpy as np, xarray as xr

@@ -10,7 +10,7 @@ import xarray as xr
 from . import kernels
 from .errors import SchemaError, check_fraction, check_sample_threshold
 from .grouping import by_query, groups, ordered
-from .schema import distance_unit, has_neighborhoods, scores
+from .schema import distance_attributes, has_neighborhoods, scores
 from .validation import check_neighborhoods, check_structure
 
 
@@ -21,7 +21,8 @@ def length_scale(
 
     ``L = (u/p)·(a − δ − logit t)``, floored at 0. With the artifact correction, all length scales
     of a (label, head) become 0 where too few receivers have a neighbor of that label nearer than
-    the median length scale: such a reach is extrapolated, not seen (see `support`).
+    the median length scale: such a reach is extrapolated, not seen (see `support`). To know which,
+    a lazy Dataset is computed.
 
     Parameters
     ----------
@@ -73,6 +74,10 @@ def support(
 ) -> xr.Dataset:
     """How well the tissue supports the length scales of each label and head, and why not.
 
+    With M the median length scale of a label in a head, and d the distances in the neighborhood
+    of a receiver, the support is the share of receivers with ``min(d of that label) < M``, and the
+    edge share that of receivers with ``max(d) < M``.
+
     Parameters
     ----------
     ds
@@ -98,8 +103,8 @@ def support(
         ``status``
             the first that applies of ``absent`` (no neighbor of that label), ``no_reach`` (every
             length scale is 0), ``median_zero`` (some reach, but the median is 0, so the correction
-            sets all to 0), ``too_few_receivers`` (the correction sets all to 0),
-            ``beyond_neighborhood`` (`edge_share` above a half), ``ok``;
+            sets all to 0 for any `sample_threshold` above 0), ``too_few_receivers`` (the
+            correction sets all to 0), ``beyond_neighborhood`` (`edge_share` above a half), ``ok``;
         ``n_neighbors``
             number of neighbors of the label.
 
@@ -110,7 +115,11 @@ def support(
     ValueError
         If a threshold lies out of its range.
     SchemaError
-        If the Dataset has no neighborhoods.
+        If the Dataset has no neighborhoods, or they do not fit its labels.
+
+    References
+    ----------
+    AMICI, doi:10.1101/2025.09.22.677860: the artifact correction.
 
     Examples
     --------
@@ -175,7 +184,7 @@ def _support_of_one(ds: xr.Dataset, threshold: float, sample_threshold: float | 
     result["n_neighbors"] = count.broadcast_like(median)
     for variable in result.data_vars.values():
         variable.attrs = {"long_name": str(variable.name).replace("_", " ")}
-    result["median_length_scale"].attrs = _length_attributes("median length scale", ds)
+    result["median_length_scale"].attrs = distance_attributes("median length scale", ds)
     for name in ("support", "edge_share"):
         result[name].attrs["units"] = "1"
     return result
@@ -206,10 +215,5 @@ def _uncorrected(ds: xr.Dataset, threshold: float) -> xr.DataArray:
         output_dtypes=[np.float64],
         keep_attrs="override",
     )
-    lengths.attrs = _length_attributes("length scale", ds) | reach_attributes(threshold, None)
+    lengths.attrs = distance_attributes("length scale", ds) | reach_attributes(threshold, None)
     return lengths.rename("length_scale")
-
-
-def _length_attributes(long_name: str, ds: xr.Dataset) -> dict[str, Any]:
-    unit = distance_unit(ds)
-    return {"long_name": long_name} | ({} if unit is None else {"units": unit})

@@ -25,6 +25,7 @@ class Neighborhoods:
     receiver: NDArray[np.int64]  # (receiver,)
     index: NDArray[np.int64]  # (receiver, rank)
     distance: NDArray[np.float64]  # (receiver, rank)
+    is_given: bool = False  # by the AnnData, not computed
 
     def is_neighbor(self, codes: NDArray[np.intp], queries: list[int]) -> NDArray[np.bool_]:
         """Whether a cell stands in a neighborhood of a cell of the query type, (query, cell)."""
@@ -129,7 +130,7 @@ def _given(
     same = exists & (codes[index] == codes[receiver, np.newaxis])
     if same.any():
         raise ValueError(f"{where} has neighbors of the receiver's own type; {mend}")
-    neighborhoods = Neighborhoods(receiver, index, np.where(exists, distance, np.nan))
+    neighborhoods = Neighborhoods(receiver, index, np.where(exists, distance, np.nan), True)
     _warn_if_moved(adata, settings, neighborhoods, mend)
     return neighborhoods
 

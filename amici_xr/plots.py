@@ -69,7 +69,9 @@ def plot_curve(
     NotFoundError
         If the head or a label is not there.
     ValueError
-        If `ds` holds several queries, a label has no neighbors, or a distance is out of range.
+        If `ds` holds several queries or no neighbors, or a distance is out of range.
+    SchemaError
+        If `ds` is not a Dataset of scores.
 
     Examples
     --------
@@ -88,7 +90,7 @@ def plot_curve(
     at = check_distance(one, np.sort(np.atleast_1d(distance)))
     summary = curve_summary(one, at).sel(head=head)
     colors = label_colors(one, shown, palette)
-    ax = drawing.new_axes(5, len(shown)) if ax is None else ax
+    ax = drawing.new_axes(5, shown) if ax is None else ax
     rng = np.random.default_rng(random_state)
     faint, pale = min(0.12, 0.5 / len(shown)), min(0.2, 1 / len(shown))  # more lines, fainter
     for label in shown:
@@ -107,7 +109,8 @@ def plot_curve(
     ax.set_xlabel(_with_unit("distance", one))
     ax.set_ylabel("counterfactual attention")
     ax.set_title(drawing.plain(f"neighbors → {one['query'].item()}, head {head}"))
-    marks = ["mean", "± 1 std", *(["single neighbors"] if n_traces > 0 else [])]
+    marks = {"mean": "mean", "band": "± 1 std"}
+    marks |= {"trace": "single neighbors"} if n_traces > 0 else {}
     drawing.legend(ax, colors, marks)
     return ax
 
@@ -164,7 +167,10 @@ def plot_length_scale(
     NotFoundError
         If a head or label is not there.
     ValueError
-        If `ds` holds several queries, a label has no neighbors, or an argument is out of range.
+        If `ds` holds several queries or no neighbors, or an argument is out of range.
+    SchemaError
+        If `ds` is not a Dataset of scores, or has no neighborhoods while `sample_threshold` is
+        given.
 
     Examples
     --------
@@ -175,7 +181,7 @@ def plot_length_scale(
     'length scale at threshold 0.1 (µm)'
     """
     check_choice("kind", kind, ("box", "violin", "density"))
-    if max_length_scale is not None and not 0 < max_length_scale < np.inf:
+    if max_length_scale is not None and not 0 < float(max_length_scale) < np.inf:
         raise ValueError(f"max_length_scale={max_length_scale!r} must be a positive number or None")
     one = _one_query(ds)
     asked = one["head"].values.tolist() if heads is None else np.atleast_1d(heads).tolist()
@@ -190,7 +196,7 @@ def plot_length_scale(
     interval = bootstrap(one, threshold, sample_threshold, statistic) if ci else None
     colors = label_colors(one, shown, palette)
     step = len(shown) + 1  # from one head's first group to the next head's
-    ax = ax if ax is not None else drawing.new_axes(max(3.5, 0.32 * len(asked) * step), len(shown))
+    ax = ax if ax is not None else drawing.new_axes(max(3.5, 0.32 * len(asked) * step), shown)
     for column, head in enumerate(asked):
         for place, label in enumerate(shown, start=column * step):
             group = {"neighbor": members[label], "head": column}
@@ -204,8 +210,8 @@ def plot_length_scale(
     ax.set_ylim(-0.02 * (max_length_scale or ax.get_ylim()[1]), max_length_scale)
     ax.set_ylabel(_with_unit(f"length scale at threshold {threshold:g}", one))
     ax.set_title(drawing.plain(f"neighbors → {one['query'].item()}"))
-    marks = ["set to 0, see support"] if is_corrected.any() else []
-    marks += [f"95% interval of the {statistic}"] if ci else []
+    marks = {"correction": "set to 0, see support"} if is_corrected.any() else {}
+    marks |= {"bracket": f"95% interval of the {statistic}"} if ci else {}
     drawing.legend(ax, colors, marks)
     return ax
 

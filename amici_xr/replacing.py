@@ -21,6 +21,7 @@ def replaced(target: Path) -> Iterator[Path]:
     If the body raises, what it wrote is removed and the target stays as it was.
     """
     target = Path(os.path.realpath(target))  # a link goes on pointing to the same place
+    recover(target)
     if not target.parent.is_dir():
         raise FileNotFoundError(f"path: there is no folder {target.parent}; make it first")
     beside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}.partial")
@@ -34,19 +35,21 @@ def replaced(target: Path) -> Iterator[Path]:
                 shutil.copymode(target, beside)
             os.replace(beside, target)
         _flush_one(target.parent)
+        _remove(_aside(target))  # of a replacement that was cut off in its last step
     finally:
         _remove(beside)  # what was not finished, or the old folder after an exchange
 
 
-def kept_aside(target: Path) -> Path:
-    """Where the old folder waits while the new one takes its place in two steps."""
-    return target.with_name(f".{target.name}.old")
-
-
 def recover(target: Path) -> None:
     """Put back the old folder if a replacement in two steps was cut off between them."""
-    if not target.exists() and kept_aside(target).exists():
-        os.rename(kept_aside(target), target)
+    target = Path(os.path.realpath(target))
+    if not target.exists() and _aside(target).exists():
+        os.rename(_aside(target), target)
+
+
+def _aside(target: Path) -> Path:
+    """Where the old folder waits while the new one takes its place in two steps."""
+    return target.with_name(f".{target.name}.old")
 
 
 def _exchange(new: Path, old: Path) -> None:
@@ -60,7 +63,7 @@ def _exchange(new: Path, old: Path) -> None:
 
 
 def _exchange_in_two_steps(new: Path, old: Path) -> None:
-    aside = kept_aside(old)
+    aside = _aside(old)
     _remove(aside)
     os.rename(old, aside)
     try:

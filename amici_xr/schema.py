@@ -86,6 +86,7 @@ NEIGHBORHOODS = ("neighborhood_index", "neighborhood_distance", "neighborhood_la
 
 def describe(ds: xr.Dataset, unit: str | None = None) -> xr.Dataset:
     """Give each variable its ``long_name``, ``description`` and ``units`` from the schema."""
+    check_unit(unit)
     out = ds.copy()
     for name in set(out.variables) & set(SCHEMA):
         row = SCHEMA[str(name)]
@@ -96,6 +97,18 @@ def describe(ds: xr.Dataset, unit: str | None = None) -> xr.Dataset:
             attributes["units"] = unit
         out[name].attrs = attributes
     return out
+
+
+def check_unit(unit: str | None) -> None:
+    """Refuse what is no name of a unit."""
+    if unit is not None and not (isinstance(unit, str) and unit):
+        raise TypeError(f"unit={unit!r} must be the name of a unit, e.g. unit='µm', or None")
+
+
+def distance_attributes(long_name: str, ds: xr.Dataset) -> dict[str, Any]:
+    """Attributes of a distance: its name and, where known, its unit."""
+    unit = distance_unit(ds)
+    return {"long_name": long_name} | ({} if unit is None else {"units": unit})
 
 
 def scores(ds: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray, xr.DataArray]:

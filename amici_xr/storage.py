@@ -16,7 +16,7 @@ from .replacing import recover, replaced
 from .schema import SCHEMA_VERSION
 from .validation import check_structure, validate
 
-_SMALL = 2**20  # elements; larger variables of a lazily opened file are not read to be checked
+_SMALL = 2**20  # elements; larger data variables of a lazily opened file are not checked
 
 
 def save(ds: xr.Dataset, path: str | os.PathLike[str]) -> None:
@@ -66,7 +66,7 @@ def save(ds: xr.Dataset, path: str | os.PathLike[str]) -> None:
             raise ValueError(
                 f"path={os.fspath(path)!r}: {listed(wrong)} did not read back as written, so "
                 "nothing was replaced; is the disk full, or does an attribute have a name that "
-                "files use themselves, such as _FillValue?"
+                "files use themselves, such as _FillValue or units='days since …'?"
             )
 
 
@@ -81,9 +81,8 @@ def open_dataset(
         What `save` wrote, or ``ds.to_netcdf`` or ``ds.to_zarr``.
     chunks
         None loads the Dataset and closes the file; everything is checked. Chunk sizes, as in
-        ``xarray.open_dataset``, leave it lazy: then attributes and variables of up to a million
-        elements are checked at once. Where a variable is larger, it and the values of the schema
-        are not.
+        ``xarray.open_dataset``, leave it lazy: attributes, coordinates and variables of up to a
+        million elements are still read and checked at once; larger variables are not checked.
 
     Returns
     -------
@@ -149,27 +148,50 @@ def _damage(ds: xr.Dataset, expected: Mapping[str, str], *, is_lazy: bool) -> li
 
 
 def _large(ds: xr.Dataset) -> set[str]:
-    return {str(name) for name, array in ds.variables.items() if array.size > _SMALL}
+    return {str(name) for name, array in ds.data_vars.items() if array.size > _SMALL}
 
 
 def _check_storable(ds: xr.Dataset) -> None:
     """Refuse attributes and kinds of values that would not come back from a file as they were."""
     problems = []
     for owner, attributes in [("", ds.attrs), *((name, ds[name].attrs) for name in ds.variables)]:
+        where = f"{owner}.attrs" if owner else "attrs"
         for name, value in attributes.items():
-            if isinstance(value, bool) or not isinstance(value, str | int | float | np.number):
-                where = f"{owner}.attrs" if owner else "attrs"
+            if not _is_storable_name(name):
+                problems.append(f"{where} has the name {name!r}; {_NAMES}")
+            if not _is_storable_value(value):
                 problems.append(
                     f"{where}[{name!r}] is {value!r}, a {type(value).__name__}; attributes must be "
-                    "str, int or float, and json.dumps() makes a string of anything else"
+                    "str without NUL, int of 64 bits or float; json.dumps() makes a str of others"
                 )
     for name, variable in ds.variables.items():
+        if not _is_storable_name(name):
+            problems.append(f"a variable has the name {name!r}; {_NAMES}")
         if not isinstance(variable.dtype, np.dtype) or variable.dtype.kind not in "biufcmMUTO":
             problems.append(f"{name} has dtype {variable.dtype}; cast it, e.g. with astype(str)")
         elif variable.dtype.kind == "O" and not _is_text(variable):
             problems.append(f"{name} holds objects that are no strings; cast it with astype(str)")
     if problems:
         raise SchemaError("what a file can't hold:\n- " + "\n- ".join(problems))
+
+
+_NAMES = "names must be text without '/' and NUL"
+
+
+def _is_storable_name(name: Any) -> bool:
+    return isinstance(name, str) and bool(name) and not set(name) & {"/", "\0"} and _encodes(name)
+
+
+def _is_storable_value(value: Any) -> bool:
+    if isinstance(value, str):
+        return "\0" not in value and _encodes(value)
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        return -(2**63) <= int(value) < 2**63
+    return isinstance(value, float | np.floating)
+
+
+def _encodes(text: str) -> bool:
+    return text.encode(errors="ignore").decode() == text
 
 
 def _is_text(variable: xr.Variable) -> bool:

@@ -28,7 +28,10 @@ def open_tissue(adata: Any, model: Any) -> anndata.AnnData:
             raise FileNotFoundError(f"adata={os.fspath(adata)!r}: there is no such file")
         package = require("anndata", "model", "reading a tissue")
         read = package.read_zarr if Path(adata).suffix == ".zarr" else package.read_h5ad
-        return read(adata)
+        try:
+            return read(adata)
+        except (OSError, ValueError, KeyError) as error:
+            raise ValueError(f"adata={os.fspath(adata)!r} can't be read: {error}") from error
     if not all(hasattr(adata, name) for name in ("obs", "obsm", "var_names", "X")):
         raise TypeError(f"adata must be an AnnData or a path, not {type(adata).__name__}")
     return adata
@@ -97,9 +100,9 @@ def find_radius(adata: anndata.AnnData, key: str | None) -> NDArray[np.float64] 
             f"adata.obs has no {key!r}, where the model expects the radius of the cells; "
             f"it has {listed(adata.obs.columns)}"
         )
-    radius: NDArray[np.float64] = adata.obs[key].to_numpy(dtype=np.float64)
+    radius: NDArray[np.float64] = pd.to_numeric(adata.obs[key], errors="coerce").to_numpy(float)
     if not (np.isfinite(radius) & (radius >= 0)).all():
-        raise ValueError(f"adata.obs[{key!r}] holds radii that are missing, negative or infinite")
+        raise ValueError(f"adata.obs[{key!r}] holds radii that are missing, negative or no numbers")
     return radius
 
 

@@ -85,7 +85,9 @@ def _raise(problems: list[str]) -> None:
 
 def _structure_problems(ds: xr.Dataset) -> Iterator[str]:
     version = ds.attrs.get("schema_version", SCHEMA_VERSION)
-    if not isinstance(version, int | np.integer) or version > SCHEMA_VERSION:
+    if not isinstance(version, int | np.integer):
+        yield f"schema_version {version!r} is no integer; remove the attribute"
+    elif version > SCHEMA_VERSION:
         yield (
             f"schema_version {version} is newer than {SCHEMA_VERSION}, which this version of "
             "amici_xr knows; pip install --upgrade amici-xr"
@@ -107,6 +109,10 @@ def _structure_problems(ds: xr.Dataset) -> Iterator[str]:
     for row in SCHEMA.values():
         if row.name in ds.variables and not (row.name == "label" and "label" in ds.dims):
             yield from _shape_problems(ds, row)
+    for name in ("neighbor", "head", "query", "cell_type", "receiver"):
+        if name in ds.dims and name in ds.coords and not ds.indexes[name].is_unique:
+            twice = ds.indexes[name][ds.indexes[name].duplicated()].unique()
+            yield f"{name} holds {listed(twice, 5)} more than once; drop_duplicates({name!r})"
     if ds.sizes.get("query") == 0:
         yield "query is empty; keep at least one query"
     if "query" in ds.dims and "is_neighbor" not in ds.variables:
@@ -131,10 +137,7 @@ def _shape_problems(ds: xr.Dataset, row: Variable) -> Iterator[str]:
 
 def _value_problems(ds: xr.Dataset) -> Iterator[str]:
     yield from _score_problems(ds)
-    for name in ("neighbor", "head", "query", "cell_type", "receiver"):
-        if name in ds.dims and name in ds.coords and not ds.indexes[name].is_unique:
-            twice = ds.indexes[name][ds.indexes[name].duplicated()].unique()
-            yield f"{name} holds {listed(twice, 5)} more than once; drop_duplicates({name!r})"
+    yield from _role_problems(ds)
     for row in SCHEMA.values():
         if row.kind == "string" and row.name in ds.variables:
             yield from _string_problems(ds, row.name)
@@ -149,13 +152,21 @@ def _value_problems(ds: xr.Dataset) -> Iterator[str]:
         yield from _neighborhood_problems(ds)
 
 
+def _role_problems(ds: xr.Dataset) -> Iterator[str]:
+    if (ds["neighbor"] < 0).any():
+        yield "neighbor holds negative positions; count cells from 0"
+    is_neighbor = ds.get("is_neighbor", xr.DataArray(True))
+    if bool((is_neighbor & (ds["label"] == ds["query"])).any()):
+        yield "a neighbor has the label of its query; neighbors are cells of other types"
+
+
 def _score_problems(ds: xr.Dataset) -> Iterator[str]:
     position, unit_scale = ds["position_coefficient"], ds["distance_kernel_unit_scale"]
     is_neighbor = ds.get("is_neighbor", xr.DataArray(True))
     for name in SCORES:
         wrong = int((is_neighbor & ~np.isfinite(ds[name])).sum())
         if wrong:
-            yield f"{name}: {_values(wrong)} of neighbors not finite; extract the scores again"
+            yield f"{name}: {_values(wrong)} not finite; extract the scores again"
         extra = int((~is_neighbor & ds[name].notnull()).sum())
         if extra:
             yield f"{name}: {_values(extra)} where is_neighbor is False; use where(ds.is_neighbor)"
@@ -192,8 +203,9 @@ def _neighborhood_problems(ds: xr.Dataset) -> Iterator[str]:
         yield "neighborhood_label points past the end of cell_type; keep cell_type whole"
     elif is_reordered(ds):
         yield (
-            "neighborhood_label disagrees with label: cell_type was reordered, or labels were "
-            "renamed; keep both as they were, and name groups of your own in another coordinate"
+            "neighborhood_label disagrees with label: cell_type was reordered, labels renamed or "
+            "neighbors renumbered; keep them as they were, and name groups of your own in another "
+            "coordinate"
         )
 
 

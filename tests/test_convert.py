@@ -96,7 +96,10 @@ def change_row(table, column, value):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda t: t.drop(columns="head_idx"), "the table lacks the columns 'head_idx'; it has"),
+        (
+            lambda t: t.drop(columns="head_idx"),
+            "the table must have each of 'head_idx' once; it has",
+        ),
         (lambda t: t.iloc[:0], "it has no rows"),
         (lambda t: pd.concat([t, t.iloc[[0]]]), "a query, neighbor and head occurs in two rows"),
         (lambda t: t.iloc[1:], "a neighbor lacks the row of some head"),

@@ -299,7 +299,9 @@ def test_an_empty_tissue_is_named(model, tissue):
 
 def test_a_tissue_of_one_type_has_no_neighbors(model, tissue):
     alone = tissue[tissue.obs["cell_type"] == "Tumor"].copy()
-    with pytest.raises(ValueError, match="cells of the query type alone"):
+    with pytest.raises(
+        ValueError, match="no cell of the query type has a neighbor of another type"
+    ):
         extract(model, "Tumor", alone)
 
 

@@ -199,7 +199,7 @@ def test_flipped_bits_are_noticed_or_harmless(ds):
 def test_a_damaged_digest_is_noticed(ds, digest):
     amici_xr.save(ds, "a.nc")
     with h5py.File("a.nc", "r+") as file:
-        file["_digest"].attrs["sha256"] = digest
+        file["_amici_xr_digest"].attrs["sha256"] = digest
     with pytest.raises(ValueError, match=r"path='a\.nc' can't be read as \.nc"):
         amici_xr.open_dataset("a.nc")
 

@@ -26,6 +26,11 @@ def demo() -> tuple[SavedModel, anndata.AnnData]:
     adata : anndata.AnnData
         The tissue that it was trained on.
 
+    Raises
+    ------
+    ModuleNotFoundError
+        If torch or AnnData is not installed; the message says how to.
+
     Examples
     --------
     >>> import amici_xr
