@@ -101,6 +101,16 @@ def test_a_live_model_and_its_folder_are_the_same(saved, demo):
     assert ds.equals(amici_xr.extract(reference, "Tumor", adata, progress=False))
 
 
+@pytest.mark.parametrize("how", ["folder", "live"])
+def test_an_untrained_model_is_known_as_such(saved, tmp_path, demo, how):
+    saved["attr_dict"]["is_trained_"] = False
+    module = SimpleNamespace(state_dict=lambda: saved["model_state_dict"])
+    live = SimpleNamespace(module=module, adata=demo[1], **saved["attr_dict"])
+    model = live if how == "live" else written(saved, tmp_path)
+    with pytest.warns(UserWarning, match="the model was not trained"):
+        amici_xr.extract(model, "Tumor", demo[1], progress=False)
+
+
 def test_a_folder_without_model_pt_is_named(tmp_path):
     (tmp_path / "adata.h5ad").touch()
     with pytest.raises(FileNotFoundError, match=r"there is no model\.pt .* holds 'adata\.h5ad'"):

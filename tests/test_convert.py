@@ -81,6 +81,42 @@ def test_names_in_the_place_of_positions_are_named(ds):
         amici_xr.from_dataframe(table)
 
 
+def test_numbers_written_in_two_ways_are_the_same_number(ds):
+    table = ds.amici.to_dataframe().astype(
+        {"neighbor_idx": object, "dummy_attention_score": object}
+    )
+    again = table.assign(neighbor_idx=table["neighbor_idx"].astype(str))
+    with pytest.raises(amici_xr.SchemaError, match="a query, neighbor and head occurs in two rows"):
+        amici_xr.from_dataframe(pd.concat([table, again]))
+    table.loc[0, "dummy_attention_score"] = "3.0"
+    assert amici_xr.from_dataframe(table).dummy_attention_score == 3.0
+
+
+def test_every_bit_of_a_number_comes_back_from_csv(ds):
+    exact = ds.assign(
+        dummy_attention_score=0.1 + 0.2, distance_kernel_unit_scale=1.0000000000000002 / 3
+    )
+    exact.amici.to_dataframe().to_csv("scores.csv")
+    back = amici_xr.read_csv("scores.csv")
+    assert back.dummy_attention_score == exact.dummy_attention_score
+    assert back.distance_kernel_unit_scale == exact.distance_kernel_unit_scale
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.csv", b""), ("a.csv.gz", b"x"), ("a.csv", b"\xff")]
+)
+def test_a_file_that_is_no_table_is_named(name, content):
+    with open(name, "wb") as file:
+        file.write(content)
+    with pytest.raises(ValueError, match=rf"path='{name}' can't be read as CSV"):
+        amici_xr.read_csv(name)
+
+
+def test_something_else_than_a_dataframe_is_named():
+    with pytest.raises(TypeError, match=r"df must be a pandas\.DataFrame, not list"):
+        amici_xr.from_dataframe([1])
+
+
 def test_further_columns_warn(ds):
     table = ds.amici.to_dataframe().assign(note=1)
     with pytest.warns(UserWarning, match="columns 'note' are not kept"):
@@ -158,6 +194,10 @@ def arrays(base=((1.0,), (1.0,)), position=((1.0,), (1.0,)), label=("S", "S"), *
         ({"neighbour_x": [1, 2]}, TypeError, "unknown 'neighbour_x'; known: 'base_attention_s"),
         ({"neighbor": [1, 1]}, amici_xr.SchemaError, "neighbor holds 1 more than once"),
         ({"label": ["S", None]}, amici_xr.SchemaError, "label holds values that are no strings"),
+        ({"label": ["S", np.nan]}, amici_xr.SchemaError, "label holds values that are no strings"),
+        ({"label": ["S", "R"]}, amici_xr.SchemaError, "a neighbor has the label of its query"),
+        ({"neighbor": [-1, 0]}, amici_xr.SchemaError, "neighbor holds negative positions"),
+        ({"unit": 3}, TypeError, "unit=3 must be the name of a unit"),
         ({"label": ["S", "x" * 10_000]}, amici_xr.SchemaError, "a string of 10000 characters"),
         ({"cell_type": ["R"]}, amici_xr.SchemaError, r"label holds 'S', not in cell_type \('R'\)"),
     ],

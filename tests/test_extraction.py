@@ -230,6 +230,66 @@ def test_indices_cut_the_neighbors_down_but_not_the_neighborhoods(model, tissue,
     assert_same(extract(model, "T_cell", tissue, indices=mask), expected.sel(neighbor=chosen))
 
 
+def test_settings_of_the_model_reach_the_dataset(model, tissue, expected):
+    from dataclasses import replace
+
+    settings = replace(
+        model.settings,
+        attention_dummy_score=1.5,
+        distance_kernel_unit_scale=7.0,
+        pos_coef_offset=model.settings.pos_coef_offset + 1,
+    )
+    ds = extract(replace(model, settings=settings), "T_cell", tissue)
+    assert float(ds.dummy_attention_score) == 1.5
+    assert float(ds.distance_kernel_unit_scale) == 7.0
+    before, after = (
+        np.log(np.expm1(one.position_coefficient.astype(float))) for one in (expected, ds)
+    )
+    np.testing.assert_allclose(after - before, 1.0, atol=1e-3)
+    np.testing.assert_array_equal(ds.base_attention_score, expected.base_attention_score)
+
+
+def test_a_query_may_come_as_an_array_or_an_iterator(model, tissue, expected):
+    assert_same(extract(model, np.array("T_cell"), tissue), expected)
+    for query in (np.array(["T_cell"]), pd.Index(["T_cell"]), iter(["T_cell"])):
+        assert extract(model, query, tissue).sizes["query"] == 1
+
+
+def test_attributes_tell_whether_neighborhoods_were_given(model, tissue):
+    def told(ds):
+        return json.loads(ds.attrs["extraction"])["neighborhoods"]
+
+    ds = extract(model, None, tissue)
+    assert told(ds) == "computed"
+    tissue.obsm["_nn_idx"] = ds.neighborhood_index.values
+    tissue.obsm["_nn_dist"] = ds.neighborhood_distance.values
+    assert told(extract(model, None, tissue)) == "given"
+    tissue.obsm["_nn_dist"] = np.full_like(tissue.obsm["_nn_dist"], np.nan)
+    with pytest.raises(ValueError, match="no cell of the query type has a neighbor"):
+        extract(model, "T_cell", tissue)
+
+
+def test_a_set_up_tissue_with_cell_radii_does_not_warn(model, tissue):
+    from dataclasses import replace
+
+    tissue.obs["radius"] = np.random.default_rng(0).uniform(1, 9, tissue.n_obs)
+    model = replace(model, settings=replace(model.settings, cell_radius_key="radius"))
+    ds = extract(model, None, tissue)
+    tissue.obsm["_nn_idx"] = ds.neighborhood_index.values
+    tissue.obsm["_nn_dist"] = ds.neighborhood_distance.values
+    xr.testing.assert_equal(extract(model, None, tissue), ds)  # warnings are errors here
+    tissue.obs["radius"] *= 1.5
+    with pytest.warns(UserWarning, match="are not those between the coordinates"):
+        extract(model, None, tissue)
+
+
+@pytest.mark.parametrize("name", ["table.csv", "tissue.h5ad"])
+def test_a_file_that_is_no_tissue_is_named(model, tmp_path, name):
+    (tmp_path / name).write_text("cell,x")
+    with pytest.raises(ValueError, match=rf"adata='.*{name}' can't be read"):
+        extract(model, "T_cell", tmp_path / name)
+
+
 def test_with_cell_radii_distance_is_surface_to_surface_in_the_order_of_centers(model, tissue):
     from dataclasses import replace
 

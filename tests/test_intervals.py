@@ -50,6 +50,18 @@ def test_the_stream_runs_through_head_then_label_in_sorted_order(ds):
             assert float(got) == np.percentile(means, 100 * (1 - 0.95) / 2)
 
 
+def test_the_order_of_the_vocabulary_does_not_change_the_stream(ds):
+    lengths = ds.amici.length_scale(0.1)
+    turned = ds.isel(cell_type=[3, 1, 0, 2]).drop_vars(
+        ["neighborhood_index", "neighborhood_distance", "neighborhood_label"]
+    )
+    ours = turned.amici.bootstrap(0.1, None, n_resamples=20)
+    assert ours.label.values.tolist() == ["D", "B", "A", "C"]
+    expected = ds.amici.bootstrap(0.1, None, n_resamples=20)
+    xr.testing.assert_equal(ours.sel(label=expected.label), expected)
+    assert lengths.sizes["neighbor"] == int(expected.n_neighbors.isel(head=0).sum())
+
+
 def test_heads_in_another_order_give_the_same_interval(ds):
     expected = ds.amici.bootstrap(0.1, n_resamples=50)
     turned = ds.isel(head=[1, 0]).amici.bootstrap(0.1, n_resamples=50)

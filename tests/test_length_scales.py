@@ -89,6 +89,32 @@ def test_the_correction_is_strict(ds):
     assert bool((dropped[members] == 0).all())
 
 
+def test_the_status_agrees_with_the_correction_where_a_share_equals_the_threshold(ds):
+    support = ds.amici.support(0.1)
+    share = float(support.support.where(support.support > 0).min())
+    for sample_threshold, is_corrected in ((share, False), (np.nextafter(share, 1), True)):
+        status = ds.amici.support(0.1, sample_threshold).status
+        own = status.where(support.support == share).stack(group=["label", "head"]).dropna("group")
+        assert bool((own == "too_few_receivers").all()) == is_corrected
+
+
+def test_half_of_the_receivers_is_not_over_half():
+    ds = amici_xr.from_arrays(
+        [[9.0]],
+        [[1.0]],
+        ["S"],
+        query="R",
+        receiver=[1, 2],
+        receiver_label=["R", "R"],
+        neighborhood_index=[[0], [0]],
+        neighborhood_distance=[[1.0], [90.0]],
+        neighborhood_label=[[1], [1]],
+    )
+    row = ds.amici.support().sel(label="S", head=0)
+    assert float(row.edge_share) == 0.5
+    assert row.status == "ok"
+
+
 def test_support_counts_neighborhoods_even_of_neighbors_selected_away(ds):
     members = np.flatnonzero(ds.label == "B")
     few = ds.isel(neighbor=members[:3])

@@ -41,7 +41,11 @@ def test_a_curve_plot_draws_mean_and_band_of_each_label(ds):
     for line, label in zip(ax.lines, legend(ax), strict=True):
         np.testing.assert_allclose(line.get_ydata(), summary["mean"].sel(label=label))
         np.testing.assert_allclose(line.get_xdata(), DISTANCE)
-    assert len(ax.collections) == 3
+    for band, label in zip(ax.collections, legend(ax), strict=True):
+        own = summary.sel(label=label)
+        edges = band.get_paths()[0].vertices[:, 1]
+        assert edges.max() == pytest.approx(float((own["mean"] + own["std"]).clip(0, 1).max()))
+        assert edges.min() == pytest.approx(float((own["mean"] - own["std"]).clip(0, 1).min()))
     assert ax.get_xlabel() == "distance (µm)"
     assert ax.get_ylabel() == "counterfactual attention"
     assert ax.get_title() == "neighbors → A, head 0"
@@ -75,31 +79,58 @@ def test_length_scales_are_ordered_by_their_largest_median(ds):
 
 
 @pytest.mark.parametrize("kind", ["box", "violin", "density"])
-def test_the_black_line_of_each_label_and_head_is_its_median(ds, kind):
-    ax = ds.cf.plot_length_scale(0.1, kind=kind, sample_threshold=None)
+@pytest.mark.parametrize("heads", [[0, 1], [1, 0]])
+def test_the_black_line_of_each_label_and_head_is_its_median(ds, kind, heads):
+    ax = ds.cf.plot_length_scale(0.1, heads=heads, kind=kind, sample_threshold=None)
     lengths = ds.cf.length_scale(0.1, None)
     expected = {
-        float(np.median(lengths.sel(head=head).values[ds.label == label]))
-        for head in (0, 1)
-        for label in "BCD"
+        column * 4 + place: float(np.median(lengths.sel(head=head).values[ds.label == label]))
+        for column, head in enumerate(heads)
+        for place, label in enumerate(legend(ax))
     }
     if kind == "box":
-        drawn = {float(line.get_ydata()[0]) for line in ax.lines if line.get_linewidth() == 1.2}
+        lines = [line.get_xydata() for line in ax.lines if line.get_linewidth() == 1.2]
     else:
-        drawn = {
-            float(segment[0, 1])
-            for lines in ax.collections
-            if hasattr(lines, "get_segments")
-            for segment in lines.get_segments()
-        }
-    assert sorted(drawn) == pytest.approx(sorted(expected))
+        sets = [drawn for drawn in ax.collections if hasattr(drawn, "get_segments")]
+        lines = [segment for drawn in sets for segment in drawn.get_segments()]
+    drawn = {round(float(line[:, 0].mean())): float(line[0, 1]) for line in lines}
+    assert drawn == pytest.approx(expected)
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == [f"head {head}" for head in heads]
 
 
-def test_brackets_are_the_bootstrap_intervals(ds):
-    ax = ds.cf.plot_length_scale(0.1, ci=True, heads=[1], labels=["B"])
-    interval = ds.isel(head=[1]).cf.bootstrap(0.1, statistic="median").sel(label="B", head=1)
-    bracket = next(line for line in ax.lines if line.get_marker() == "_")
-    assert bracket.get_ydata().tolist() == [interval.ci_lower, interval.ci_upper]
+@pytest.mark.parametrize("statistic", ["mean", "median"])
+def test_brackets_are_the_bootstrap_intervals_of_the_corrected_lengths(ds, statistic):
+    options = {"threshold": 0.1, "sample_threshold": 0.9}
+    ax = ds.cf.plot_length_scale(ci=True, heads=[1, 0], statistic=statistic, **options)
+    interval = ds.isel(head=[1, 0]).cf.bootstrap(statistic=statistic, **options)
+    brackets = {
+        round(line.get_xdata()[0] - 0.44): line.get_ydata().tolist()
+        for line in ax.lines
+        if line.get_marker() == "_"
+    }
+    expected = {
+        column * 4 + place: [float(own.ci_lower), float(own.ci_upper)]
+        for column, head in enumerate([1, 0])
+        for place, label in enumerate(legend(ax))
+        for own in [interval.sel(head=head, label=label)]
+    }
+    assert brackets == expected
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert f"95% interval of the {statistic}" in texts
+
+
+def test_long_labels_cut_nothing_off():
+    labels = [f"CD8-positive, alpha-beta memory T cell {number:02d}" for number in range(20)]
+    ds = amici_xr.testing.simulate_dataset(labels[0], cell_types=labels, n_cells=900)
+    for ax in (ds.cf.plot_curve(0, DISTANCE), ds.cf.plot_length_scale(0.1)):
+        figure = ax.get_figure()
+        figure.canvas.draw()
+        for artist in (ax.title, ax.get_legend(), ax.yaxis.label):
+            box = artist.get_window_extent()
+            assert box.x0 >= 0
+            assert box.x1 <= figure.bbox.x1
+            assert box.y0 >= 0
+        assert ax.get_window_extent().width > 300
 
 
 def test_given_axes_are_drawn_on_and_no_figure_is_made(ds):

@@ -1,6 +1,7 @@
 """Files: what is saved comes back, and a failed save leaves the old file."""
 
 import importlib.util
+import os
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import xarray as xr
 
 import amici_xr
+from amici_xr.digest import digests
 
 HAS_ZARR = importlib.util.find_spec("zarr") is not None
 needs_zarr = pytest.mark.skipif(not HAS_ZARR, reason="zarr is not installed")
@@ -202,6 +204,84 @@ def test_a_damaged_digest_is_noticed(ds, digest):
         file["_amici_xr_digest"].attrs["sha256"] = digest
     with pytest.raises(ValueError, match=r"path='a\.nc' can't be read as \.nc"):
         amici_xr.open_dataset("a.nc")
+
+
+def test_larger_variables_of_a_lazy_file_are_not_read_but_coordinates_are(ds, monkeypatch):
+    monkeypatch.setattr("amici_xr.storage._SMALL", 300)
+    for name in ("base_attention_score", "label"):
+        amici_xr.save(ds, f"{name}.nc")
+        with h5py.File(f"{name}.nc", "r+") as file:
+            file[name][:2] = file[name][:2][::-1]
+    assert amici_xr.open_dataset("base_attention_score.nc", chunks={}).sizes == ds.sizes
+    with pytest.raises(ValueError, match="damaged: 'label' differ"):
+        amici_xr.open_dataset("label.nc", chunks={})
+
+
+def test_digests_tell_dims_shapes_kinds_and_attributes_apart():
+    values = np.arange(6.0)
+    variants = [
+        xr.Variable("x", values),
+        xr.Variable("y", values),
+        xr.Variable(("x", "y"), values.reshape(2, 3)),
+        xr.Variable(("x", "y"), values.reshape(3, 2)),
+        xr.Variable("x", values.astype("float32")),
+        xr.Variable("x", values.astype(str)),
+        xr.Variable("x", values, {"units": "µm"}),
+        xr.Variable("x", values[::-1]),
+    ]
+    found = [digests(xr.Dataset({"a": variable}))["a"] for variable in variants]
+    assert len(set(found)) == len(found)
+
+
+@needs_zarr
+def test_leftovers_of_an_exchange_that_was_cut_off_do_not_come_back(ds, tmp_path):
+    amici_xr.save(ds, "a.zarr")
+    shutil.copytree("a.zarr", ".a.zarr.old")
+    amici_xr.save(ds.isel(head=[0]), "a.zarr")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
+
+
+@needs_zarr
+def test_an_exchange_that_was_cut_off_is_recovered_through_a_link_and_before_a_save(ds, tmp_path):
+    amici_xr.save(ds, "a.zarr")
+    (tmp_path / "link.zarr").symlink_to("a.zarr")
+    (tmp_path / "a.zarr").rename(tmp_path / ".a.zarr.old")
+    same(amici_xr.open_dataset("link.zarr"), ds)
+
+
+@needs_zarr
+def test_an_exchange_that_fails_leaves_the_old_store(ds, monkeypatch):
+    amici_xr.save(ds, "a.zarr")
+    monkeypatch.setattr("amici_xr.replacing.ctypes.CDLL", lambda *_, **__: object())
+    rename = os.rename
+    calls = []
+
+    def fail_at_the_second(old, new):
+        calls.append(old)
+        if len(calls) == 2:
+            raise OSError("no more room")
+        rename(old, new)
+
+    monkeypatch.setattr("amici_xr.replacing.os.rename", fail_at_the_second)
+    with pytest.raises(OSError, match="no more room"):
+        amici_xr.save(ds.isel(head=[0]), "a.zarr")
+    same(amici_xr.open_dataset("a.zarr"), ds)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda ds: ds.assign_attrs({"a/b": 1}), r"attrs has the name 'a/b'; names must be text"),
+        (lambda ds: ds.assign_attrs({7: 1}), "attrs has the name 7"),
+        (lambda ds: ds.assign_attrs(big=2**70), r"attrs\['big'\] is 11805916207174113034"),
+        (lambda ds: ds.assign_attrs(nul="a\0b"), r"attrs\['nul'\] is .* str without NUL"),
+        (lambda ds: ds.assign_attrs(half="\udce4"), r"attrs\['half'\] is "),
+        (lambda ds: ds.assign({"a/b": 1}), "a variable has the name 'a/b'"),
+    ],
+)
+def test_names_and_values_that_a_file_can_not_hold_are_named(ds, spoil, message):
+    with pytest.raises(amici_xr.SchemaError, match=message):
+        amici_xr.save(spoil(ds), "a.nc")
 
 
 def test_a_file_made_of_an_opened_dataset_is_not_taken_for_damaged(ds):

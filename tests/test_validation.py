@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import amici_xr
 from amici_xr.schema import SCHEMA
@@ -63,6 +64,8 @@ def test_a_reduction_assigned_into_the_dataset_is_recognized(ds):
             lambda ds: ds.assign_attrs(schema_version="x"),
             "schema_version 'x' is no integer; remove",
         ),
+        (lambda ds: xr.concat([ds, ds], "query"), "query holds 'A' more than once"),
+        (lambda ds: ds.isel(head=[0, 0]), "head holds 0 more than once"),
         (lambda ds: ds.expand_dims(run=2), r"base_attention_score has dims \('run', 'neighbor', "),
     ],
 )
