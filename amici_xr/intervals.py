@@ -167,7 +167,7 @@ def bootstrap_ci(
         )
     if dim in da.coords:
         da = da.sortby(dim)  # so that the order in which values are kept does not matter
-    names, codes = groups(da, by, dim)
+    names, codes = groups(da, by, dim)  # sorted by name, the order in which the stream is used
     has_heads = "head" in da.dims and dim != "head"
     stream = "head" if has_heads else "_stream"
     rows = da if has_heads else da.expand_dims(stream)
@@ -179,7 +179,6 @@ def bootstrap_ci(
         vectorize=True,  # each position along the other dims starts a stream of its own
         kwargs={
             "members": [np.flatnonzero(codes == group) for group in range(names.size)],
-            "order": np.argsort(names, kind="stable"),
             "statistic": reduce,
             "confidence_level": confidence_level,
             "n_resamples": n_resamples,
@@ -205,7 +204,6 @@ def _estimates(
     values: NDArray[np.float64],
     *,
     members: list[NDArray[np.intp]],
-    order: NDArray[np.intp],
     statistic: Any,
     random_state: int | None,
     **options: Any,
@@ -214,8 +212,8 @@ def _estimates(
     generator = np.random.default_rng(random_state)
     out = np.full((values.shape[0], len(members), len(_ESTIMATES)), np.nan)
     for head, row in enumerate(values):
-        for group in order:
-            own = row[members[group]]
+        for group, own_members in enumerate(members):
+            own = row[own_members]
             if own.size:
                 interval = kernels.resampled_interval(
                     own, generator, statistic=statistic, **options

@@ -265,6 +265,7 @@ def test_an_exchange_that_fails_leaves_the_old_store(ds, monkeypatch):
     monkeypatch.setattr("amici_xr.replacing.os.rename", fail_at_the_second)
     with pytest.raises(OSError, match="no more room"):
         amici_xr.save(ds.isel(head=[0]), "a.zarr")
+    assert Path("a.zarr").is_dir()
     same(amici_xr.open_dataset("a.zarr"), ds)
 
 
