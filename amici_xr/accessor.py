@@ -75,12 +75,13 @@ else:
     # Imported first, so that theirs is registered before ours, in whichever order users import.
     from cf_xarray.accessor import CFDatasetAccessor
 
-    class CfAccessor(CounterfactualMethods, CFDatasetAccessor):  # type: ignore[no-redef]
+    class CfAccessor(CounterfactualMethods, CFDatasetAccessor):  # type: ignore[no-redef]  # one of two
         """``ds.cf``: cf_xarray's accessor, with our methods beside its own."""
 
         def __repr__(self) -> str:
             """Show what can be asked where the Dataset is ours, then what cf_xarray shows."""
-            theirs = super().__repr__()  # type: ignore[no-untyped-call]
+            shown_by_cf_xarray: Callable[[], str] = super().__repr__  # which has no types
+            theirs = shown_by_cf_xarray()
             if not validation.is_valid_structure(self._obj):
                 return str(theirs)
             return f"{overview(self._obj, 'cf', CounterfactualMethods)}\n\n{theirs}"

@@ -33,7 +33,8 @@ def distribution(ax: Axes, kind: Kind, values: Any, place: float, color: Any) ->
     if np.ptp(values) > 0:  # one value, or all the same, have no density: the line stands alone
         side: Any = "high" if kind == "density" else "both"
         drawn = ax.violinplot(values, [place], widths=0.8, showextrema=False, side=side)
-        for body in drawn["bodies"]:  # type: ignore[attr-defined]
+        bodies: Any = drawn["bodies"]
+        for body in bodies:
             body.set(facecolor=color, alpha=0.7, edgecolor=color, linewidth=0.8)
 
 

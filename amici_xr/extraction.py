@@ -284,11 +284,13 @@ def _score(
 
 def _device(device: Any) -> torch.device:
     """The device asked for, or a GPU where there is one; an error before any work if it is none."""
-    torch = require("torch", "model", "scoring cells")
+    require("torch", "model", "scoring cells")
+    import torch
+
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        return torch.empty(0, device=device).device  # type: ignore[no-any-return]
+        return torch.empty(0, device=device).device
     except (AssertionError, RuntimeError, TypeError) as error:
         raise ValueError(
             f"device={device!r} can't be used here: {error}; try device='cpu'"

@@ -53,7 +53,8 @@ def main(folder: Path) -> None:
 
 def print_recovered(ds: xr.Dataset, sender: str, planted: float) -> None:
     """Print a row of the table."""
-    interval = ds.cf.bootstrap(threshold=THRESHOLD, statistic="median").sel(label=sender)
+    own = ds.isel(neighbor=np.flatnonzero(ds.label == sender))
+    interval = own.cf.bootstrap(threshold=THRESHOLD, statistic="median").sel(label=sender)
     head = int(interval.point_estimate.idxmax("head"))
     best = interval.sel(head=head)
     bounds = f"[{best.ci_lower:.2f}, {best.ci_upper:.2f}]"
