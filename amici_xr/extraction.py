@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import torch
 
 DEFAULT_BATCH_SIZE = 4096
+PROGRESS_DELAY = 1.0  # seconds before the bar is shown
 
 
 def extract(
@@ -269,7 +270,8 @@ def _score(
     shape = (len(queries), cells.size, model.n_heads)
     base, position = np.empty(shape, np.float32), np.empty(shape, np.float32)
     starts = range(0, cells.size, batch_size)
-    for start in tqdm(starts, "extract", disable=not progress, delay=1, unit="batch", leave=False):
+    shown = {"disable": not progress, "delay": PROGRESS_DELAY, "leave": False}
+    for start in tqdm(starts, "extract", unit="batch", **shown):
         batch = slice(start, start + batch_size)
         a, p = network.scores(torch.from_numpy(expression[cells[batch]]), queries)
         base[:, batch], position[:, batch] = a.cpu().numpy(), p.cpu().numpy()

@@ -124,6 +124,7 @@ def open_dataset(
             f"path={os.fspath(path)!r} can't be read as {suffix}: {error}; is it complete?"
         ) from error
     if wrong:
+        ds.close()
         raise ValueError(
             f"path={os.fspath(path)!r} is damaged: {listed(wrong)} differ from what was saved; "
             "restore the file from a copy, or extract again"

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import zipfile
 from importlib.resources import files
 from pathlib import Path
 from types import SimpleNamespace
@@ -124,6 +125,18 @@ def test_a_file_that_is_no_checkpoint_is_named(tmp_path, content):
     (tmp_path / "model.pt").write_bytes(content)
     with pytest.raises(ValueError, match=r"model\.pt is not a model\.pt that torch can read"):
         amici_xr.load_model(tmp_path)
+
+
+def test_a_checkpoint_that_lacks_a_tensor_is_named(tmp_path):
+    with zipfile.ZipFile(MODEL) as whole, zipfile.ZipFile(tmp_path / "model.pt", "w") as part:
+        for name in whole.namelist():
+            if not name.endswith("/data/0"):
+                part.writestr(name, whole.read(name))
+    with pytest.raises(
+        ValueError, match=r"model\.pt is not a model\.pt that torch can read"
+    ) as error:
+        amici_xr.load_model(tmp_path)
+    assert "weights_only" not in str(error.value)
 
 
 class RunsOnLoading:

@@ -323,9 +323,10 @@ def test_fewer_cells_than_k_leave_ranks_empty(model, tissue):
     np.testing.assert_allclose(ds.cf.support(0.5).sel(label="Tumor").support, expected)
 
 
-def test_progress_is_shown_after_a_second_and_only_if_asked_for(model, tissue, capfd):
+def test_progress_is_shown_only_if_asked_for(model, tissue, capfd, monkeypatch):
+    monkeypatch.setattr("amici_xr.extraction.PROGRESS_DELAY", 0)
     for progress in (True, False):
-        amici_xr.extract(model, None, tissue, batch_size=2, progress=progress)
+        amici_xr.extract(model, "T_cell", tissue, progress=progress)
         assert ("extract:" in capfd.readouterr().err) == progress
 
 

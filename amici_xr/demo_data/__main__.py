@@ -30,7 +30,11 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     model, adata = amici_xr.demo()
     planted = adata.uns["interactions"]
-    datasets = {name: amici_xr.extract(model, name, adata) for name in planted["receiver"]}
+    is_watched = sys.stderr.isatty()
+    datasets = {
+        name: amici_xr.extract(model, name, adata, progress=is_watched)
+        for name in planted["receiver"]
+    }
     print(f"The demo: {adata.n_obs:,} simulated cells, {adata.n_vars} genes, and a trained model:")
     print(f"{model!r}\n")
     print(f"Length scale, where attention falls to {THRESHOLD}: median over the sender's cells, in")
