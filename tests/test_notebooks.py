@@ -23,7 +23,8 @@ def test_a_notebook_runs(path, tmp_path):
         if cell.cell_type == "code"
         for output in cell.outputs
         if output.output_type == "stream" and output.name == "stderr"
-        if "extract:" not in output.text  # the progress bar, on a machine that is busy
+        # but for the progress bar, and the blanks that wipe it, on a machine that is busy
+        if output.text.strip() and "extract:" not in output.text
     ]
     assert not printed
     figures = str(done).count("image/png")
