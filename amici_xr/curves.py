@@ -9,7 +9,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from . import kernels
-from .grouping import by_query, groups, ordered
+from .grouping import by_query, groups, is_lazy, ordered, reduce_neighbors
 from .schema import distance_attributes, scores
 from .validation import check_structure
 
@@ -53,7 +53,7 @@ def curve(ds: xr.Dataset, distance: ArrayLike | xr.DataArray) -> xr.DataArray:
     check_structure(ds)
     at = check_distance(ds, distance)
     n_bytes = ds["base_attention_score"].size * at.size * 8
-    if ds["base_attention_score"].chunks is None and n_bytes > LARGEST_EAGER_CURVE:
+    if not is_lazy(ds) and n_bytes > LARGEST_EAGER_CURVE:
         raise ValueError(
             f"distance: the curve at {at.size} distances would take {n_bytes / 1e9:.1f} GB; "
             "curve_summary gives mean, std and quantiles without holding it, and "
@@ -116,34 +116,61 @@ def curve_summary(
     """
     check_structure(ds)
     at = check_distance(ds, distance)
+    at = at if at.ndim else at.expand_dims("distance")
     probabilities = _check_quantiles(quantiles)
     group_dim = "all_neighbors" if by is None else by
 
     def summarize(one: xr.Dataset) -> xr.Dataset:
         names, codes = groups(one, by)
-        every = xr.apply_ufunc(
-            kernels.curve_summary,
-            *scores(one),
-            input_core_dims=[["neighbor"], ["neighbor"], [], []],
-            output_core_dims=[[group_dim, *at.dims, "statistic"]],
-            kwargs={
-                "codes": codes,
-                "n_groups": names.size,
-                "distance": at.values,
-                "quantiles": probabilities,
-            },
-            keep_attrs="override",
-        ).assign_coords({group_dim: names, "distance": at})
-        result = xr.Dataset({"mean": every.isel(statistic=0), "std": every.isel(statistic=1)})
+        code = xr.DataArray(codes, dims="neighbor")
+        result = _mean_and_std(one, code, {group_dim: names.size}, at)
         if probabilities.size:
-            of_quantiles = every.isel(statistic=slice(2, None)).rename(statistic="quantile")
-            result["quantiles"] = of_quantiles.assign_coords(quantile=probabilities)
+            result["quantiles"] = reduce_neighbors(
+                kernels.curve_quantiles,
+                *scores(one),
+                code,
+                sizes={group_dim: names.size, "distance": at.size, "quantile": probabilities.size},
+                n_groups=names.size,
+                distance=at.values,
+                quantiles=probabilities,
+            ).assign_coords(quantile=probabilities)
+        result = result.assign_coords({group_dim: names, "distance": at})
         return result.isel({group_dim: 0}, drop=True) if by is None else result
 
-    result = by_query(summarize, ds)
+    result = by_query(summarize, ds, in_threads=True)
     for name, array in result.data_vars.items():
         array.attrs = {"long_name": f"{name} of counterfactual attention", "units": "1"}
-    return result
+    return result if np.ndim(distance) else result.squeeze("distance")
+
+
+def _mean_and_std(
+    one: xr.Dataset, code: xr.DataArray, group: dict[str, int], at: xr.DataArray
+) -> xr.Dataset:
+    """From the moments of each chunk of neighbors, in one pass and without holding the curves."""
+    chunks = one["base_attention_score"].chunksizes.get("neighbor", (one.sizes["neighbor"],))
+    ends = np.cumsum(chunks)
+    (n_groups,) = group.values()
+    moments = [
+        reduce_neighbors(
+            kernels.curve_moments,
+            *scores(one.isel(neighbor=slice(end - size, end))),
+            code[end - size : end],
+            sizes=group | {"distance": at.size, "moment": 3},
+            n_groups=n_groups,
+            distance=at.values,
+        )
+        for end, size in zip(ends, chunks, strict=True)
+    ]
+    both: xr.DataArray = xr.apply_ufunc(
+        lambda parts: kernels.mean_and_std(kernels.combined_moments(parts)),
+        xr.concat(moments, dim="part").chunk({} if len(moments) == 1 else {"part": -1}),
+        input_core_dims=[["part", "moment"]],
+        output_core_dims=[["statistic"]],
+        dask="parallelized",
+        output_dtypes=[np.float64],
+        dask_gufunc_kwargs={"output_sizes": {"statistic": 2}},
+    )
+    return xr.Dataset({"mean": both.isel(statistic=0), "std": both.isel(statistic=1)})
 
 
 def check_distance(ds: xr.Dataset, distance: ArrayLike | xr.DataArray) -> xr.DataArray:

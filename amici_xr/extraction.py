@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import anndata
     import torch
 
-DEFAULT_BATCH_SIZE = 4096
+DEFAULT_BATCH_SIZE = 1024
 PROGRESS_DELAY = 1.0  # seconds before the bar is shown
 
 
@@ -266,15 +266,16 @@ def _score(
 
     from .network import ScoringNetwork
 
-    network = ScoringNetwork(model.weights, model.settings.pos_coef_offset, device)
+    network = ScoringNetwork(model.weights, model.settings.pos_coef_offset, queries, device)
     shape = (len(queries), cells.size, model.n_heads)
     base, position = np.empty(shape, np.float32), np.empty(shape, np.float32)
     starts = range(0, cells.size, batch_size)
     shown = {"disable": not progress, "delay": PROGRESS_DELAY, "leave": False}
     for start in tqdm(starts, "extract", unit="batch", **shown):
         batch = slice(start, start + batch_size)
-        a, p = network.scores(torch.from_numpy(expression[cells[batch]]), queries)
-        base[:, batch], position[:, batch] = a.cpu().numpy(), p.cpu().numpy()
+        a, p = network.scores(torch.from_numpy(expression[cells[batch]]))
+        base[:, batch] = a.cpu().numpy().swapaxes(0, 1)
+        position[:, batch] = p.cpu().numpy().swapaxes(0, 1)
     wrong = ~(np.isfinite(base) & np.isfinite(position)).all(axis=(0, 2))
     if wrong.any():
         raise ValueError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,22 +14,27 @@ from .errors import NotFoundError, SchemaError, listed
 from .schema import SCORES
 from .selection import select
 
+WORTH_THREADS = 2**17  # elements from which on threads save more than they cost
 _Labelled = TypeVar("_Labelled", xr.Dataset, xr.DataArray)
 
 
-def by_query(reduce: Callable[[xr.Dataset], xr.Dataset], ds: xr.Dataset) -> xr.Dataset:
+def by_query(
+    reduce: Callable[[xr.Dataset], xr.Dataset], ds: xr.Dataset, *, in_threads: bool = False
+) -> xr.Dataset:
     """Reduce the Dataset of each query by itself and put the results along ``query``.
 
     So no reduction ever sees a masked entry, and with several queries each answer is that of the
-    query alone. What is lazy is computed.
+    query alone. Lazy scores stay lazy; others are reduced at once, `in_threads`, each for a head,
+    where the work is worth it.
     """
-    ds = ds.compute()
+    in_threads &= not is_lazy(ds) and ds[SCORES[0]].size > WORTH_THREADS
+    if in_threads:
+        by_head = [name for name, array in ds.data_vars.items() if "head" in array.dims]
+        ds = ds.assign({name: ds[name].chunk(head=1) for name in by_head})
     queries = np.atleast_1d(ds["query"].values)
     results = [reduce(_without_nan(select(ds, query))) for query in queries]
-    if "query" not in ds.dims:
-        return ordered(results[0])
-    return ordered(
-        xr.concat(
+    if "query" in ds.dims:
+        result = xr.concat(
             results,
             dim="query",
             data_vars="all",
@@ -38,16 +43,71 @@ def by_query(reduce: Callable[[xr.Dataset], xr.Dataset], ds: xr.Dataset) -> xr.D
             join="outer",  # without a vocabulary each query has the labels that it meets
             fill_value={"n_neighbors": 0, "status": "absent"},
         )
+    else:
+        (result,) = results
+    return ordered(result.compute(scheduler="threads") if in_threads else result)
+
+
+def is_lazy(ds: xr.Dataset) -> bool:
+    """Whether the scores are computed only when asked for."""
+    return any(ds[name].chunks is not None for name in SCORES)
+
+
+def reduce_neighbors(
+    kernel: Callable[..., Any],
+    *arrays: xr.DataArray,
+    sizes: Mapping[str, int],
+    dtype: Any = np.float64,
+    **options: Any,
+) -> xr.DataArray:
+    """Apply a kernel that reduces ``neighbor``, which lies last, and adds the dims of `sizes`.
+
+    What is lazy stays so, with all neighbors of a head in one chunk.
+    """
+    whole = {"neighbor": -1, "head": 1}
+    chunked = [
+        array.chunk({dim: size for dim, size in whole.items() if dim in array.dims})
+        if array.chunks is not None
+        else array
+        for array in arrays
+    ]
+    reduced: xr.DataArray = xr.apply_ufunc(
+        kernel,
+        *chunked,
+        input_core_dims=[["neighbor"] if "neighbor" in array.dims else [] for array in chunked],
+        output_core_dims=[list(sizes)],
+        kwargs=options,
+        dask="parallelized",
+        output_dtypes=[dtype],
+        dask_gufunc_kwargs={"output_sizes": dict(sizes)},
+        keep_attrs="override",
     )
+    return reduced
 
 
 def _without_nan(one: xr.Dataset) -> xr.Dataset:
-    if any(one[name].isnull().any() for name in SCORES):
+    query = one["query"].item()
+    checked = {
+        name: xr.apply_ufunc(
+            _refuse_nan,
+            one[name],
+            kwargs={"query": query},
+            dask="parallelized",
+            output_dtypes=[one[name].dtype],
+            keep_attrs=True,
+        )
+        for name in SCORES
+    }
+    return one.assign(checked)
+
+
+def _refuse_nan(scores: NDArray[Any], query: str) -> NDArray[Any]:
+    if np.isnan(scores).any():
         raise SchemaError(
-            f"scores of query {one['query'].item()!r} are NaN where is_neighbor does not say so; "
+            f"scores of query {query!r} are NaN where is_neighbor does not say so; "
             "keep is_neighbor, or take the query with amici_xr.select"
         )
-    return one
+    return scores
 
 
 def groups(

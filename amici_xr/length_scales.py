@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 
 from . import kernels
 from .errors import SchemaError, check_fraction, check_sample_threshold
-from .grouping import by_query, groups, ordered
-from .schema import distance_attributes, has_neighborhoods, scores
+from .grouping import by_query, groups, ordered, reduce_neighbors
+from .schema import NEIGHBORHOODS, distance_attributes, has_neighborhoods, scores
 from .validation import check_neighborhoods, check_structure
 
 
@@ -21,8 +23,7 @@ def length_scale(
 
     ``L = (u/p)·(a − δ − logit t)``, floored at 0. With the artifact correction, all length scales
     of a (label, head) become 0 where too few receivers have a neighbor of that label nearer than
-    the median length scale: such a reach is extrapolated, not seen (see `support`). To know which,
-    a lazy Dataset is computed.
+    the median length scale: such a reach is extrapolated, not seen (see `support`).
 
     Parameters
     ----------
@@ -63,10 +64,20 @@ def length_scale(
     lengths = _uncorrected(ds, threshold)
     if sample_threshold is None:
         return ordered(lengths)
-    share = support(ds, threshold, sample_threshold)["support"].sel(label=ds["label"])
-    # Without a single receiver the share is NaN, and nothing supports the reach.
-    lengths = lengths.where((share >= sample_threshold) | lengths.isnull(), 0.0)
-    return ordered(lengths.assign_attrs(reach_attributes(threshold, sample_threshold)))
+    share = support(ds, threshold, sample_threshold)["support"]
+    code = share.get_index("label").get_indexer(pd.Index(ds["label"].values))
+    corrected: xr.DataArray = xr.apply_ufunc(
+        kernels.corrected,
+        lengths,
+        xr.DataArray(code, dims="neighbor"),
+        # NaN without a single receiver: nothing supports the reach
+        (share >= sample_threshold).drop_vars("label").rename(label="_label"),
+        input_core_dims=[[], [], ["_label"]],
+        dask="parallelized",
+        output_dtypes=[np.float64],
+    )
+    corrected.attrs = lengths.attrs | reach_attributes(threshold, sample_threshold)
+    return ordered(corrected)
 
 
 def support(
@@ -137,7 +148,6 @@ def support(
             "supports: pass sample_threshold=None to leave the artifact correction out, or use a "
             "Dataset from extract"
         )
-    check_neighborhoods(ds)
     result = by_query(lambda one: _support_of_one(one, threshold, sample_threshold), ds)
     return result.assign_attrs(reach_attributes(threshold, sample_threshold))
 
@@ -149,24 +159,24 @@ def reach_attributes(threshold: float, sample_threshold: float | None) -> dict[s
 
 
 def _support_of_one(ds: xr.Dataset, threshold: float, sample_threshold: float | None) -> xr.Dataset:
+    ds = ds.assign({name: ds[name].load() for name in NEIGHBORHOODS})
+    check_neighborhoods(ds)
     lengths = _uncorrected(ds, threshold)
     names, codes = groups(ds, "label")
-
-    def by_label(values: xr.DataArray, reduce: Any, empty: Any) -> xr.DataArray:
-        reduced: xr.DataArray = xr.apply_ufunc(
-            kernels.group_reduce,
-            values,
-            input_core_dims=[["neighbor"]],
-            output_core_dims=[["label"]],
-            kwargs={"codes": codes, "n_groups": names.size, "reduce": reduce, "empty": empty},
-            keep_attrs="override",
-        )
-        return reduced.assign_coords(label=names)
-
-    median = by_label(lengths, np.median, np.nan)
-    any_reach = by_label(lengths > 0, np.any, False)
-    count = xr.DataArray(np.bincount(codes, minlength=names.size), dims="label")
-
+    by_label: dict[str, Any] = {"codes": codes, "n_groups": names.size}
+    size = {"label": names.size}
+    median = reduce_neighbors(
+        kernels.group_reduce, lengths, sizes=size, reduce=np.median, **by_label
+    )
+    any_reach = reduce_neighbors(
+        kernels.group_reduce,
+        lengths > 0,
+        sizes=size,
+        dtype=bool,
+        reduce=np.any,
+        empty=False,
+        **by_label,
+    )
     distance = ds["neighborhood_distance"].transpose("receiver", "rank").values
     label = ds["neighborhood_label"].transpose("receiver", "rank").values
     nearest = kernels.nearest_distance(distance, label, names.size)
@@ -175,35 +185,53 @@ def _support_of_one(ds: xr.Dataset, threshold: float, sample_threshold: float | 
     for name, values in (("support", nearest), ("edge_share", edge)):
         result[name] = xr.apply_ufunc(
             kernels.share_below,
-            values,
+            xr.DataArray(values, dims=("receiver", "label")),
             median,
             input_core_dims=[["receiver", "label"], ["label"]],
             output_core_dims=[["label"]],
+            dask="parallelized",
+            output_dtypes=[np.float64],
         )
-    result["status"] = _status(result, any_reach, count > 0, sample_threshold)
+    count = xr.DataArray(np.bincount(codes, minlength=names.size), dims="label")
+    result["status"] = xr.apply_ufunc(
+        _status,
+        count > 0,
+        any_reach,
+        *(result[name] for name in ("median_length_scale", "support", "edge_share")),
+        kwargs={"sample_threshold": sample_threshold},
+        dask="parallelized",
+        output_dtypes=[np.dtype("<U19")],
+    )
     result["n_neighbors"] = count.broadcast_like(median)
     for variable in result.data_vars.values():
         variable.attrs = {"long_name": str(variable.name).replace("_", " ")}
     result["median_length_scale"].attrs = distance_attributes("median length scale", ds)
     for name in ("support", "edge_share"):
         result[name].attrs["units"] = "1"
-    return result
+    return result.assign_coords(label=names)
 
 
 def _status(
-    result: xr.Dataset,
-    any_reach: xr.DataArray,
-    is_present: xr.DataArray,
+    is_present: NDArray[np.bool_],
+    any_reach: NDArray[np.bool_],
+    median: NDArray[np.float64],
+    support: NDArray[np.float64],
+    edge_share: NDArray[np.float64],
     sample_threshold: float | None,
-) -> xr.DataArray:
-    """The first that applies, so the later ones are laid down first."""
-    status = xr.full_like(result["support"], "ok", dtype="<U19")
-    status = status.where(~(result["edge_share"] > 0.5), "beyond_neighborhood")
+) -> NDArray[np.str_]:
+    """The first that applies."""
+    too_few = np.zeros(support.shape, bool)
     if sample_threshold is not None:
-        status = status.where(result["support"] >= sample_threshold, "too_few_receivers")
-    status = status.where(result["median_length_scale"] != 0, "median_zero")
-    status = status.where(any_reach, "no_reach")
-    return status.where(is_present, "absent")
+        too_few = ~(support >= sample_threshold)  # also where there is no receiver at all
+    status = {
+        "absent": ~is_present,
+        "no_reach": ~any_reach,
+        "median_zero": median == 0,
+        "too_few_receivers": too_few,
+        "beyond_neighborhood": edge_share > 0.5,
+    }
+    conditions = np.broadcast_arrays(*status.values())
+    return np.select(conditions, list(status), "ok").astype("<U19")
 
 
 def _uncorrected(ds: xr.Dataset, threshold: float) -> xr.DataArray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from .errors import SchemaError, listed
@@ -216,8 +217,8 @@ def is_reordered(ds: xr.Dataset) -> bool:
     row = np.full(max(index.max(initial=-1), neighbor.max(initial=-1)) + 2, -1)
     row[neighbor] = np.arange(neighbor.size)  # and of -1, where there is no neighbor, -1
     found = row[index]
-    own = ds["label"].values[found[found >= 0]]
-    return bool((ds["cell_type"].values[label[found >= 0]] != own).any())
+    code = pd.Index(ds["cell_type"].values).get_indexer(pd.Index(ds["label"].values))
+    return bool((label[found >= 0] != code[found[found >= 0]]).any())
 
 
 def _values(count: int) -> str:

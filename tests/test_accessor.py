@@ -76,7 +76,7 @@ def test_a_dataset_pickles_with_its_accessors(several):
 def test_accessors_hold_no_state(ds):
     before = ds.copy(deep=True)
     ds.cf.curve([0, 5])
-    ds.cf.bootstrap(n_resamples=5)
+    ds.cf.bootstrap()
     xr.testing.assert_identical(ds, before)
     changed = ds.assign(dummy_attention_score=9.0)
     assert not changed.cf.length_scale(0.1, None).equals(ds.cf.length_scale(0.1, None))

@@ -44,7 +44,7 @@ def test_a_saved_file_answers_everything(opened):
     assert float(summary["mean"].sel(label="Macrophage", head=2, distance=0)) > 0.9
     assert float(opened.cf.length_scale(threshold=0.1).max()) > 9
     assert opened.cf.support(threshold=0.1).status.sel(label="Macrophage", head=2) == "ok"
-    interval = opened.cf.bootstrap(0.1, statistic="median", n_resamples=200)
+    interval = opened.cf.bootstrap(0.1, statistic="median")
     planted = interval.sel(label="Macrophage", head=2)
     assert float(planted.point_estimate) == pytest.approx(9.84, abs=0.01)
     assert planted.ci_lower <= planted.point_estimate <= planted.ci_upper

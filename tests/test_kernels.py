@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.special import expit
 
 from amici_xr import kernels
 
@@ -60,40 +61,65 @@ def test_share_below_is_strict_and_counts_infinity_but_not_nan():
     np.testing.assert_array_equal(kernels.share_below(np.empty((0, 1)), np.array([1.0])), [np.nan])
 
 
-def test_a_summary_in_small_blocks_is_the_summary_of_the_whole_curve(monkeypatch):
+@pytest.mark.parametrize("block", [7, 1000])
+def test_moments_of_blocks_are_those_of_the_whole_curve(monkeypatch, block):
     rng = np.random.default_rng(0)
     a, p = rng.normal(3, 1, (2, 40)), rng.gamma(2, 1, (2, 40))
     codes, distance = rng.integers(0, 3, 40), np.linspace(0, 5, 7)
-    monkeypatch.setattr(kernels, "CURVE_BLOCK", 50)
-    got = kernels.curve_summary(
-        a, p, 3.0, 1.0, codes=codes, n_groups=3, distance=distance, quantiles=np.array([0.1])
+    monkeypatch.setattr(kernels, "MOMENT_BLOCK", block)
+    options = {"n_groups": 4, "distance": distance}
+    moments = kernels.curve_moments(a, p, 3.0, 1.0, codes, **options)
+    halves = [
+        kernels.curve_moments(a[:, half], p[:, half], 3.0, 1.0, codes[half], **options)
+        for half in (slice(0, 11), slice(11, None))
+    ]
+    np.testing.assert_allclose(
+        kernels.combined_moments(np.stack(halves, axis=-2)), moments, rtol=1e-12
     )
-    whole = kernels.counterfactual_attention(a[:, None], p[:, None], 3.0, 1.0, distance[:, None])
+    got = kernels.mean_and_std(moments)
+    of_quantiles = kernels.curve_quantiles(
+        a, p, 3.0, 1.0, codes, quantiles=np.array([0.1, 0.5]), **options
+    )
+    whole = expit(a[:, None] - p[:, None] * distance[:, None] - 3.0)
     for group in range(3):
         own = whole[..., codes == group]
         np.testing.assert_allclose(got[:, group, :, 0], own.mean(axis=-1))
         np.testing.assert_allclose(got[:, group, :, 1], own.std(axis=-1, ddof=1))
-        np.testing.assert_allclose(got[:, group, :, 2], np.quantile(own, 0.1, axis=-1))
+        expected = np.moveaxis(np.quantile(own, [0.1, 0.5], axis=-1), 0, -1)
+        np.testing.assert_allclose(of_quantiles[:, group], expected)
+    assert np.isnan(got[:, 3]).all()
+    assert np.isnan(of_quantiles[:, 3]).all()
 
 
-def test_drawing_many_resamples_at_once_equals_drawing_one_by_one():
+def test_moments_do_not_cancel_where_curves_hardly_differ():
+    a, p = 3.0 + np.linspace(0, 1e-6, 5000), np.full(5000, 1e-9)
+    moments = kernels.curve_moments(
+        a, p, 3.0, 1.0, np.zeros(5000, int), n_groups=1, distance=np.array([1.0])
+    )
+    weight = expit(a - 3.0 - 1e-9)
+    np.testing.assert_allclose(
+        kernels.mean_and_std(moments)[0, 0, 1], weight.std(ddof=1), rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("statistic", [np.mean, np.median])
+def test_drawing_many_resamples_at_once_equals_drawing_one_by_one(statistic):
     values = np.random.default_rng(1).gamma(2.0, size=301)
     generator = np.random.default_rng(7)
-    means = [np.mean(values[generator.integers(0, 301, size=301)]) for _ in range(5000)]
+    estimates = [statistic(values[generator.integers(0, 301, size=301)]) for _ in range(5000)]
     got = kernels.resampled_interval(
         values,
         np.random.default_rng(7),
-        statistic=np.mean,
-        confidence_level=0.9,
+        statistic=statistic.__name__,
+        probabilities=np.array([0.05, 0.95]),
         n_resamples=5000,
     )
-    alpha = 1 - 0.9
-    assert got.tolist() == np.percentile(means, [100 * alpha / 2, 100 * (1 - alpha / 2)]).tolist()
+    assert got.tolist() == np.percentile(estimates, 100 * np.array([0.05, 0.95])).tolist()
 
 
 def test_zeros_use_up_as_many_random_numbers_as_other_values():
     streams = [np.random.default_rng(7), np.random.default_rng(7)]
-    options = {"statistic": np.mean, "confidence_level": 0.9, "n_resamples": 100}
+    options = {"statistic": "mean", "probabilities": np.array([0.1, 0.9]), "n_resamples": 100}
     kernels.resampled_interval(np.zeros(31), streams[0], **options)
     kernels.resampled_interval(np.ones(31), streams[1], **options)
     assert streams[0].random() == streams[1].random()

@@ -166,15 +166,14 @@ def test_support_has_nothing_missing_but_in_absent_labels(several):
 
 @pytest.mark.parametrize("method", ["length_scale", "support", "bootstrap"])
 def test_a_query_among_several_is_that_query_alone(several, method):
-    options = {"n_resamples": 30} if method == "bootstrap" else {}
-    together = getattr(several.amici, method)(0.2, **options)
+    together = getattr(several.amici, method)(0.2)
     for query in several["query"].values:
-        alone = getattr(several.amici.select(query).amici, method)(0.2, **options)
+        alone = getattr(several.amici.select(query).amici, method)(0.2)
         one = together.sel(query=query)
         if method == "length_scale":
             one = one.sel(neighbor=alone.neighbor)
         xr.testing.assert_equal(one, alone)
-        plain = getattr(several.sel(query=query).amici, method)(0.2, **options)
+        plain = getattr(several.sel(query=query).amici, method)(0.2)
         if method == "length_scale":
             plain = plain.sel(neighbor=alone.neighbor)
         xr.testing.assert_equal(plain.drop_vars("is_neighbor", errors="ignore"), alone)
@@ -241,7 +240,7 @@ def test_nan_scores_without_the_mask_are_named(several):
 def test_without_a_vocabulary_the_labels_that_occur_are_used(several):
     table = several.amici.to_dataframe()
     bare = amici_xr.from_dataframe(table).drop_vars("cell_type")
-    interval = bare.amici.bootstrap(0.1, None, n_resamples=5)
+    interval = bare.amici.bootstrap(0.1, None)
     assert interval.n_neighbors.dtype.kind == "i"
     assert interval.label.values.tolist() == ["A", "B", "C", "D"]
     assert int(interval.n_neighbors.sel(query="A", label="A", head=0)) == 0
@@ -252,9 +251,7 @@ def test_the_order_of_neighbors_does_not_matter(ds):
     back = shuffled.amici.length_scale(0.1).sel(neighbor=ds.neighbor)
     xr.testing.assert_equal(back, ds.amici.length_scale(0.1))
     xr.testing.assert_equal(shuffled.amici.support(0.1), ds.amici.support(0.1))
-    xr.testing.assert_equal(
-        shuffled.amici.bootstrap(0.1, n_resamples=20), ds.amici.bootstrap(0.1, n_resamples=20)
-    )
+    xr.testing.assert_equal(shuffled.amici.bootstrap(0.1), ds.amici.bootstrap(0.1))
 
 
 @pytest.mark.parametrize("threshold", [0, 1, -0.1, 1.5, float("nan")])
