@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
+from dask.base import is_dask_collection
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import listed
 from .schema import SCHEMA, Variable, describe, provenance
-from .validation import validate
+from .validation import validate_loaded
 
 
 def from_arrays(
@@ -35,7 +36,8 @@ def from_arrays(
     ----------
     base_attention_score, position_coefficient
         Shape (neighbor, head) with one query, (query, neighbor, head) with a sequence of them; then
-        NaN where a cell is not a neighbor of a query. Stored as float32.
+        NaN where a cell is not a neighbor of a query. Stored as float32. Dask arrays stay lazy, and
+        their values unchecked.
     label
         The cell type of each neighbor, shape (neighbor,).
     query
@@ -110,7 +112,7 @@ def from_arrays(
     ds = xr.Dataset(variables)
     ds = ds.set_coords([row.name for row in rows if row.is_coordinate])
     ds.attrs = provenance("arrays")
-    return validate(describe(ds, unit))
+    return validate_loaded(describe(ds, unit))
 
 
 def _variable(row: Variable, values: Any, several: bool) -> xr.Variable:
@@ -120,13 +122,16 @@ def _variable(row: Variable, values: Any, several: bool) -> xr.Variable:
         dims = ()
     elif row.dims == ("neighbor", "head") and several:
         dims = ("query", *dims)
-    array = _strings(values) if row.kind == "string" else np.asarray(values)
+    if row.kind == "string":
+        array = _strings(values)
+    else:
+        array = values if is_dask_collection(values) else np.asarray(values)
     if array.ndim != len(dims):
         raise ValueError(f"{row.name} has shape {array.shape}; its dims are {dims}")
     if row.kind == "string":
         return xr.Variable(dims, array)
-    cast = array.astype(row.kind)
-    if row.kind.startswith("int") and not np.array_equal(cast, array):
+    cast = array.astype(row.kind, copy=False)
+    if row.kind.startswith("int") and cast is not array and not np.array_equal(cast, array):
         raise ValueError(f"{row.name} holds numbers that are no {row.kind}")
     return xr.Variable(dims, cast)
 

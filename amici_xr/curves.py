@@ -147,7 +147,9 @@ def _mean_and_std(
     one: xr.Dataset, code: xr.DataArray, group: dict[str, int], at: xr.DataArray
 ) -> xr.Dataset:
     """From the moments of each chunk of neighbors, in one pass and without holding the curves."""
-    chunks = one["base_attention_score"].chunksizes.get("neighbor", (one.sizes["neighbor"],))
+    chunks = one["base_attention_score"].variable.chunksizes.get(
+        "neighbor", (one.sizes["neighbor"],)
+    )
     ends = np.cumsum(chunks)
     (n_groups,) = group.values()
     moments = [

@@ -65,6 +65,7 @@ def length_scale(
     if sample_threshold is None:
         return ordered(lengths)
     share = support(ds, threshold, sample_threshold)["support"]
+    share = share.chunk(-1) if share.chunks is not None else share
     code = share.get_index("label").get_indexer(pd.Index(ds["label"].values))
     corrected: xr.DataArray = xr.apply_ufunc(
         kernels.corrected,

@@ -73,6 +73,7 @@ class ScoringNetwork:
         self._weights |= {name: w.to(device, precise) for name, w in folded.items()}
         self._pos_coef_offset = pos_coef_offset
         self.device = device
+        self.shape = tuple(folded["folded.constant"].shape)  # (query, head)
 
     @torch.inference_mode()
     def scores(self, expression: Tensor) -> tuple[Tensor, Tensor]:

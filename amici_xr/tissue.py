@@ -1,8 +1,9 @@
-"""The AnnData as a model reads it: labels as positions in its vocabulary, genes in its order."""
+"""The AnnData as a model reads it: labels as positions in its vocabulary, where cells lie."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,30 +12,59 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .errors import NotFoundError, listed
+from .expression import opened
 from .optional import require
 
 if TYPE_CHECKING:
     import anndata
 
-    from .checkpoint import SavedModel
+    from .checkpoint import ModelSettings, SavedModel
 
 
-def open_tissue(adata: Any, model: Any) -> anndata.AnnData:
-    """Return the AnnData: as given, read from a path, or that of a live model."""
+@dataclass(frozen=True)
+class Tissue:
+    """The cells: what is known of each, in memory, and where their expression lies."""
+
+    adata: anndata.AnnData
+    path: Path | None = None  # of the file that holds the expression; None where `adata` does
+
+
+def open_tissue(adata: Any, model: Any, settings: ModelSettings) -> Tissue:
+    """Return the tissue as given, of a file, or of a live model.
+
+    Of a file only what describes the cells is read; their expression stays where it is.
+    """
     if adata is None:
         adata = _own_tissue(model)
     if isinstance(adata, str | os.PathLike):
         if not Path(adata).exists():
             raise FileNotFoundError(f"adata={os.fspath(adata)!r}: there is no such file")
-        package = require("anndata", "model", "reading a tissue")
-        read = package.read_zarr if Path(adata).suffix == ".zarr" else package.read_h5ad
+        require("anndata", "model", "reading a tissue")
         try:
-            return read(adata)
+            return _read(Path(adata), settings)
         except (OSError, ValueError, KeyError) as error:
             raise ValueError(f"adata={os.fspath(adata)!r} can't be read: {error}") from error
-    if not all(hasattr(adata, name) for name in ("obs", "obsm", "var_names", "X")):
+    if not all(hasattr(adata, name) for name in ("obs", "obsm", "var_names", "layers")):
         raise TypeError(f"adata must be an AnnData or a path, not {type(adata).__name__}")
-    return adata
+    is_backed = getattr(adata, "isbacked", False) and not adata.is_view
+    return Tissue(adata, Path(adata.filename) if is_backed and settings.layer is None else None)
+
+
+def _read(path: Path, settings: ModelSettings) -> Tissue:
+    import anndata
+
+    with opened(path) as root:
+        if "encoding-type" not in root.attrs:  # of AnnData before 0.8
+            return Tissue(anndata.read_h5ad(path))
+        wanted = (settings.coord_obsm_key, settings.nn_idx_key, settings.nn_dist_key)
+        present = list(root.get("obsm", {}))
+        keys = [key for key in present if key in wanted] or present
+        described = anndata.AnnData(
+            obs=anndata.io.read_elem(root["obs"]),
+            var=anndata.io.read_elem(root["var"]),
+            obsm={key: anndata.io.read_elem(root["obsm"][key]) for key in keys},
+        )
+    return Tissue(described, path)
 
 
 def _own_tissue(model: Any) -> Any:
@@ -118,50 +148,3 @@ def describe_cells(
             for axis, values in zip("xyz", places.T, strict=False):
                 described[f"{role}_{axis}"] = values[position]
     return described
-
-
-class Expression:
-    """Expression of the model's genes, in its order, a batch of cells at a time."""
-
-    def __init__(self, adata: anndata.AnnData, model: SavedModel) -> None:
-        layer = model.settings.layer
-        if layer is not None and layer not in adata.layers:
-            raise NotFoundError(
-                f"adata.layers has no {layer!r}, from which the model was trained; "
-                f"it has {listed(adata.layers.keys())}"
-            )
-        self._matrix: Any = adata.X if layer is None else adata.layers[layer]
-        if self._matrix is None:
-            raise ValueError("adata.X is empty, and the model was trained from it")
-        if getattr(self._matrix, "format", None) == "csc" and hasattr(self._matrix, "tocsr"):
-            self._matrix = self._matrix.tocsr()  # rows of a CSC matrix are slow to take
-        self._columns = _gene_columns(adata, model)
-
-    def __getitem__(self, cells: NDArray[np.intp]) -> NDArray[np.float32]:
-        """Dense expression of some cells, (cell, gene)."""
-        rows = self._matrix[cells]
-        if self._columns is not None:
-            rows = rows[:, self._columns]
-        dense = rows.toarray() if hasattr(rows, "toarray") else np.asarray(rows)
-        return np.ascontiguousarray(dense, dtype=np.float32)
-
-
-def _gene_columns(adata: anndata.AnnData, model: SavedModel) -> NDArray[np.intp] | None:
-    """Columns of the model's genes; None where the AnnData has just these in this order."""
-    names = pd.Index(adata.var_names.astype(str))
-    if names.size == len(model.gene_names) and (names == np.array(model.gene_names)).all():
-        return None
-    doubled = names[names.duplicated()].intersection(pd.Index(model.gene_names))
-    if doubled.size:
-        raise ValueError(
-            f"adata.var_names holds {listed(doubled)} more than once; call var_names_make_unique "
-            "or drop the copies"
-        )
-    columns: NDArray[np.intp] = names.get_indexer(pd.Index(model.gene_names))
-    if (columns < 0).any():
-        missing = np.array(model.gene_names)[columns < 0]
-        raise NotFoundError(
-            f"adata lacks {missing.size} of the model's {columns.size} genes: "
-            f"{listed(missing, 100)}"
-        )
-    return columns

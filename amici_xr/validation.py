@@ -70,6 +70,14 @@ def validate(ds: xr.Dataset) -> xr.Dataset:
     return ds
 
 
+def validate_loaded(ds: xr.Dataset) -> xr.Dataset:
+    """As `validate`, but of the values only those that are not lazy."""
+    check_structure(ds)
+    lazy = [name for name, variable in ds.variables.items() if variable.chunks is not None]
+    _raise(list(_value_problems(ds.drop_vars(lazy))))
+    return ds
+
+
 def check_structure(ds: xr.Dataset) -> xr.Dataset:
     """Check names, dims and kinds, without computing a single value."""
     if not isinstance(ds, xr.Dataset):
@@ -162,18 +170,18 @@ def _role_problems(ds: xr.Dataset) -> Iterator[str]:
 
 
 def _score_problems(ds: xr.Dataset) -> Iterator[str]:
-    position, unit_scale = ds["position_coefficient"], ds["distance_kernel_unit_scale"]
     is_neighbor = ds.get("is_neighbor", xr.DataArray(True))
-    for name in SCORES:
+    for name in (name for name in SCORES if name in ds):
         wrong = int((is_neighbor & ~np.isfinite(ds[name])).sum())
         if wrong:
             yield f"{name}: {_values(wrong)} not finite; extract the scores again"
         extra = int((~is_neighbor & ds[name].notnull()).sum())
         if extra:
             yield f"{name}: {_values(extra)} where is_neighbor is False; use where(ds.is_neighbor)"
-    wrong = int((position <= 0).sum())
-    if wrong:
-        yield f"position_coefficient: {_values(wrong)} not above 0; extract the scores again"
+        low = int((ds[name] <= 0).sum()) if name == "position_coefficient" else 0
+        if low:
+            yield f"position_coefficient: {_values(low)} not above 0; extract the scores again"
+    unit_scale = ds["distance_kernel_unit_scale"]
     if not np.isfinite(ds["dummy_attention_score"]).all():
         yield "dummy_attention_score is not finite; take it from the model's settings"
     if not (np.isfinite(unit_scale) & (unit_scale > 0)).all():

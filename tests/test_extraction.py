@@ -1,8 +1,10 @@
 """From model and tissue to the Dataset: every way in, and every way that goes wrong."""
 
+import dataclasses
 import json
 import shutil
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +12,7 @@ import xarray as xr
 from scipy import sparse
 
 import amici_xr
+from amici_xr.ahead import ahead
 
 anndata = pytest.importorskip("anndata")  # the core environment deselects what needs the model
 pytestmark = pytest.mark.needs_model
@@ -324,7 +327,7 @@ def test_fewer_cells_than_k_leave_ranks_empty(model, tissue):
 
 
 def test_progress_is_shown_only_if_asked_for(model, tissue, capfd, monkeypatch):
-    monkeypatch.setattr("amici_xr.extraction.PROGRESS_DELAY", 0)
+    monkeypatch.setattr("amici_xr.scoring.PROGRESS_DELAY", 0)
     for progress in (True, False):
         amici_xr.extract(model, "T_cell", tissue, progress=progress)
         assert ("extract:" in capfd.readouterr().err) == progress
@@ -516,3 +519,72 @@ class TestNeighborhoodsThatDoNotFit:
         set_up.obsm["_nn_dist"] = set_up.obsm["_nn_dist"][:, :5]
         with pytest.raises(ValueError, match="differ in shape"):
             extract(model, "T_cell", set_up)
+
+
+FORMATS = {"csr": sparse.csr_matrix, "csc": sparse.csc_matrix, "dense": np.asarray}
+
+
+@pytest.mark.filterwarnings("ignore:Writing zarr v2")  # AnnData's own
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("suffix", ["h5ad", "zarr", "backed"])
+def test_expression_in_a_file_is_read_where_it_lies(
+    model, tissue, expected, tmp_path, monkeypatch, kind, suffix
+):
+    if suffix == "zarr":
+        pytest.importorskip("zarr")
+    monkeypatch.setattr("amici_xr.expression.SPAN", 50)
+    tissue.X = FORMATS[kind](tissue.X)
+    turned = tissue[:, ::-1].copy()  # and its genes are put into the model's order
+    for stored in (tissue, turned):
+        path = tmp_path / f"tissue{stored.var_names[0]}.{suffix.replace('backed', 'h5ad')}"
+        (stored.write_zarr if suffix == "zarr" else stored.write_h5ad)(path)
+        given = anndata.read_h5ad(path, backed="r") if suffix == "backed" else path
+        assert_same(extract(model, "T_cell", given, batch_size=333), expected)
+        lazy = extract(model, "T_cell", given, batch_size=100, chunks=777)
+        assert_same(lazy.compute(), expected)
+
+
+def test_a_layer_in_a_file_is_read_and_a_missing_one_is_named(model, tissue, expected, tmp_path):
+    layered = tissue.copy()
+    layered.layers["counts"] = sparse.csr_matrix(layered.X)
+    layered.X = None
+    layered.write_h5ad(tmp_path / "tissue.h5ad")
+    settings = dataclasses.replace(model.settings, layer="counts")
+    of_layer = dataclasses.replace(model, settings=settings)
+    assert_same(extract(of_layer, "T_cell", tmp_path / "tissue.h5ad"), expected)
+    backed = anndata.read_h5ad(tmp_path / "tissue.h5ad", backed="r")
+    assert_same(extract(of_layer, "T_cell", backed), expected)
+    settings = dataclasses.replace(model.settings, layer="other")
+    with pytest.raises(amici_xr.NotFoundError, match=r"adata.layers has no 'other'.*'counts'"):
+        extract(dataclasses.replace(model, settings=settings), "T_cell", tmp_path / "tissue.h5ad")
+    with pytest.raises(ValueError, match=r"adata\.X is empty"):
+        extract(model, "T_cell", tmp_path / "tissue.h5ad")
+
+
+def test_a_file_is_read_without_what_extraction_has_no_use_for(model, tissue, expected, tmp_path):
+    tissue.obsm["X_pca"] = np.zeros((tissue.n_obs, 3))
+    tissue.layers["spare"] = tissue.X.copy()
+    tissue.write_h5ad(tmp_path / "tissue.h5ad")
+    with h5py.File(tmp_path / "tissue.h5ad", "a") as file:
+        for name in ("obsm/X_pca", "layers/spare"):
+            del file[name]
+            file[name] = "damaged"
+    assert_same(extract(model, "T_cell", tmp_path / "tissue.h5ad"), expected)
+
+
+def test_a_file_of_an_older_anndata_is_read_as_a_whole(model, tissue, expected, tmp_path):
+    tissue.write_h5ad(tmp_path / "tissue.h5ad")
+    with h5py.File(tmp_path / "tissue.h5ad", "a") as file:
+        del file.attrs["encoding-type"], file.attrs["encoding-version"]
+    assert_same(extract(model, "T_cell", tmp_path / "tissue.h5ad"), expected)
+
+
+def test_reading_ahead_keeps_the_order_and_passes_errors_on():
+    def items():
+        yield from range(5)
+        raise RuntimeError("from the thread")
+
+    coming = ahead(items())
+    assert [next(coming) for _ in range(5)] == list(range(5))
+    with pytest.raises(RuntimeError, match="from the thread"):
+        next(coming)
