@@ -202,7 +202,10 @@ def _laid_out(scores: Any, is_neighbor: NDArray[np.bool_] | None = None) -> Any:
     if is_neighbor is None:
         return scores[:, 0]
     # NumPy's functions hand over to dask where the scores are lazy.
-    return np.where(is_neighbor[..., np.newaxis], np.moveaxis(scores, 1, 0), np.float32(np.nan))
+    scores = np.moveaxis(scores, 1, 0)
+    if not isinstance(scores, np.ndarray):
+        scores = scores.rechunk({0: 1})  # so that one query is read, later, without the others
+    return np.where(is_neighbor[..., np.newaxis], scores, np.float32(np.nan))
 
 
 def _queries_with_cells(

@@ -35,9 +35,10 @@ class Neighborhoods:
             mask[row, members[members >= 0]] = True
         return mask
 
-    def labels(self, codes: NDArray[np.intp]) -> NDArray[np.intp]:
+    def labels(self, codes: NDArray[np.intp]) -> NDArray[np.int16]:
         """Cell types of the neighbors, (receiver, rank), −1 where there is none."""
-        return np.where(self.index >= 0, codes[self.index], -1)
+        # One more at the end, where −1 points to; narrow, since millions of cells have many ranks.
+        return np.append(codes, -1).astype(np.int16)[self.index]
 
 
 def find_neighborhoods(

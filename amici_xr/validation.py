@@ -18,6 +18,8 @@ from .schema import (
     has_neighborhoods,
 )
 
+_UNKNOWN = -2  # a cell that is not among the neighbors, or no cell
+_RECEIVERS = 100_000  # compared at a time
 LONGEST_LABEL = 256  # strings come back from NetCDF with a fixed width that every element pays
 
 _DTYPE_KINDS = {
@@ -189,11 +191,11 @@ def _score_problems(ds: xr.Dataset) -> Iterator[str]:
 
 
 def _string_problems(ds: xr.Dataset, name: str) -> Iterator[str]:
-    values = ds[name].values.ravel().tolist()
-    if not all(isinstance(value, str) for value in values):
+    values = ds[name].values.ravel()
+    if values.dtype.kind != "U" and not all(isinstance(value, str) for value in values.tolist()):
         yield f"{name} holds values that are no strings (missing ones?); give each cell a string"
         return
-    longest = max(map(len, values), default=0)
+    longest = max(map(len, values.tolist()), default=0)
     if longest > LONGEST_LABEL:
         yield f"{name} holds a string of {longest} characters, over {LONGEST_LABEL}; shorten it"
 
@@ -221,12 +223,17 @@ def _neighborhood_problems(ds: xr.Dataset) -> Iterator[str]:
 def is_reordered(ds: xr.Dataset) -> bool:
     """Whether neighbors have other labels than their neighborhoods give them."""
     index, label = ds["neighborhood_index"].values, ds["neighborhood_label"].values
-    neighbor = ds["neighbor"].values
-    row = np.full(max(index.max(initial=-1), neighbor.max(initial=-1)) + 2, -1)
-    row[neighbor] = np.arange(neighbor.size)  # and of -1, where there is no neighbor, -1
-    found = row[index]
     code = pd.Index(ds["cell_type"].values).get_indexer(pd.Index(ds["label"].values))
-    return bool((label[found >= 0] != code[found[found >= 0]]).any())
+    neighbor = ds["neighbor"].values
+    largest = max(index.max(initial=-1), neighbor.max(initial=-1))
+    own = np.full(largest + 2, _UNKNOWN)  # the last for −1, where there is no neighbor
+    own[neighbor] = code
+    for start in range(0, len(index), _RECEIVERS):  # what is compared takes little memory
+        block = slice(start, start + _RECEIVERS)
+        expected = own[index[block]]
+        if ((expected != _UNKNOWN) & (expected != label[block])).any():
+            return True
+    return False
 
 
 def _values(count: int) -> str:

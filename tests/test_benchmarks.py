@@ -1,0 +1,136 @@
+"""The benchmarks at small size: both sides answer the same, and the tables are printed."""
+
+import sys
+
+import numpy as np
+import pytest
+from recorded_data import ROOT
+
+import amici_xr
+
+pytest.importorskip("torch")  # the core environment deselects what needs the model
+pytestmark = pytest.mark.needs_model
+
+
+@pytest.fixture(scope="module", autouse=True)
+def benchmarks():
+    """Scripts import each other as they do when run."""
+    folder = ROOT / "benchmarks"
+    if not folder.is_dir():
+        pytest.skip("the benchmarks are not beside the tests")
+    sys.path.insert(0, str(folder))
+    yield
+    sys.path.remove(str(folder))
+
+
+@pytest.fixture(scope="module")
+def both_ways(benchmarks):
+    """The Dataset and the long table of the same tissue."""
+    import long_table
+    import setting
+
+    model, tissue = setting.saved_model(), setting.tissue(1500)
+    found = long_table.neighborhood_table(tissue, setting.QUERY, model.settings.n_neighbors)
+    neighbors = np.unique(found.index)
+    table = long_table.score_table(model, tissue, setting.QUERY, neighbors, batch_size=300)
+    ds = amici_xr.extract(model, setting.QUERY, tissue, progress=False)
+    return ds, table, found
+
+
+def test_the_scores_are_those_of_the_long_table(both_ways):
+    ds, table, found = both_ways
+    of_table = table.set_index(["neighbor_idx", "head_idx"]).to_xarray()
+    np.testing.assert_array_equal(ds.neighbor, of_table.neighbor_idx)
+    np.testing.assert_array_equal(ds.neighborhood_index, found.index)
+    for name in ("base_attention_score", "position_coefficient"):
+        np.testing.assert_allclose(ds[name], of_table[name], rtol=1e-5, atol=1e-5)
+
+
+def test_reductions_are_those_of_the_long_table(both_ways):
+    import long_table
+
+    ds, table, found = both_ways
+    distances = np.linspace(0, 50, 6)
+    summary = ds.amici.curve_summary(distances)
+    for head in (0, 5):
+        expected = long_table.curve_summary(long_table.curves(table, head, distances)).to_xarray()
+        ours = summary.sel(head=head, label=expected.neighbor_label.values)
+        for name in ("mean", "std"):
+            np.testing.assert_allclose(ours[name], expected[name], atol=1e-6)
+    lengths = long_table.length_scales(table, 0.5, found, 0.02)
+    of_table = lengths.set_index(["neighbor_idx", "head_idx"])["length_scale"].to_xarray()
+    np.testing.assert_allclose(ds.amici.length_scale(0.5), of_table, rtol=1e-3, atol=1e-3)
+    table_intervals = long_table.bootstrap(lengths, "mean", n_resamples=200)
+    ours = ds.amici.bootstrap(0.5, method="resample", n_resamples=200)
+    for row in table_intervals.itertuples():
+        own = ours.sel(head=row.head_idx, label=row.neighbor_label)
+        assert float(own.ci_upper) == pytest.approx(row.ci_upper, rel=1e-3, abs=1e-3)
+
+
+def test_speed_is_measured_and_printed_for_every_step(capsys):
+    import speed
+
+    rows = speed.measured(600, repeats=1, group_size=20, n_resamples=4)
+    speed.printed(speed.with_original(rows, {"scores": 1.0, "curves": 2.0}))
+    text = capsys.readouterr().out
+    for what in ("extract, all queries", "curves", "length scales, corrected", "the whole chain"):
+        assert what in text
+    assert all(row.library > 0 for row in rows)
+
+
+def test_the_figure_of_speed_is_drawn(tmp_path):
+    import speed
+
+    speed.figure(tmp_path / "speed.png", [300, 600])
+    assert (tmp_path / "speed.png").stat().st_size > 10_000
+
+
+def test_the_multiply_adds_of_the_network_are_counted(benchmarks):
+    """In the usual setting, with 257 columns for the norm of 2,048 key features."""
+    import setting
+    import speed
+    import torch
+
+    from amici_xr.network import ScoringNetwork
+
+    model = setting.saved_model()
+    one, three = (
+        ScoringNetwork(model.weights, -2.0, queries, torch.device("cpu"))
+        for queries in ([0], [0, 1, 2])
+    )
+    shared = 2 * 300 * 512 + 300 * 256 + 2 * 256 * 256 + 256 * 257 + 256 * 512
+    of_query = 8 * 256 + 512 * 288 + 288 * 8
+    for network, n_queries in ((one, 1), (three, 3)):
+        expected = shared + n_queries * of_query
+        assert speed.multiply_adds(network, 300) == pytest.approx(expected, rel=1e-3)
+
+
+def test_memory_is_measured_in_processes_of_their_own(capsys, monkeypatch):
+    pytest.importorskip("zarr")
+    import memory
+
+    for options in (["--cells", "500"], ["--cells", "500", "--streamed", "--all-queries"]):
+        monkeypatch.setattr(sys, "argv", ["memory.py", *options])
+        memory.main()
+    text = capsys.readouterr().out
+    for part in ("chain of the library", "chain of long tables", "bootstrap from zarr"):
+        assert part in text
+
+
+@pytest.mark.parametrize("statistic", ["mean", "median"])
+def test_exact_intervals_lie_where_monte_carlo_puts_them(statistic):
+    import exact_intervals
+
+    # The last ones, far outliers and values that differ by less than they are rounded, once failed.
+    seeds = [*range(60), 114, 324, 744, 3110, 5824]
+    assert exact_intervals.check(statistic, seeds, n_resamples=100_000) == []
+
+
+@pytest.mark.parametrize("statistic", ["mean", "median"])
+def test_the_monte_carlo_check_objects_to_intervals_that_are_off(statistic):
+    import functools
+
+    import exact_intervals
+
+    off = functools.partial(exact_intervals.exact_interval, shift=0.05)
+    assert exact_intervals.check(statistic, range(20), n_resamples=100_000, interval=off)
