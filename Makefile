@@ -1,6 +1,8 @@
 # make demo: install, extract both receivers of the packaged model, draw and save.
 # make test: install what development needs, then every check of this environment.
 # test-core and test-amici make environments of their own.
+# bench: speed and memory beside the same job in long tables, on an otherwise idle machine, with the
+# picture of the README; about a quarter of an hour. Adds the original itself after test-amici.
 
 PYTHON ?= python3
 SOURCES := pyproject.toml
@@ -8,7 +10,7 @@ SOURCES := pyproject.toml
 # there is no GPU, put a CPU build here, e.g. make demo TORCH=path/to/torch-2.13.0+cpu….whl
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test test-core test-amici clean
+.PHONY: demo test test-core test-amici bench clean
 
 demo: .venv/demo
 	.venv/bin/python -m amici_xr.demo_data demo_output
@@ -29,6 +31,14 @@ test-core: .venv-core/installed .venv/demo
 # A user's own AMICI environment: old NumPy and SciPy, and the live model itself.
 test-amici: .venv-amici/installed
 	WANDB_MODE=disabled .venv-amici/bin/python -m pytest -m "live or not live"
+
+bench: .venv/test
+	.venv/bin/python benchmarks/import_time.py
+	.venv/bin/python benchmarks/speed.py --figure benchmarks/speed.png \
+		$(if $(wildcard .venv-amici/installed),--original .venv-amici/bin/python)
+	.venv/bin/python benchmarks/memory.py
+	.venv/bin/python benchmarks/memory.py --cells 2000000 --streamed
+	.venv/bin/python benchmarks/exact_intervals.py --minutes 5
 
 .venv/demo: $(SOURCES)
 	$(PYTHON) -m venv .venv

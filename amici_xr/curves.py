@@ -137,7 +137,7 @@ def curve_summary(
         result = result.assign_coords({group_dim: names, "distance": at})
         return result.isel({group_dim: 0}, drop=True) if by is None else result
 
-    result = by_query(summarize, ds, in_threads=True)
+    result = by_query(summarize, ds)
     for name, array in result.data_vars.items():
         array.attrs = {"long_name": f"{name} of counterfactual attention", "units": "1"}
     return result if np.ndim(distance) else result.squeeze("distance")

@@ -14,23 +14,15 @@ from .errors import NotFoundError, SchemaError, listed
 from .schema import SCORES
 from .selection import select
 
-WORTH_THREADS = 2**17  # elements from which on threads save more than they cost
 _Labelled = TypeVar("_Labelled", xr.Dataset, xr.DataArray)
 
 
-def by_query(
-    reduce: Callable[[xr.Dataset], xr.Dataset], ds: xr.Dataset, *, in_threads: bool = False
-) -> xr.Dataset:
+def by_query(reduce: Callable[[xr.Dataset], xr.Dataset], ds: xr.Dataset) -> xr.Dataset:
     """Reduce the Dataset of each query by itself and put the results along ``query``.
 
     So no reduction ever sees a masked entry, and with several queries each answer is that of the
-    query alone. Lazy scores stay lazy; others are reduced at once, `in_threads`, each for a head,
-    where the work is worth it.
+    query alone.
     """
-    in_threads &= not is_lazy(ds) and ds[SCORES[0]].size > WORTH_THREADS
-    if in_threads:
-        by_head = [name for name, array in ds.data_vars.items() if "head" in array.dims]
-        ds = ds.assign({name: ds[name].chunk(head=1) for name in by_head})
     queries = np.atleast_1d(ds["query"].values)
     results = [reduce(_without_nan(select(ds, query))) for query in queries]
     if "query" in ds.dims:
@@ -45,7 +37,7 @@ def by_query(
         )
     else:
         (result,) = results
-    return ordered(result.compute(scheduler="threads") if in_threads else result)
+    return ordered(result)
 
 
 def is_lazy(ds: xr.Dataset) -> bool:

@@ -12,6 +12,7 @@ from . import bootstrap_distribution, kernels
 from .errors import NotFoundError, check_choice, check_fraction, check_positive_integer, listed
 from .grouping import by_query, groups, ordered
 from .length_scales import length_scale, reach_attributes
+from .threads import for_each
 from .validation import check_structure
 
 Statistic = Literal["mean", "median"]
@@ -104,7 +105,7 @@ def bootstrap(
         return interval.reindex(label=names, fill_value={"n_neighbors": 0})
 
     with_lengths = ds.assign(length_scale=length_scale(ds, threshold, sample_threshold))
-    result = by_query(of_one, with_lengths, in_threads=True)
+    result = by_query(of_one, with_lengths)
     return result.assign_attrs(reach_attributes(threshold, sample_threshold))
 
 
@@ -181,7 +182,6 @@ def bootstrap_ci(
         ascending.chunk({dim: -1, stream: -1}) if da.chunks is not None else ascending,
         input_core_dims=[[stream, dim]],
         output_core_dims=[[stream, "_group", "_estimate"]],
-        vectorize=True,  # each position along the other dims starts a stream of its own
         kwargs={
             "members": [np.flatnonzero(codes == group) for group in range(names.size)],
             "statistic": statistic,
@@ -221,33 +221,38 @@ def _estimates(
     n_resamples: int,
     random_state: int | None,
 ) -> NDArray[np.float64]:
-    """(head, value) → (head, group, estimate).
+    """(..., head, value) → (..., head, group, estimate).
 
-    One stream of random numbers, if any, for groups in sorted order within a head.
+    Each of the leading positions has a stream of random numbers, if any, of its own, for groups in
+    sorted order within a head.
     """
     if not np.isfinite(values).all():
         raise ValueError(
             "da holds NaN or infinite values, which have no place in a resample; drop them first, "
             "or call bootstrap(ds), which knows for each query who is a neighbor"
         )
-    generator = np.random.default_rng(random_state)
-    out = np.full((values.shape[0], len(members), len(_ESTIMATES)), np.nan)
-    for head, row in enumerate(values):
-        for group, own_members in enumerate(members):
-            own = row[own_members]
-            if not own.size:
-                continue
-            if method == "exact":
-                interval = _EXACT[statistic](own, probabilities)
-            else:
-                interval = kernels.resampled_interval(
-                    own,
-                    generator,
-                    statistic=statistic,
-                    probabilities=probabilities,
-                    n_resamples=n_resamples,
-                )
-            out[head, group] = (_STATISTICS[statistic](own), *interval)
+    out = np.full((*values.shape[:-1], len(members), len(_ESTIMATES)), np.nan)
+
+    def fill(position: tuple[int, ...]) -> None:
+        generator = np.random.default_rng(random_state)
+        for head, row in enumerate(values[position]):
+            for group, own_members in enumerate(members):
+                own = row[own_members]
+                if not own.size:
+                    continue
+                if method == "exact":
+                    interval = _EXACT[statistic](own, probabilities)
+                else:
+                    interval = kernels.resampled_interval(
+                        own,
+                        generator,
+                        statistic=statistic,
+                        probabilities=probabilities,
+                        n_resamples=n_resamples,
+                    )
+                out[position][head, group] = (_STATISTICS[statistic](own), *interval)
+
+    for_each(fill, list(np.ndindex(values.shape[:-2])))
     return out
 
 

@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
 
-from .ahead import ahead
+from .threads import ahead, for_each
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.integer[Any]]
 
-MOMENT_BLOCK = 2048  # neighbors whose curves a summary holds at a time, at up to 64 distances
+MOMENT_BLOCK = 2048  # neighbors whose curves a summary holds at a time
+CURVE_BLOCK = 2**16  # elements of these curves, 0.5 MB: they stay in the processor's cache
 RESAMPLE_BLOCK = 2**20  # draws held at a time, 8 MB
 
 
@@ -106,27 +107,35 @@ def curve_moments(
     """
     score, slope = _curve_terms(a, p, delta, u)
     out = np.zeros((*score.shape[:-1], n_groups, distance.size, 3))
-    members = min(score.shape[-1], MOMENT_BLOCK)
-    width = max(1, 64 * MOMENT_BLOCK // max(members, 1))
-    for row in np.ndindex(score.shape[:-1]):
-        for group, own in group_positions(codes, n_groups):
-            for start in range(0, own.size, MOMENT_BLOCK):
-                block = own[start : start + MOMENT_BLOCK]
-                own_score, own_slope = score[row][block], slope[row][block]
-                for at in range(0, distance.size, width):
-                    part = slice(at, at + width)
-                    weight = _attention(own_score, own_slope, distance[part, np.newaxis])
-                    known = out[row][group, part]
-                    known[:] = combined_moments(np.stack([known, _moments(weight)], axis=-2))
+    groups = list(group_positions(codes, n_groups))
+
+    def fill(row: tuple[int, ...]) -> None:
+        for group, members in groups:
+            out[row][group] = _moments(score[row][members], slope[row][members], distance)
+
+    for_each(fill, list(np.ndindex(score.shape[:-1])))
     return out
 
 
-def _moments(weight: Floats) -> Floats:
-    """(distance, neighbor) → (distance, 3)."""
-    mean = weight.mean(axis=1)
-    weight -= mean[:, np.newaxis]
-    squares = np.einsum("dn,dn->d", weight, weight)
-    return np.stack([np.full(mean.shape, weight.shape[1]), mean, squares], axis=1)
+def _moments(score: Floats, slope: Floats, distance: Floats) -> Floats:
+    """(neighbor,) and (distance,) → (distance, 3)."""
+    size = min(score.size, MOMENT_BLOCK)
+    rows = max(1, min(distance.size, CURVE_BLOCK // size))
+    buffer = np.empty((rows, size))  # one for all blocks: fresh memory costs more than the curve
+    parts = np.empty((distance.size, -(-score.size // size), 3))
+    for at in range(0, distance.size, rows):
+        part = slice(at, at + rows)
+        d = distance[part, np.newaxis]
+        for number, start in enumerate(range(0, score.size, size)):
+            block = slice(start, start + size)
+            weight = buffer[: d.size, : score[block].size]
+            _attention(score[block], slope[block], d, weight)
+            mean = weight.mean(axis=1)
+            weight -= mean[:, np.newaxis]
+            moments = parts[part, number]
+            moments[:, 0], moments[:, 1] = weight.shape[1], mean
+            np.einsum("dn,dn->d", weight, weight, out=moments[:, 2])
+    return combined_moments(parts)
 
 
 def combined_moments(parts: Floats) -> Floats:
@@ -166,11 +175,15 @@ def curve_quantiles(
     """
     score, slope = _curve_terms(a, p, delta, u)
     out = np.full((*score.shape[:-1], n_groups, distance.size, quantiles.size), np.nan)
-    for row in np.ndindex(score.shape[:-1]):
-        for group, own in group_positions(codes, n_groups):
+    groups = list(group_positions(codes, n_groups))
+
+    def fill(row: tuple[int, ...]) -> None:
+        for group, own in groups:
             for at, d in enumerate(distance):
-                weight = _attention(score[row][own], slope[row][own], d)
+                weight = _attention(score[row][own], slope[row][own], d, np.empty(own.size))
                 out[row][group, at] = np.quantile(weight, quantiles, overwrite_input=True)
+
+    for_each(fill, list(np.ndindex(score.shape[:-1])))
     return out
 
 
@@ -185,14 +198,14 @@ def _curve_terms(
     return np.broadcast_to(score, shape), np.broadcast_to(slope, shape)
 
 
-def _attention(score: Floats, slope: Floats, distance: Floats | float) -> Floats:
+def _attention(score: Floats, slope: Floats, distance: Floats | float, out: Floats) -> Floats:
     """``1/(1 + exp(slope·d − score))``: what `expit` gives, several times faster in a block."""
-    out = np.asarray(distance * slope)
+    np.multiply(slope, distance, out=out)
     out -= score
     with np.errstate(over="ignore"):  # to ∞, of which the inverse is 0
         np.exp(out, out=out)
     out += 1.0
-    return np.asarray(np.reciprocal(out, out=out))
+    return np.asarray(np.divide(1.0, out, out=out))
 
 
 def nearest_distance(distance: Floats, label: Integers, n_labels: int) -> Floats:

@@ -101,7 +101,8 @@ def _nearest(
     from scipy.spatial import KDTree  # here, since importing the package should cost little
 
     ranks = np.arange(1, n_neighbors + 1)
-    distance, position = KDTree(coordinates[others]).query(coordinates[receiver], k=ranks)
+    tree = KDTree(coordinates[others])
+    distance, position = tree.query(coordinates[receiver], k=ranks, workers=-1)
     exists = np.isfinite(distance)
     index = np.where(exists, others[np.where(exists, position, 0)], -1)
     return index, np.where(exists, distance, np.nan)

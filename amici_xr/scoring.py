@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .ahead import ahead
 from .expression import Expression
+from .threads import ahead
 
 if TYPE_CHECKING:
     import dask.array

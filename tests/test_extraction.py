@@ -12,7 +12,7 @@ import xarray as xr
 from scipy import sparse
 
 import amici_xr
-from amici_xr.ahead import ahead
+from amici_xr.threads import ahead
 
 anndata = pytest.importorskip("anndata")  # the core environment deselects what needs the model
 pytestmark = pytest.mark.needs_model

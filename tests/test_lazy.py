@@ -100,14 +100,6 @@ def test_a_lazy_curve_may_be_larger_than_memory(ds):
     )
 
 
-def test_scores_reduced_in_threads_are_those_reduced_one_after_the_other(several, monkeypatch):
-    expected = [several.amici.curve_summary([0, 5]), several.amici.bootstrap(0.1)]
-    monkeypatch.setattr("amici_xr.grouping.WORTH_THREADS", 0)
-    got = [several.amici.curve_summary([0, 5]), several.amici.bootstrap(0.1)]
-    for one, other in zip(got, expected, strict=True):
-        xr.testing.assert_identical(one, other)
-
-
 @pytest.mark.needs_model
 class TestExtraction:
     """`extract(chunks=...)` on the packaged model."""

@@ -1,0 +1,33 @@
+"""Several things at a time, in threads: NumPy and torch let others run while they compute."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+_END = object()
+
+
+def ahead(items: Iterable[Item]) -> Iterator[Item]:
+    """Yield the items in their order, each made while the one before is in use."""
+    iterator = iter(items)
+    with ThreadPoolExecutor(1) as maker:
+        coming = maker.submit(next, iterator, _END)
+        while (item := coming.result()) is not _END:
+            coming = maker.submit(next, iterator, _END)
+            yield item  # type: ignore[misc]
+
+
+def for_each(function: Callable[[Item], None], items: Sequence[Item]) -> None:
+    """Call the function for each item, as many at a time as there are cores."""
+    if len(items) < 2:  # as in a task of dask's, which has its threads already
+        for item in items:
+            function(item)
+        return
+    with ThreadPoolExecutor(os.cpu_count()) as workers:
+        for _ in workers.map(function, items):
+            pass
