@@ -60,26 +60,32 @@ class Expression:
         if getattr(self._matrix, "format", None) == "csc" and hasattr(self._matrix, "tocsr"):
             self._matrix = self._matrix.tocsr()  # rows of a CSC matrix are slow to take
 
+    @property
+    def is_in_file(self) -> bool:
+        """Whether each batch is read from a file."""
+        return self._matrix is None
+
     def batches(self, cells: NDArray[np.intp], batch_size: int) -> Iterator[NDArray[np.float32]]:
         """Dense expression of cells in ascending order, (cell, gene), a batch at a time."""
         with contextlib.ExitStack() as stack:
-            matrix, is_file = self._matrix, self._matrix is None
-            if is_file:
+            matrix = self._matrix
+            if matrix is None:
                 assert self._path is not None
                 matrix = _on_disk(stack.enter_context(opened(self._path)), self._element)
             for start in range(0, cells.size, batch_size):
                 batch = cells[start : start + batch_size]
-                parts = _spans(batch) if is_file else [batch]
-                yield np.concatenate([self._dense(matrix, part, is_file) for part in parts])
+                parts = _spans(batch) if self.is_in_file else [batch]
+                yield np.concatenate([self._dense(matrix, part) for part in parts])
 
-    def _dense(self, matrix: Any, cells: NDArray[np.intp], is_file: bool) -> NDArray[np.float32]:
-        if is_file:  # a whole span of rows is read faster than each alone
+    def _dense(self, matrix: Any, cells: NDArray[np.intp]) -> NDArray[np.float32]:
+        if self.is_in_file:  # a whole span of rows is read faster than each alone
             rows = matrix[cells[0] : cells[-1] + 1]
             rows = rows if cells.size == rows.shape[0] else rows[cells - cells[0]]
         else:
             rows = matrix[cells]
         if self._columns is not None:
             rows = rows[:, self._columns]
+        rows = rows.compute() if hasattr(rows, "compute") else rows  # a dask array
         dense = rows.toarray() if hasattr(rows, "toarray") else np.asarray(rows)
         return np.ascontiguousarray(dense, dtype=np.float32)
 

@@ -147,7 +147,8 @@ def extract(
         if chunk is None
         else score_lazily(neighbor, network, expression, size, chunk)
     )
-    base, position = (_laid_out(array[..., head], **others) for array in scores)
+    kept = slice(None) if heads is None else head
+    base, position = (_laid_out(array[..., kept], **others) for array in scores)
     labels = np.array(saved.labels)
     ds = from_arrays(
         base,
@@ -201,10 +202,11 @@ def _laid_out(scores: Any, is_neighbor: NDArray[np.bool_] | None = None) -> Any:
     """(neighbor, query, head) → (query, neighbor, head), masked, or (neighbor, head) of one."""
     if is_neighbor is None:
         return scores[:, 0]
-    # NumPy's functions hand over to dask where the scores are lazy.
-    scores = np.moveaxis(scores, 1, 0)
-    if not isinstance(scores, np.ndarray):
-        scores = scores.rechunk({0: 1})  # so that one query is read, later, without the others
+    scores = scores.swapaxes(0, 1)
+    if isinstance(scores, np.ndarray):
+        scores[~is_neighbor] = np.nan
+        return scores
+    scores = scores.rechunk({0: 1})  # so that one query is read, later, without the others
     return np.where(is_neighbor[..., np.newaxis], scores, np.float32(np.nan))
 
 

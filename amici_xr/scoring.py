@@ -34,14 +34,18 @@ def score(
     """Base scores and position coefficients of cells in ascending order, (cell, query, head)."""
     from tqdm import tqdm
 
-    shape = (cells.size, *network.shape)
-    base, position = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    n_queries, n_heads = network.shape
+    base, position = (  # query by query in memory, as they are used later
+        np.empty((n_queries, cells.size, n_heads), np.float32).swapaxes(0, 1) for _ in range(2)
+    )
     on_gpu = network.device.type == "cuda"
-    batches = (
+    batches: Iterable[Tensor] = (
         torch.from_numpy(batch).pin_memory() if on_gpu else torch.from_numpy(batch)
         for batch in expression.batches(cells, batch_size)
     )
-    scored = _on_gpu(network, ahead(batches)) if on_gpu else _on_cpu(network, ahead(batches))
+    if on_gpu or expression.is_in_file:  # else reading would only take cores from the network
+        batches = ahead(batches)
+    scored = _on_gpu(network, batches) if on_gpu else _on_cpu(network, batches)
     starts = range(0, cells.size, batch_size)
     shown: dict[str, Any] = {"disable": not progress, "delay": PROGRESS_DELAY, "leave": False}
     for start, (a, p) in zip(tqdm(starts, "extract", unit="batch", **shown), scored, strict=True):

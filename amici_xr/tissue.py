@@ -41,13 +41,14 @@ def open_tissue(adata: Any, model: Any, settings: ModelSettings) -> Tissue:
             raise FileNotFoundError(f"adata={os.fspath(adata)!r}: there is no such file")
         require("anndata", "model", "reading a tissue")
         try:
-            return _read(Path(adata), settings)
+            return _read(Path(adata).resolve(), settings)  # workers may stand in other folders
         except (OSError, ValueError, KeyError) as error:
             raise ValueError(f"adata={os.fspath(adata)!r} can't be read: {error}") from error
     if not all(hasattr(adata, name) for name in ("obs", "obsm", "var_names", "layers")):
         raise TypeError(f"adata must be an AnnData or a path, not {type(adata).__name__}")
     is_backed = getattr(adata, "isbacked", False) and not adata.is_view
-    return Tissue(adata, Path(adata.filename) if is_backed and settings.layer is None else None)
+    in_file = is_backed and settings.layer is None
+    return Tissue(adata, Path(adata.filename).resolve() if in_file else None)
 
 
 def _read(path: Path, settings: ModelSettings) -> Tissue:

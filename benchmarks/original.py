@@ -43,13 +43,13 @@ def main(n_cells: int) -> dict[str, float]:
     start = time.perf_counter()
     scored = model.get_counterfactual_attention_patterns(setting.QUERY)
     after_scores = time.perf_counter()
-    curves = scored.calculate_counterfactual_attention_at_distances(0, DISTANCES.tolist())
-    curves.groupby(["neighbor_label", "distance"])["head_0"].agg(["mean", "std"])
-    after_curves = time.perf_counter()
-    return {
-        "scores": after_scores - start,
-        "curves": setting.N_HEADS * (after_curves - after_scores),
-    }
+    times = []
+    for _ in range(3):
+        again = time.perf_counter()
+        curves = scored.calculate_counterfactual_attention_at_distances(0, DISTANCES.tolist())
+        curves.groupby(["neighbor_label", "distance"])["head_0"].agg(["mean", "std"])
+        times.append(time.perf_counter() - again)
+    return {"scores": after_scores - start, "curves": setting.N_HEADS * min(times)}
 
 
 if __name__ == "__main__":

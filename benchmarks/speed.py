@@ -77,8 +77,8 @@ def copying_speed() -> float:
     return 2 * values.nbytes / seconds(lambda: np.copyto(other, values), 10)
 
 
-def score_rows(model: amici_xr.SavedModel, tissue: Any, repeats: int) -> list[Row]:
-    """Scores of one query and of all, with what stands around them and by themselves."""
+def network_rows(model: amici_xr.SavedModel, tissue: Any, repeats: int) -> list[Row]:
+    """All cells through the network for one query and for all, beside a matrix product's speed."""
     cells = np.arange(tissue.n_obs)
     expression = Expression(Tissue(tissue), model)
     speed = matrix_product_speed()
@@ -90,12 +90,18 @@ def score_rows(model: amici_xr.SavedModel, tissue: Any, repeats: int) -> list[Ro
         bounds[name] = cells.size * multiply_adds(network, tissue.n_vars)
         alone[name] = seconds(lambda n=network: score(cells, n, expression, 1024), repeats)
         speed = max(speed, matrix_product_speed())
-    found = long_table.neighborhood_table(tissue, setting.QUERY, model.settings.n_neighbors)
-    neighbors = np.unique(found.index)
-    rows = [
+    return [
         Row(f"the network alone, {name}", alone[name], np.nan, bounds[name] / speed)
         for name in queries
     ]
+
+
+def extraction_rows(
+    model: amici_xr.SavedModel, tissue: Any, repeats: int, every_query: bool = True
+) -> list[Row]:
+    """From model and tissue to scores; the long table takes its queries one after the other."""
+    found = long_table.neighborhood_table(tissue, setting.QUERY, model.settings.n_neighbors)
+    neighbors = np.unique(found.index)
     of_table = seconds(
         lambda: (
             long_table.neighborhood_table(tissue, setting.QUERY, model.settings.n_neighbors),
@@ -103,7 +109,9 @@ def score_rows(model: amici_xr.SavedModel, tissue: Any, repeats: int) -> list[Ro
         ),
         max(1, repeats - 1),
     )
-    for name, query, times in (("one query", setting.QUERY, 1), ("all queries", None, 10)):
+    cases = [("one query", setting.QUERY, 1), ("all queries", None, len(model.labels))]
+    rows = []
+    for name, query, times in cases if every_query else cases[:1]:
         ours = seconds(lambda q=query: extracted(model, tissue, q), repeats)
         rows.append(Row(f"extract, {name}", ours, times * of_table))
     return rows
@@ -120,7 +128,7 @@ def reduction_rows(model: amici_xr.SavedModel, tissue: Any, repeats: int) -> lis
     found = long_table.neighborhood_table(tissue, setting.QUERY, model.settings.n_neighbors)
     table = long_table.score_table(model, tissue, setting.QUERY, np.unique(found.index))
     curves_of_table = seconds(
-        lambda: long_table.curve_summary(long_table.curves(table, 0, DISTANCES)), 1
+        lambda: long_table.curve_summary(long_table.curves(table, 0, DISTANCES)), 3
     )
     block = np.random.default_rng(0).normal(size=2**15)  # stays in the processor's cache
     exponential = seconds(lambda: np.exp(block), 50) / block.size / max(1, os.cpu_count() or 1)
@@ -135,13 +143,15 @@ def reduction_rows(model: amici_xr.SavedModel, tissue: Any, repeats: int) -> lis
         Row(
             "length scales, corrected",
             seconds(lambda: ds.amici.length_scale(THRESHOLD, SAMPLE_THRESHOLD), repeats),
-            seconds(lambda: long_table.length_scales(table, THRESHOLD, found, SAMPLE_THRESHOLD), 1),
+            seconds(lambda: long_table.length_scales(table, THRESHOLD, found, SAMPLE_THRESHOLD), 2),
             n_scores * 16 / copying_speed(),
         ),
     ]
 
 
-def interval_rows(group_size: int, n_resamples: int, repeats: int) -> list[Row]:
+def interval_rows(
+    group_size: int, n_resamples: int, repeats: int, with_resampling: bool = True
+) -> list[Row]:
     """Intervals of 72 groups without ties; the loop runs over `n_resamples` and is scaled up."""
     label = np.repeat([f"type_{number}" for number in range(9)], group_size)
     values = np.random.default_rng(0).gamma(2.0, 10.0, (label.size, 8))
@@ -157,7 +167,7 @@ def interval_rows(group_size: int, n_resamples: int, repeats: int) -> list[Row]:
         start = time.perf_counter()
         long_table.bootstrap(long, **options)
         of_table = (time.perf_counter() - start) * N_RESAMPLES / n_resamples
-        for method in ("exact", "resample"):
+        for method in ("exact", "resample") if with_resampling else ("exact",):
             scale = 1 if method == "exact" else N_RESAMPLES / n_resamples
             ours = seconds(
                 lambda m=method, o=options: amici_xr.bootstrap_ci(lengths, method=m, **o),
@@ -212,11 +222,14 @@ def measured(
     repeats: int = 5,
     group_size: int = GROUP_SIZE,
     n_resamples: int = N_RESAMPLES // 10,
+    every_query: bool = True,
 ) -> list[Row]:
     """All rows for a tissue of so many cells."""
     model, tissue = setting.saved_model(), setting.tissue(n_cells)
-    rows = score_rows(model, tissue, repeats) + reduction_rows(model, tissue, repeats)
-    rows += interval_rows(group_size, n_resamples, repeats)
+    rows = network_rows(model, tissue, repeats) if every_query else []
+    rows += extraction_rows(model, tissue, repeats, every_query)
+    rows += reduction_rows(model, tissue, repeats)
+    rows += interval_rows(group_size, n_resamples, repeats, with_resampling=every_query)
     return [*rows, chain_row(rows)]
 
 
@@ -233,8 +246,10 @@ def figure(path: Path, sizes: list[int]) -> None:
     lines: dict[str, list[tuple[float, float]]] = {step: [] for step in steps}
     for n_cells in sizes:
         group_size = max(10, n_cells // 10)
-        n_resamples = max(2, min(200, 10_000_000 // (72 * group_size)))
-        rows = measured(n_cells, repeats=2, group_size=group_size, n_resamples=n_resamples)
+        n_resamples = max(5, min(200, 200_000_000 // (72 * group_size)))
+        rows = measured(
+            n_cells, repeats=2, group_size=group_size, n_resamples=n_resamples, every_query=False
+        )
         for step, points in lines.items():
             (row,) = (row for row in rows if row.what.startswith(step))
             points.append((row.library, row.table))

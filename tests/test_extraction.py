@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 
+import dask.array
 import h5py
 import numpy as np
 import pandas as pd
@@ -542,6 +543,12 @@ def test_expression_in_a_file_is_read_where_it_lies(
         assert_same(extract(model, "T_cell", given, batch_size=333), expected)
         lazy = extract(model, "T_cell", given, batch_size=100, chunks=777)
         assert_same(lazy.compute(), expected)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_expression_that_is_a_dask_array_is_computed_by_batches(model, tissue, expected, kind):
+    tissue.X = dask.array.from_array(tissue.X, chunks=(500, -1)).map_blocks(FORMATS[kind])
+    assert_same(extract(model, "T_cell", tissue), expected)
 
 
 def test_a_layer_in_a_file_is_read_and_a_missing_one_is_named(model, tissue, expected, tmp_path):
