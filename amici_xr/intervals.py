@@ -226,6 +226,7 @@ def _estimates(
     Each of the leading positions has a stream of random numbers, if any, of its own, for groups in
     sorted order within a head.
     """
+    values = np.asarray(values, dtype=np.float64)
     if not np.isfinite(values).all():
         raise ValueError(
             "da holds NaN or infinite values, which have no place in a resample; drop them first, "

@@ -144,6 +144,17 @@ def test_any_array_over_any_dim_can_be_asked():
     np.testing.assert_allclose(interval.point_estimate.sel(side="r"), [2.5, 6.5, 10.5])
 
 
+@pytest.mark.parametrize("kind", ["int64", "bool", "float32"])
+@pytest.mark.parametrize("statistic", ["mean", "median"])
+def test_values_of_any_kind_of_number_are_taken_as_float64(kind, statistic):
+    da = xr.DataArray(np.array([0, 1, 1, 0, 1, 1, 0]).astype(kind), dims="neighbor")
+    for method in ("exact", "resample"):
+        options = {"by": None, "statistic": statistic, "method": method, "n_resamples": 50}
+        xr.testing.assert_identical(
+            amici_xr.bootstrap_ci(da, **options), amici_xr.bootstrap_ci(da.astype(float), **options)
+        )
+
+
 def test_heads_themselves_can_be_resampled(ds):
     interval = amici_xr.bootstrap_ci(ds.amici.length_scale(0.1), dim="head", by=None)
     assert interval.point_estimate.dims == ("neighbor",)
