@@ -9,7 +9,14 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from . import kernels
-from .grouping import by_query, groups, is_lazy, ordered, reduce_neighbors
+from .grouping import (
+    by_query,
+    groups,
+    is_lazy,
+    loaded_if_empty,
+    ordered,
+    reduce_neighbors,
+)
 from .schema import distance_attributes, scores
 from .validation import check_structure
 
@@ -52,6 +59,7 @@ def curve(ds: xr.Dataset, distance: ArrayLike | xr.DataArray) -> xr.DataArray:
     """
     check_structure(ds)
     at = check_distance(ds, distance)
+    ds = loaded_if_empty(ds)
     n_bytes = ds["base_attention_score"].size * at.size * 8
     if not is_lazy(ds) and n_bytes > LARGEST_EAGER_CURVE:
         raise ValueError(
@@ -163,9 +171,10 @@ def _mean_and_std(
         )
         for end, size in zip(ends, chunks, strict=True)
     ]
+    parts = xr.concat(moments, dim="part")
     both: xr.DataArray = xr.apply_ufunc(
         lambda parts: kernels.mean_and_std(kernels.combined_moments(parts)),
-        xr.concat(moments, dim="part").chunk({} if len(moments) == 1 else {"part": -1}),
+        parts if parts.chunks is None else parts.chunk(part=-1),
         input_core_dims=[["part", "moment"]],
         output_core_dims=[["statistic"]],
         dask="parallelized",
@@ -185,6 +194,8 @@ def check_distance(ds: xr.Dataset, distance: ArrayLike | xr.DataArray) -> xr.Dat
     values = np.asarray(distance)
     if values.dtype.kind not in "fiu":
         raise TypeError(f"distance={distance!r} must be numbers, e.g. distance=[0, 10, 20]")
+    if not values.size:
+        raise ValueError("distance is empty; give at least one number")
     if values.ndim > 1:
         raise ValueError(f"distance has shape {values.shape}; give a number or a 1-D sequence")
     wrong = values[~(np.isfinite(values) & (values >= 0))]

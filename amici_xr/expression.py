@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ SPAN = 4096  # rows read from a file at a time
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[Any]:
     """Open the root group of an ``.h5ad`` or ``.zarr``, to read."""
-    if path.suffix == ".zarr":
+    if path.is_dir():
         yield require("zarr", "zarr", "reading .zarr").open_group(path, mode="r")
         return
     import h5py
@@ -51,6 +51,7 @@ class Expression:
         if self._path is not None:
             with opened(self._path) as root:
                 self._matrix = self._loaded_if_by_columns(root)
+            self._stamp = self._stamp_now()
             return
         if layer is not None and layer not in tissue.adata.layers:
             raise _no_layer(layer, tissue.adata.layers.keys())
@@ -65,12 +66,19 @@ class Expression:
         """Whether each batch is read from a file."""
         return self._matrix is None
 
-    def batches(self, cells: NDArray[np.intp], batch_size: int) -> Iterator[NDArray[np.float32]]:
+    def batches(
+        self, cells: NDArray[np.intp], batch_size: int
+    ) -> Generator[NDArray[np.float32], None, None]:
         """Dense expression of cells in ascending order, (cell, gene), a batch at a time."""
         with contextlib.ExitStack() as stack:
             matrix = self._matrix
             if matrix is None:
                 assert self._path is not None
+                if self._stamp_now() != self._stamp:
+                    raise ValueError(
+                        f"adata={str(self._path)!r} was changed since extract was called, and its "
+                        "cells may be others now; extract again"
+                    )
                 matrix = _on_disk(stack.enter_context(opened(self._path)), self._element)
             for start in range(0, cells.size, batch_size):
                 batch = cells[start : start + batch_size]
@@ -88,6 +96,12 @@ class Expression:
         rows = rows.compute() if hasattr(rows, "compute") else rows  # a dask array
         dense = rows.toarray() if hasattr(rows, "toarray") else np.asarray(rows)
         return np.ascontiguousarray(dense, dtype=np.float32)
+
+    def _stamp_now(self) -> tuple[int, int]:
+        """Size and time of the last change of the file, or of the array's folder in a store."""
+        assert self._path is not None
+        status = (self._path / self._element if self._path.is_dir() else self._path).stat()
+        return status.st_size, status.st_mtime_ns
 
     def _loaded_if_by_columns(self, root: Any) -> Any:
         """Check that the file has the expression; load a CSC matrix, whose rows lie scattered."""

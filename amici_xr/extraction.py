@@ -70,8 +70,9 @@ def extract(
     chunks
         None scores all neighbors at once. A number of neighbors, also as ``{"neighbor": number}``,
         or "auto" leaves the scores lazy in chunks of so many: they are computed when asked for, on
-        threads or on a cluster, anew each time. So write them to Zarr first, and go on from there:
-        ``extract(..., chunks="auto").to_zarr("t_cell.zarr")``, ``xr.open_zarr("t_cell.zarr")``.
+        threads or on a cluster, anew each time, from the tissue as it is then. So write them to
+        Zarr first, and go on from there: ``extract(..., chunks="auto").to_zarr("t_cell.zarr")``,
+        ``xr.open_zarr("t_cell.zarr")``.
     unit
         Name of the unit of the coordinates, e.g. "µm", kept on every distance.
     progress

@@ -24,7 +24,7 @@ def by_query(reduce: Callable[[xr.Dataset], xr.Dataset], ds: xr.Dataset) -> xr.D
     query alone.
     """
     queries = np.atleast_1d(ds["query"].values)
-    results = [reduce(_without_nan(select(ds, query))) for query in queries]
+    results = [reduce(_without_nan(loaded_if_empty(select(ds, query)))) for query in queries]
     if "query" in ds.dims:
         result = xr.concat(
             results,
@@ -38,6 +38,11 @@ def by_query(reduce: Callable[[xr.Dataset], xr.Dataset], ds: xr.Dataset) -> xr.D
     else:
         (result,) = results
     return ordered(result)
+
+
+def loaded_if_empty(ds: xr.Dataset) -> xr.Dataset:
+    """Load a Dataset without a single score: dask makes no chunks of nothing."""
+    return ds if ds[SCORES[0]].size else ds.compute()
 
 
 def is_lazy(ds: xr.Dataset) -> bool:

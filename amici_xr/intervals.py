@@ -167,6 +167,11 @@ def bootstrap_ci(
     n_resamples = check_positive_integer("n_resamples", n_resamples)
     if not isinstance(da, xr.DataArray):
         raise TypeError(f"da must be an xarray.DataArray, not {type(da).__name__}")
+    if da.dtype.kind not in "biuf":
+        raise TypeError(
+            f"da has dtype {da.dtype}; an interval needs real numbers, cast with astype"
+        )
+    da = da if da.size else da.compute()
     if dim not in da.dims:
         raise NotFoundError(f"dim={dim!r} is no dim of the array, which has {listed(da.dims)}")
     if dim in da.coords and not da.get_index(dim).is_monotonic_increasing:
@@ -176,7 +181,10 @@ def bootstrap_ci(
     shares_stream = chosen == "resample" and "head" in da.dims and dim != "head"
     stream = "head" if shares_stream else "_stream"
     rows = da if shares_stream else da.expand_dims(stream)
-    ascending = rows.sortby("head") if stream in rows.coords else rows
+    order = (
+        np.argsort(rows["head"].values) if stream in rows.coords else np.arange(rows.sizes[stream])
+    )
+    ascending = rows.isel({stream: order})
     estimates = xr.apply_ufunc(
         _estimates,
         ascending.chunk({dim: -1, stream: -1}) if da.chunks is not None else ascending,
@@ -197,8 +205,7 @@ def bootstrap_ci(
         },
         keep_attrs="override",
     )
-    if stream in rows.coords:
-        estimates = estimates.sel(head=rows["head"])
+    estimates = estimates.isel({stream: np.argsort(order)})
     count = xr.DataArray(np.bincount(codes, minlength=names.size), dims="_group")
     result = xr.Dataset(
         {name: estimates.isel(_estimate=i) for i, name in enumerate(_ESTIMATES)}

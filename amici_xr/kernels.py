@@ -229,10 +229,10 @@ def edge_distance(distance: Floats) -> Floats:
     return np.asarray(np.fmax.reduce(distance, axis=-1, initial=np.nan))
 
 
-def share_below(values: Floats, bounds: Floats) -> Floats:
+def share_below(bounds: Floats, values: Floats) -> Floats:
     """Share of each label's values that lie strictly below its bound; NaN for a NaN bound.
 
-    (receiver, label) and (..., label) → (..., label). NaN values do not count, ∞ does.
+    (..., label) and the values, (receiver, label), → (..., label). NaN values do not count, ∞ does.
     """
     share = np.full(bounds.shape, np.nan)
     for label in range(bounds.shape[-1]):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from . import kernels
 from .errors import SchemaError, check_fraction, check_sample_threshold
-from .grouping import by_query, groups, ordered, reduce_neighbors
+from .grouping import by_query, groups, loaded_if_empty, ordered, reduce_neighbors
 from .schema import NEIGHBORHOODS, distance_attributes, has_neighborhoods, scores
 from .validation import check_neighborhoods, check_structure
 
@@ -61,6 +61,7 @@ def length_scale(
     check_structure(ds)
     threshold = check_fraction("threshold", threshold)
     sample_threshold = check_sample_threshold(sample_threshold)
+    ds = loaded_if_empty(ds)
     lengths = _uncorrected(ds, threshold)
     if sample_threshold is None:
         return ordered(lengths)
@@ -186,10 +187,10 @@ def _support_of_one(ds: xr.Dataset, threshold: float, sample_threshold: float | 
     for name, values in (("support", nearest), ("edge_share", edge)):
         result[name] = xr.apply_ufunc(
             kernels.share_below,
-            xr.DataArray(values, dims=("receiver", "label")),
             median,
-            input_core_dims=[["receiver", "label"], ["label"]],
+            input_core_dims=[["label"]],
             output_core_dims=[["label"]],
+            kwargs={"values": values},
             dask="parallelized",
             output_dtypes=[np.float64],
         )

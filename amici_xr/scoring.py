@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,18 +40,14 @@ def score(
         np.empty((n_queries, cells.size, n_heads), np.float32).swapaxes(0, 1) for _ in range(2)
     )
     on_gpu = network.device.type == "cuda"
-    batches: Iterable[Tensor] = (
-        torch.from_numpy(batch).pin_memory() if on_gpu else torch.from_numpy(batch)
-        for batch in expression.batches(cells, batch_size)
-    )
-    if on_gpu or expression.is_in_file:  # else reading would only take cores from the network
-        batches = ahead(batches)
-    scored = _on_gpu(network, batches) if on_gpu else _on_cpu(network, batches)
     starts = range(0, cells.size, batch_size)
     shown: dict[str, Any] = {"disable": not progress, "delay": PROGRESS_DELAY, "leave": False}
-    for start, (a, p) in zip(tqdm(starts, "extract", unit="batch", **shown), scored, strict=True):
-        base[start : start + batch_size] = a.numpy()
-        position[start : start + batch_size] = p.numpy()
+    with contextlib.closing(_tensors(expression, cells, batch_size, on_gpu)) as batches:
+        scored = _on_gpu(network, batches) if on_gpu else _on_cpu(network, batches)
+        bar = tqdm(starts, "extract", unit="batch", **shown)
+        for start, (a, p) in zip(bar, scored, strict=True):
+            base[start : start + batch_size] = a.numpy()
+            position[start : start + batch_size] = p.numpy()
     wrong = ~(np.isfinite(base) & np.isfinite(position)).all(axis=(1, 2))
     if wrong.any():
         raise ValueError(
@@ -58,6 +55,21 @@ def score(
             f"{cells[wrong][0]} of adata: is their expression missing or infinite?"
         )
     return base, position
+
+
+def _tensors(
+    expression: Expression, cells: NDArray[np.intp], batch_size: int, on_gpu: bool
+) -> Generator[Tensor, None, None]:
+    """Batches of expression, read ahead where that does not take cores from the network."""
+    with contextlib.closing(expression.batches(cells, batch_size)) as arrays:
+        tensors: Iterable[Tensor] = map(torch.from_numpy, arrays)
+        if on_gpu:
+            tensors = (tensor.pin_memory() for tensor in tensors)
+        if not (on_gpu or expression.is_in_file):
+            yield from tensors
+            return
+        with contextlib.closing(ahead(tensors)) as read:
+            yield from read
 
 
 def score_lazily(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -12,14 +12,18 @@ Item = TypeVar("Item")
 _END = object()
 
 
-def ahead(items: Iterable[Item]) -> Iterator[Item]:
+def ahead(items: Iterable[Item]) -> Generator[Item, None, None]:
     """Yield the items in their order, each made while the one before is in use."""
     iterator = iter(items)
-    with ThreadPoolExecutor(1) as maker:
-        coming = maker.submit(next, iterator, _END)
-        while (item := coming.result()) is not _END:
+    try:
+        with ThreadPoolExecutor(1) as maker:
             coming = maker.submit(next, iterator, _END)
-            yield item  # type: ignore[misc]
+            while (item := coming.result()) is not _END:
+                coming = maker.submit(next, iterator, _END)
+                yield item  # type: ignore[misc]
+    finally:
+        if isinstance(iterator, Generator):
+            iterator.close()  # and with it what it has open
 
 
 def for_each(function: Callable[[Item], None], items: Sequence[Item]) -> None:

@@ -42,7 +42,9 @@ def open_tissue(adata: Any, model: Any, settings: ModelSettings) -> Tissue:
         require("anndata", "model", "reading a tissue")
         try:
             return _read(Path(adata).resolve(), settings)  # workers may stand in other folders
-        except (OSError, ValueError, KeyError) as error:
+        except Exception as error:  # AnnData has its own, some of them private
+            if isinstance(error, ModuleNotFoundError):
+                raise
             raise ValueError(f"adata={os.fspath(adata)!r} can't be read: {error}") from error
     if not all(hasattr(adata, name) for name in ("obs", "obsm", "var_names", "layers")):
         raise TypeError(f"adata must be an AnnData or a path, not {type(adata).__name__}")
@@ -56,7 +58,10 @@ def _read(path: Path, settings: ModelSettings) -> Tissue:
 
     with opened(path) as root:
         if "encoding-type" not in root.attrs:  # of AnnData before 0.8
-            return Tissue(anndata.read_h5ad(path))
+            return Tissue((anndata.read_zarr if path.is_dir() else anndata.read_h5ad)(path))
+        missing = [name for name in ("obs", "var") if name not in root]
+        if missing:
+            raise ValueError(f"it has no {listed(missing)}")
         wanted = (settings.coord_obsm_key, settings.nn_idx_key, settings.nn_dist_key)
         present = list(root.get("obsm", {}))
         keys = [key for key in present if key in wanted] or present

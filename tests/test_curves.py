@@ -70,6 +70,7 @@ def test_a_chunked_dataset_gives_the_same_reductions(several):
         ([1, -2.0], "distance holds -2.0; distances must be finite and at least 0"),
         ([1, np.nan], "distance holds nan; distances must be finite"),
         ([np.inf], "distance holds inf; distances must be finite"),
+        ([], "distance is empty; give at least one number"),
         ([[1, 2]], r"distance has shape \(1, 2\); give a number or a 1-D sequence"),
     ],
 )

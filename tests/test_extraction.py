@@ -568,6 +568,55 @@ def test_a_layer_in_a_file_is_read_and_a_missing_one_is_named(model, tissue, exp
         extract(model, "T_cell", tmp_path / "tissue.h5ad")
 
 
+@pytest.mark.parametrize("suffix", ["h5ad", "zarr"])
+@pytest.mark.filterwarnings("ignore:Writing zarr v2")  # AnnData's own
+def test_a_file_that_changed_before_lazy_scores_are_computed_is_named(
+    model, tissue, tmp_path, suffix
+):
+    path = tmp_path / f"tissue.{suffix}"
+    write = {"h5ad": lambda adata: adata.write_h5ad(path)}
+    if suffix == "zarr":
+        pytest.importorskip("zarr")
+        write["zarr"] = lambda adata: adata.write_zarr(path)
+    write[suffix](tissue)
+    lazy = extract(model, "T_cell", path, chunks=1000)
+    if path.is_dir():
+        shutil.rmtree(path)
+    write[suffix](tissue[::-1].copy())
+    with pytest.raises(ValueError, match=r"adata=.*was changed since extract was called"):
+        lazy.compute()
+
+
+def test_a_file_is_closed_when_scoring_it_fails(model, tissue, tmp_path, monkeypatch):
+    def fail(self, batch):
+        raise RuntimeError("out of memory, say")
+
+    path = tmp_path / "tissue.h5ad"
+    tissue.write_h5ad(path)
+    lazy = extract(model, "T_cell", path, chunks=1000, batch_size=100)
+    monkeypatch.setattr("amici_xr.network.ScoringNetwork.scores", fail)
+    for compute in (lambda: lazy.compute(scheduler="sync"), lambda: extract(model, None, path)):
+        with pytest.raises(RuntimeError, match="out of memory") as caught:
+            compute()
+        tissue.write_h5ad(path)  # can't be written while it is open
+        assert caught.traceback  # which keeps alive what the frames hold
+
+
+def test_a_damaged_file_is_named(model, tissue, tmp_path):
+    for name in ("obs", "var"):
+        path = tmp_path / f"{name}.h5ad"
+        tissue.write_h5ad(path)
+        with h5py.File(path, "a") as file:
+            del file[name]
+        with pytest.raises(ValueError, match=rf"can't be read: it has no '{name}'"):
+            extract(model, "T_cell", path)
+    tissue.write_h5ad(path)
+    with h5py.File(path, "a") as file:
+        file["obs/cell_type"].attrs["encoding-version"] = "9.9.9"
+    with pytest.raises(ValueError, match=r"adata=.*can't be read"):
+        extract(model, "T_cell", path)
+
+
 def test_a_file_is_read_without_what_extraction_has_no_use_for(model, tissue, expected, tmp_path):
     tissue.obsm["X_pca"] = np.zeros((tissue.n_obs, 3))
     tissue.layers["spare"] = tissue.X.copy()

@@ -144,10 +144,10 @@ def test_any_array_over_any_dim_can_be_asked():
     np.testing.assert_allclose(interval.point_estimate.sel(side="r"), [2.5, 6.5, 10.5])
 
 
-@pytest.mark.parametrize("kind", ["int64", "bool", "float32"])
+@pytest.mark.parametrize("kind", ["int64", "uint8", "bool", "float32"])
 @pytest.mark.parametrize("statistic", ["mean", "median"])
 def test_values_of_any_kind_of_number_are_taken_as_float64(kind, statistic):
-    da = xr.DataArray(np.array([0, 1, 1, 0, 1, 1, 0]).astype(kind), dims="neighbor")
+    da = xr.DataArray(np.array([0, 1, 3, 200, 255, 251]).astype(kind), dims="neighbor")
     for method in ("exact", "resample"):
         options = {"by": None, "statistic": statistic, "method": method, "n_resamples": 50}
         xr.testing.assert_identical(
@@ -172,6 +172,23 @@ def test_the_confidence_level_is_written_as_it_is(ds):
     interval = ds.amici.bootstrap(0.1, confidence_level=0.995)
     assert "of the 99.5% interval" in interval.ci_lower.attrs["long_name"]
     assert interval.attrs["threshold"] == 0.1
+
+
+def test_values_that_are_no_real_numbers_are_named():
+    for values in (["a", "b"], [1j, 2j], np.array([1, None])):
+        with pytest.raises(TypeError, match=r"da has dtype .*; an interval needs real numbers"):
+            amici_xr.bootstrap_ci(xr.DataArray(values, dims="neighbor"), by=None)
+
+
+@pytest.mark.parametrize("method", ["exact", "resample"])
+def test_a_head_that_occurs_twice_has_its_interval_twice(ds, method):
+    lengths = ds.amici.length_scale(0.1).isel(head=[1, 0, 1])
+    interval = amici_xr.bootstrap_ci(lengths, method=method, n_resamples=20)
+    assert interval["head"].values.tolist() == [1, 0, 1]
+    expected = lengths.groupby("label").mean().transpose("label", "head")
+    np.testing.assert_allclose(
+        interval.point_estimate.sel(label=expected.label), expected, rtol=1e-12
+    )
 
 
 def test_something_else_than_an_array_is_named():

@@ -57,8 +57,8 @@ def test_edge_is_the_largest_distance_not_the_last():
 def test_share_below_is_strict_and_counts_infinity_but_not_nan():
     values = np.array([[1.0], [2.0], [np.inf], [np.nan]])
     for bound, share in [(1.0, 0.0), (1.5, 1 / 3), (2.5, 2 / 3), (np.nan, np.nan)]:
-        np.testing.assert_array_equal(kernels.share_below(values, np.array([bound])), [share])
-    np.testing.assert_array_equal(kernels.share_below(np.empty((0, 1)), np.array([1.0])), [np.nan])
+        np.testing.assert_array_equal(kernels.share_below(np.array([bound]), values), [share])
+    np.testing.assert_array_equal(kernels.share_below(np.array([1.0]), np.empty((0, 1))), [np.nan])
 
 
 @pytest.mark.parametrize("block", [7, 1000])

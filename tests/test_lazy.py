@@ -84,6 +84,34 @@ def test_chunks_change_no_number(dataset, name, chunks):
     assert result.attrs == expected.attrs
 
 
+@pytest.mark.parametrize("name", REDUCTIONS)
+def test_what_is_not_lazy_is_reduced_at_once(dataset, name):
+    assert not dask.is_dask_collection(REDUCTIONS[name](dataset))
+
+
+EMPTY = {
+    "no neighbor": lambda ds: ds.isel(neighbor=[]),
+    "no receiver": lambda ds: ds.isel(receiver=[]),
+    "no head": lambda ds: ds.isel(head=[]),
+    "no neighbor of one query": lambda ds: ds.isel(
+        neighbor=np.flatnonzero(ds["label"] == ds["query"].values.ravel()[0])
+    ),
+    "no receiver of one query": lambda ds: ds.isel(
+        receiver=np.flatnonzero(ds["receiver_label"] != ds["query"].values.ravel()[-1])
+    ),
+}
+
+
+@pytest.mark.parametrize("emptied", EMPTY)
+@pytest.mark.parametrize("name", [name for name in REDUCTIONS if name != "bootstrap_ci"])
+def test_what_is_empty_is_so_lazily_too(several, name, emptied):
+    small = EMPTY[emptied](several)
+    result, expected = REDUCTIONS[name](small.chunk(neighbor=40)), REDUCTIONS[name](small)
+    if isinstance(expected, xr.DataArray):
+        result, expected = result.to_dataset(name="values"), expected.to_dataset(name="values")
+    xr.testing.assert_allclose(result.compute(), expected)
+
+
 def test_nan_scores_raise_when_a_lazy_reduction_is_computed(several):
     lazy = several.chunk(neighbor=100)
     spoiled = lazy.assign(base_attention_score=lazy.base_attention_score * np.nan)
