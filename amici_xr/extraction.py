@@ -71,8 +71,8 @@ def extract(
         None scores all neighbors at once. A number of neighbors, also as ``{"neighbor": number}``,
         or "auto" leaves the scores lazy in chunks of so many: they are computed when asked for, on
         threads or on a cluster, anew each time, from the tissue as it is then. So write them to
-        Zarr first, and go on from there: ``extract(..., chunks="auto").to_zarr("t_cell.zarr")``,
-        ``xr.open_zarr("t_cell.zarr")``.
+        Zarr first, ``extract(..., chunks="auto").to_zarr("t_cell.zarr", zarr_format=2)``, and go
+        on from ``xr.open_zarr("t_cell.zarr")``.
     unit
         Name of the unit of the coordinates, e.g. "µm", kept on every distance.
     progress
