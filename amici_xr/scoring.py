@@ -86,10 +86,10 @@ def score_lazily(
     import dask.array
     from dask.delayed import delayed
 
-    base, position = dask.array.apply_gufunc(  # type: ignore[no-untyped-call]
+    base, position = dask.array.apply_gufunc(  # type: ignore[no-untyped-call]  # dask has no types
         score,
         "()->(query,head),(query,head)",
-        dask.array.from_array(cells, chunks=chunk),  # type: ignore[no-untyped-call]
+        dask.array.from_array(cells, chunks=chunk),  # type: ignore[no-untyped-call]  # likewise
         network=delayed(network),
         expression=delayed(expression),
         batch_size=batch_size,

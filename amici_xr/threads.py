@@ -20,7 +20,7 @@ def ahead(items: Iterable[Item]) -> Generator[Item, None, None]:
             coming = maker.submit(next, iterator, _END)
             while (item := coming.result()) is not _END:
                 coming = maker.submit(next, iterator, _END)
-                yield item  # type: ignore[misc]
+                yield item  # type: ignore[misc]  # it is not _END
     finally:
         if isinstance(iterator, Generator):
             iterator.close()  # and with it what it has open

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import anndata
-import dask.array  # noqa: F401
+import dask.array  # noqa: F401  # counted among the imports
 import long_table
 import numpy as np
 import setting
 import xarray as xr
-import zarr  # noqa: F401
+import zarr  # noqa: F401  # likewise
 
 import amici_xr
 import amici_xr.network

@@ -106,7 +106,7 @@ def test_the_multiply_adds_of_the_network_are_counted(benchmarks):
 
 
 def test_memory_is_measured_in_processes_of_their_own(capsys, monkeypatch):
-    pytest.importorskip("zarr")
+    pytest.importorskip("zarr")  # an extra
     import memory
 
     for options in (["--cells", "500"], ["--cells", "500", "--streamed", "--all-queries"]):

@@ -10,7 +10,7 @@ import xarray as xr
 
 import amici_xr
 
-distributed = pytest.importorskip("distributed")
+distributed = pytest.importorskip("distributed")  # only the development environment has it
 pytestmark = pytest.mark.needs_model
 
 
@@ -44,7 +44,7 @@ def slowly(scores):
 def test_workers_give_the_scores_of_one_process_and_write_them_to_zarr(
     client, demo, tissue_file, tmp_path
 ):
-    pytest.importorskip("zarr")
+    pytest.importorskip("zarr")  # an extra
     expected = amici_xr.extract(demo[0], None, tissue_file, progress=False)
     lazy = amici_xr.extract(demo[0], None, tissue_file, chunks=500)
     lazy.to_zarr(tmp_path / "a.zarr", zarr_format=2)  # in parallel, by the workers

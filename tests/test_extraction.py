@@ -173,6 +173,7 @@ def test_coordinates_may_be_a_dataframe(model, tissue, expected):
 
 
 @pytest.mark.parametrize("suffix", ["h5ad", "zarr"])
+# zarr's and AnnData's own, about their formats
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning:zarr|anndata")
 def test_tissue_and_model_may_be_paths(model, tissue, expected, tmp_path, demo, suffix):
     from importlib.resources import files
@@ -532,7 +533,7 @@ def test_expression_in_a_file_is_read_where_it_lies(
     model, tissue, expected, tmp_path, monkeypatch, kind, suffix
 ):
     if suffix == "zarr":
-        pytest.importorskip("zarr")
+        pytest.importorskip("zarr")  # an extra
     monkeypatch.setattr("amici_xr.expression.SPAN", 50)
     tissue.X = FORMATS[kind](tissue.X)
     turned = tissue[:, ::-1].copy()  # and its genes are put into the model's order
@@ -576,7 +577,7 @@ def test_a_file_that_changed_before_lazy_scores_are_computed_is_named(
     path = tmp_path / f"tissue.{suffix}"
     write = {"h5ad": lambda adata: adata.write_h5ad(path)}
     if suffix == "zarr":
-        pytest.importorskip("zarr")
+        pytest.importorskip("zarr")  # an extra
         write["zarr"] = lambda adata: adata.write_zarr(path)
     write[suffix](tissue)
     lazy = extract(model, "T_cell", path, chunks=1000)

@@ -176,7 +176,7 @@ class TestExtraction:
         xr.testing.assert_allclose(summary.compute(), expected.amici.support(0.1), rtol=1e-4)
 
     def test_what_was_written_to_zarr_in_parallel_reads_back_lazily(self, demo, tmp_path):
-        pytest.importorskip("zarr")
+        pytest.importorskip("zarr")  # an extra
         model, tissue = demo
         lazy = amici_xr.extract(model, ["Tumor", "T_cell"], tissue, chunks=1000)
         lazy.to_zarr(tmp_path / "a.zarr", zarr_format=2)

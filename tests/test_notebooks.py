@@ -6,11 +6,12 @@ import pytest
 
 pytestmark = pytest.mark.needs_model
 nbformat = pytest.importorskip("nbformat")  # environments for the core and for AMICI have none
-nbclient = pytest.importorskip("nbclient")
+nbclient = pytest.importorskip("nbclient")  # likewise
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parent.parent / "notebooks").glob("*.ipynb"))
 
 
+# of the kernel and its sockets, not of the notebook's code
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs(path, tmp_path):
