@@ -6,7 +6,12 @@ import matplotlib as mpl
 import pytest
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
-DOCTESTS_THAT_NEED_MODEL = ("amici_xr.checkpoint", "amici_xr.extraction", "amici_xr.demo_data")
+DOCTESTS_THAT_NEED_MODEL = (
+    "amici_xr.annotation",
+    "amici_xr.checkpoint",
+    "amici_xr.extraction",
+    "amici_xr.demo_data",
+)
 collect_ignore = [] if HAS_TORCH else ["amici_xr/network.py", "amici_xr/scoring.py"]
 
 

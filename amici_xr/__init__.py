@@ -8,19 +8,27 @@ from importlib.metadata import version as _version
 
 from . import testing
 from .accessor import register as _register
+from .annotation import to_anndata
 from .assembly import from_arrays
+from .atlas_figure import plot_atlas
 from .checkpoint import ModelSettings, SavedModel, load_model
 from .convert import from_dataframe, read_csv, to_dataframe
 from .curves import curve, curve_summary
 from .demo_data import demo
 from .errors import NotFoundError, SchemaError
 from .extraction import extract
-from .intervals import bootstrap, bootstrap_ci
+from .in_context import in_context_length_scale
+from .in_place import attention, attention_by_distance, dummy_attention
+from .intervals import bootstrap_ci
+from .length_scale_intervals import bootstrap
 from .length_scales import length_scale, support
+from .maps import plot_spatial
 from .plots import plot_curve, plot_length_scale
 from .selection import select
 from .storage import open_dataset, save
+from .units import to_microns
 from .validation import validate
+from .whole_tissue import atlas
 
 __version__ = _version("amici-xr")
 
@@ -29,25 +37,34 @@ __all__ = [
     "NotFoundError",
     "SavedModel",
     "SchemaError",
+    "atlas",
+    "attention",
+    "attention_by_distance",
     "bootstrap",
     "bootstrap_ci",
     "curve",
     "curve_summary",
     "demo",
+    "dummy_attention",
     "extract",
     "from_arrays",
     "from_dataframe",
+    "in_context_length_scale",
     "length_scale",
     "load_model",
     "open_dataset",
+    "plot_atlas",
     "plot_curve",
     "plot_length_scale",
+    "plot_spatial",
     "read_csv",
     "save",
     "select",
     "support",
     "testing",
+    "to_anndata",
     "to_dataframe",
+    "to_microns",
     "validate",
 ]
 

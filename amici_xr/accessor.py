@@ -10,7 +10,23 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import xarray as xr
 
-from . import convert, curves, intervals, length_scales, plots, selection, storage, validation
+from . import (
+    annotation,
+    atlas_figure,
+    convert,
+    curves,
+    in_context,
+    in_place,
+    length_scale_intervals,
+    length_scales,
+    maps,
+    plots,
+    selection,
+    storage,
+    units,
+    validation,
+    whole_tissue,
+)
 from .overview import overview
 
 _Arguments = ParamSpec("_Arguments")
@@ -38,12 +54,21 @@ class CounterfactualMethods:
     curve_summary = _method(curves.curve_summary)
     length_scale = _method(length_scales.length_scale)
     support = _method(length_scales.support)
-    bootstrap = _method(intervals.bootstrap)
+    bootstrap = _method(length_scale_intervals.bootstrap)
+    atlas = _method(whole_tissue.atlas)
+    attention = _method(in_place.attention)
+    attention_by_distance = _method(in_place.attention_by_distance)
+    dummy_attention = _method(in_place.dummy_attention)
+    in_context_length_scale = _method(in_context.in_context_length_scale)
     select = _method(selection.select)
+    to_microns = _method(units.to_microns)
     validate = _method(validation.validate)
     save = _method(storage.save)
+    to_anndata = _method(annotation.to_anndata)
+    plot_atlas = _method(atlas_figure.plot_atlas)
     plot_curve = _method(plots.plot_curve)
     plot_length_scale = _method(plots.plot_length_scale)
+    plot_spatial = _method(maps.plot_spatial)
 
 
 class AmiciAccessor(CounterfactualMethods):

@@ -66,10 +66,15 @@ def interval_of_median(values: Floats, probabilities: Floats) -> Floats:
         medians, mass = ordered[ranks - 1], below[1] - below[0]
     else:
         medians, mass = _middle_pairs(ordered, ranks)
-    order = np.argsort(medians, kind="stable")
-    medians, cumulated = medians[order], np.cumsum(mass[order])
-    is_last = np.append(medians[1:] != medians[:-1], True)  # of those that are equal
-    atoms, cumulated = medians[is_last], cumulated[is_last]
+    return quantiles_of_atoms(medians, mass, probabilities)
+
+
+def quantiles_of_atoms(values: Floats, mass: Floats, probabilities: Floats) -> Floats:
+    """``F⁻¹(q)`` of values with these probabilities; where F equals q on a plateau, its middle."""
+    order = np.argsort(values, kind="stable")
+    ordered, cumulated = values[order], np.cumsum(mass[order])
+    is_last = np.append(ordered[1:] != ordered[:-1], True)  # of those that are equal
+    atoms, cumulated = ordered[is_last], cumulated[is_last]
     at, beyond = _crossings(cumulated, probabilities)
     return np.asarray((atoms[at] + atoms[beyond]) / 2)
 

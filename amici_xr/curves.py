@@ -17,6 +17,7 @@ from .grouping import (
     ordered,
     reduce_neighbors,
 )
+from .repeating import for_each_sample
 from .schema import distance_attributes, scores
 from .validation import check_structure
 
@@ -84,6 +85,8 @@ def curve_summary(
     distance: ArrayLike | xr.DataArray,
     by: str | None = "label",
     quantiles: Sequence[float] | None = None,
+    *,
+    by_sample: bool = False,
 ) -> xr.Dataset:
     """Mean, standard deviation and quantiles of the curves of each cell type.
 
@@ -100,6 +103,8 @@ def curve_summary(
         one and leaves no ``label`` dim.
     quantiles
         Probabilities in [0, 1] of the quantiles wanted, interpolated linearly.
+    by_sample
+        Whether to summarize each sample by itself, which adds a ``sample`` dim.
 
     Returns
     -------
@@ -126,6 +131,8 @@ def curve_summary(
     at = check_distance(ds, distance)
     at = at if at.ndim else at.expand_dims("distance")
     probabilities = _check_quantiles(quantiles)
+    if by_sample:
+        return for_each_sample(lambda one: curve_summary(one, distance, by, quantiles), ds)
     group_dim = "all_neighbors" if by is None else by
 
     def summarize(one: xr.Dataset) -> xr.Dataset:

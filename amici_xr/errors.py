@@ -53,6 +53,14 @@ def check_sample_threshold(value: float | None) -> float | None:
     return number
 
 
+def check_positive_number(name: str, value: float) -> float:
+    """Return `value` as a finite float above 0."""
+    number = _number(name, value)
+    if not 0 < number < np.inf:
+        raise ValueError(f"{name}={value!r} must be a finite number above 0")
+    return number
+
+
 def check_choice(name: str, value: str, allowed: Sequence[str]) -> str:
     """Return `value`, which must be one of `allowed`."""
     if value not in allowed:

@@ -18,7 +18,8 @@ from .errors import NotFoundError, check_positive_integer, listed
 from .expression import Expression
 from .neighborhoods import find_neighborhoods
 from .schema import check_unit, provenance
-from .tissue import describe_cells, label_codes, open_tissue
+from .tissue import describe_cells, find_samples, label_codes, open_tissue
+from .units import check_microns_per_unit, to_microns
 
 if TYPE_CHECKING:
     import anndata
@@ -38,7 +39,9 @@ def extract(
     batch_size: int | None = None,
     device: str | torch.device | None = None,
     chunks: int | Literal["auto"] | Mapping[str, int] | None = None,
+    sample_key: str | None = None,
     unit: str | None = None,
+    microns_per_unit: float | None = None,
     progress: bool = True,
 ) -> xr.Dataset:
     """Score every neighbor of one or several receiving cell types: the Dataset of all that follows.
@@ -73,8 +76,16 @@ def extract(
         threads or on a cluster, anew each time, from the tissue as it is then. So write them to
         Zarr first, ``extract(..., chunks="auto").to_zarr("t_cell.zarr", zarr_format=2)``, and go
         on from ``xr.open_zarr("t_cell.zarr")``.
+    sample_key
+        Column of ``adata.obs`` with the sample (section, slide) of each cell. Neighborhoods then
+        never cross samples, whose coordinates may overlap; the samples are kept as
+        ``neighbor_sample`` and ``receiver_sample``. Neighborhoods that the AnnData carries and
+        that do cross are computed anew.
     unit
         Name of the unit of the coordinates, e.g. "µm", kept on every distance.
+    microns_per_unit
+        How many microns one unit of the coordinates is. Every coordinate, distance and length
+        scale is then in µm, as from `to_microns`.
     progress
         Whether to show a progress bar where it takes more than a second.
 
@@ -102,7 +113,8 @@ def extract(
     Warns
     -----
     UserWarning
-        If the model was not trained, or given neighborhoods do not fit the coordinates.
+        If the model was not trained, or given neighborhoods do not fit the coordinates or cross
+        samples.
 
     References
     ----------
@@ -117,6 +129,8 @@ def extract(
     {'neighbor': 4084, 'head': 4}
     """
     check_unit(unit)
+    if microns_per_unit is not None:
+        check_microns_per_unit(microns_per_unit, unit)
     query = query.tolist() if isinstance(query, np.ndarray) else query
     saved = as_saved_model(model)
     asked = check_queries(query, saved.labels)
@@ -133,7 +147,9 @@ def extract(
     codes = label_codes(tissue.adata, saved)
     expression = Expression(tissue, saved)
     queries = _queries_with_cells(asked, codes, saved.labels)
-    found = find_neighborhoods(tissue.adata, saved.settings, codes, queries)
+    samples = find_samples(tissue.adata, sample_key)
+    sample = None if samples is None else np.unique(samples, return_inverse=True)[1]
+    found = find_neighborhoods(tissue.adata, saved.settings, codes, queries, sample)
     is_neighbor = _cut_down(found.is_neighbor(codes, queries), indices)
     neighbor = np.flatnonzero(is_neighbor.any(axis=0))
     several = query is None or not isinstance(query, str | int | np.generic)
@@ -168,12 +184,14 @@ def extract(
         neighborhood_distance=found.distance,
         neighborhood_label=found.labels(codes),
         **others,
-        **describe_cells(tissue.adata, saved, neighbor=neighbor, receiver=found.receiver),
+        **describe_cells(tissue.adata, saved, samples, neighbor=neighbor, receiver=found.receiver),
     )
-    arguments = _arguments(model, query, indices, head, size, place, chunk, unit)
+    arguments = _arguments(model, query, indices, head, size, place, chunk)
+    arguments |= {"sample_key": sample_key, "unit": unit, "microns_per_unit": microns_per_unit}
     arguments["neighborhoods"] = "given" if found.is_given else "computed"
     settings = saved.settings.with_sources()
-    return ds.assign_attrs(provenance("model", model_settings=settings, extraction=arguments))
+    ds = ds.assign_attrs(provenance("model", model_settings=settings, extraction=arguments))
+    return ds if microns_per_unit is None else to_microns(ds, microns_per_unit)
 
 
 def _arguments(
@@ -184,7 +202,6 @@ def _arguments(
     batch_size: int,
     device: torch.device,
     chunk: int | None,
-    unit: str | None,
 ) -> dict[str, Any]:
     """What `extract` was asked for, as JSON knows it."""
     return {
@@ -195,7 +212,6 @@ def _arguments(
         "batch_size": batch_size,
         "device": str(device),
         "chunks": chunk,
-        "unit": unit,
     }
 
 

@@ -16,6 +16,9 @@ from .selection import select
 
 _Labelled = TypeVar("_Labelled", xr.Dataset, xr.DataArray)
 
+_LAST = ("head", "rank", "distance", "distance_bin", "quantile", "threshold")
+FILL_VALUES = {"n_neighbors": 0, "status": "absent"}  # of a group that is not there; NaN elsewhere
+
 
 def by_query(reduce: Callable[[xr.Dataset], xr.Dataset], ds: xr.Dataset) -> xr.Dataset:
     """Reduce the Dataset of each query by itself and put the results along ``query``.
@@ -33,7 +36,7 @@ def by_query(reduce: Callable[[xr.Dataset], xr.Dataset], ds: xr.Dataset) -> xr.D
             coords="minimal",
             compat="override",
             join="outer",  # without a vocabulary each query has the labels that it meets
-            fill_value={"n_neighbors": 0, "status": "absent"},
+            fill_value=FILL_VALUES,
         )
     else:
         (result,) = results
@@ -136,7 +139,7 @@ def groups(
 
 
 def ordered(result: _Labelled) -> _Labelled:
-    """Bring the dimensions into the order (query, neighbor or label, head), new ones last."""
-    first = [name for name in ("query",) if name in result.dims]
-    last = [name for name in ("head", "rank", "distance", "quantile") if name in result.dims]
+    """Bring dims into the order (run, query, sample, neighbor or label, head), new ones last."""
+    first = [name for name in ("run", "query", "sample") if name in result.dims]
+    last = [name for name in _LAST if name in result.dims]
     return result.transpose(*first, ..., *last)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,17 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from . import kernels
-from .errors import SchemaError, check_fraction, check_sample_threshold
+from .errors import SchemaError, check_sample_threshold
 from .grouping import by_query, groups, loaded_if_empty, ordered, reduce_neighbors
+from .repeating import for_each_sample, for_each_threshold
 from .schema import NEIGHBORHOODS, distance_attributes, has_neighborhoods, scores
 from .validation import check_neighborhoods, check_structure
 
 
 def length_scale(
-    ds: xr.Dataset, threshold: float = 0.5, sample_threshold: float | None = 0.02
+    ds: xr.Dataset,
+    threshold: float | Sequence[float] = 0.5,
+    sample_threshold: float | None = 0.02,
 ) -> xr.DataArray:
     """Length scale: the distance at which the weight of a neighbor falls to the threshold.
 
@@ -30,7 +34,7 @@ def length_scale(
     ds
         The Dataset, dims (neighbor, head).
     threshold
-        The weight t, strictly between 0 and 1.
+        The weight t, strictly between 0 and 1; several add a ``threshold`` dim, last.
     sample_threshold
         Share of the receivers below which the correction applies; None leaves it out.
 
@@ -59,9 +63,12 @@ def length_scale(
     4.0
     """
     check_structure(ds)
-    threshold = check_fraction("threshold", threshold)
-    sample_threshold = check_sample_threshold(sample_threshold)
-    ds = loaded_if_empty(ds)
+    share = check_sample_threshold(sample_threshold)
+    loaded = loaded_if_empty(ds)
+    return for_each_threshold(lambda value: _at_threshold(loaded, value, share), threshold)
+
+
+def _at_threshold(ds: xr.Dataset, threshold: float, sample_threshold: float | None) -> xr.DataArray:
     lengths = _uncorrected(ds, threshold)
     if sample_threshold is None:
         return ordered(lengths)
@@ -83,7 +90,11 @@ def length_scale(
 
 
 def support(
-    ds: xr.Dataset, threshold: float = 0.5, sample_threshold: float | None = 0.02
+    ds: xr.Dataset,
+    threshold: float | Sequence[float] = 0.5,
+    sample_threshold: float | None = 0.02,
+    *,
+    by_sample: bool = False,
 ) -> xr.Dataset:
     """How well the tissue supports the length scales of each label and head, and why not.
 
@@ -96,9 +107,12 @@ def support(
     ds
         The Dataset, dims (neighbor, head), with neighborhoods.
     threshold
-        The weight t that defines the length scale, strictly between 0 and 1.
+        The weight t that defines the length scale, strictly between 0 and 1; several add a
+        ``threshold`` dim, last.
     sample_threshold
         Share of the receivers below which the artifact correction of `length_scale` applies.
+    by_sample
+        Whether to take each sample by itself, which adds a ``sample`` dim.
 
     Returns
     -------
@@ -142,16 +156,21 @@ def support(
     ['edge_share', 'median_length_scale', 'n_neighbors', 'status', 'support']
     """
     check_structure(ds)
-    threshold = check_fraction("threshold", threshold)
-    sample_threshold = check_sample_threshold(sample_threshold)
+    share = check_sample_threshold(sample_threshold)
+    if by_sample:
+        return for_each_sample(lambda one: support(one, threshold, share), ds)
     if not has_neighborhoods(ds):
         raise SchemaError(
             "this Dataset has no neighborhoods, so it can't tell which length scales the tissue "
             "supports: pass sample_threshold=None to leave the artifact correction out, or use a "
             "Dataset from extract"
         )
-    result = by_query(lambda one: _support_of_one(one, threshold, sample_threshold), ds)
-    return result.assign_attrs(reach_attributes(threshold, sample_threshold))
+
+    def of_all(value: float) -> xr.Dataset:
+        result = by_query(lambda one: _support_of_one(one, value, share), ds)
+        return result.assign_attrs(reach_attributes(value, share))
+
+    return for_each_threshold(of_all, threshold)
 
 
 def reach_attributes(threshold: float, sample_threshold: float | None) -> dict[str, float]:

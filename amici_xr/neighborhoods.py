@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import NotFoundError, listed
+from .kernels import group_positions
 from .tissue import find_coordinates, find_radius
 
 if TYPE_CHECKING:
@@ -35,6 +36,11 @@ class Neighborhoods:
             mask[row, members[members >= 0]] = True
         return mask
 
+    def crosses(self, sample: NDArray[np.intp]) -> bool:
+        """Whether a neighbor is of another sample than its receiver."""
+        own = sample[self.receiver, np.newaxis]
+        return bool(((self.index >= 0) & (sample[self.index] != own)).any())
+
     def labels(self, codes: NDArray[np.intp]) -> NDArray[np.int16]:
         """Cell types of the neighbors, (receiver, rank), −1 where there is none."""
         # One more at the end, where −1 points to; narrow, since millions of cells have many ranks.
@@ -46,16 +52,26 @@ def find_neighborhoods(
     settings: ModelSettings,
     codes: NDArray[np.intp],
     queries: list[int],
+    sample: NDArray[np.intp] | None = None,
 ) -> Neighborhoods:
     """Neighborhoods of all cells of the query types, receivers ascending.
 
     Those that the AnnData carries since it was set up for the model, else computed from the
     settings saved with the model. `codes` and `queries` are positions in the model's vocabulary.
+    With the sample of each cell, as a number, no neighborhood crosses samples.
     """
     is_set_up = {settings.nn_idx_key, settings.nn_dist_key} <= set(adata.obsm.keys())
     if is_set_up:
         receiver = np.flatnonzero(np.isin(codes, queries))
-        return _given(adata, settings, codes, receiver)
+        given = _given(adata, settings, codes, receiver)
+        if sample is None or not given.crosses(sample):
+            return given
+        warnings.warn(
+            f"the neighborhoods in adata.obsm[{settings.nn_idx_key!r}] cross samples, so they are "
+            "computed anew within each; the model was trained on the crossing ones",
+            UserWarning,
+            stacklevel=3,
+        )
     coordinates = find_coordinates(adata, settings.coord_obsm_key)
     if coordinates is None:
         raise NotFoundError(
@@ -63,7 +79,7 @@ def find_neighborhoods(
             f"coordinates of the cells; it has {listed(adata.obsm.keys())}"
         )
     radius = find_radius(adata, settings.cell_radius_key)
-    return nearest_of_other_types(coordinates, codes, queries, settings.n_neighbors, radius)
+    return nearest_of_other_types(coordinates, codes, queries, settings.n_neighbors, radius, sample)
 
 
 def nearest_of_other_types(
@@ -72,21 +88,24 @@ def nearest_of_other_types(
     queries: list[int],
     n_neighbors: int,
     radius: NDArray[np.float64] | None = None,
+    sample: NDArray[np.intp] | None = None,
 ) -> Neighborhoods:
     """K nearest cells of other types of every cell of the query types, by Euclidean distance.
 
     Receivers ascend. With cell radii the distance is surface to surface, ``max(0, d − rᵢ − rⱼ)``,
-    while the order stays that of the centers.
+    while the order stays that of the centers. With samples, of the same sample.
     """
     receiver = np.flatnonzero(np.isin(codes, queries))
     index = np.full((receiver.size, n_neighbors), -1)
     distance = np.full(index.shape, np.nan)
-    for query in queries:
-        others = np.flatnonzero(codes != query)
-        if others.size:
-            rows = np.flatnonzero(codes[receiver] == query)
-            found = _nearest(coordinates, others, receiver[rows], n_neighbors)
-            index[rows], distance[rows] = found
+    sample = np.zeros(codes.size, dtype=np.intp) if sample is None else sample
+    for _, cells in group_positions(sample, int(sample.max(initial=-1)) + 1):
+        for query in queries:
+            others, own = cells[codes[cells] != query], cells[codes[cells] == query]
+            if others.size and own.size:
+                rows = np.searchsorted(receiver, own)
+                found = _nearest(coordinates, others, own, n_neighbors)
+                index[rows], distance[rows] = found
     if radius is not None:  # NaN stays NaN where there is no neighbor
         distance = np.maximum(distance - radius[receiver, np.newaxis] - radius[index], 0.0)
     return Neighborhoods(receiver, index, distance)

@@ -13,7 +13,8 @@ from . import drawing
 from .colors import label_colors
 from .curves import check_distance, curve, curve_summary
 from .errors import NotFoundError, check_choice, check_names, listed
-from .intervals import Statistic, bootstrap
+from .intervals import Statistic
+from .length_scale_intervals import bootstrap
 from .length_scales import length_scale
 from .schema import distance_unit
 from .selection import select, with_head_dim

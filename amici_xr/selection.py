@@ -1,38 +1,44 @@
-"""One query out of several."""
+"""One query out of several, one sample out of several."""
 
 from __future__ import annotations
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
-from .errors import NotFoundError, listed
-from .schema import SCORES
+from .errors import NotFoundError, SchemaError, listed
+from .schema import SCORES, has_neighborhoods
 from .validation import check_structure
 
 
-def select(ds: xr.Dataset, query: str) -> xr.Dataset:
-    """Take the Dataset of one query, without the cells that are not its own.
+def select(ds: xr.Dataset, query: str | None = None, *, sample: str | None = None) -> xr.Dataset:
+    """Take the Dataset of one query, or of one sample, without the cells that are not its own.
 
-    Equal to ``extract(model, query)``, but for attributes and the last bits of the scores. Plain
-    ``ds.sel(query=...)`` gives the same answers, but keeps the neighbors and receivers of all
-    queries.
+    With a query equal to ``extract(model, query)``, but for attributes and the last bits of the
+    scores. Plain ``ds.sel(query=...)`` gives the same answers, but keeps the neighbors and
+    receivers of all queries.
 
     Parameters
     ----------
     ds
         Dataset with a ``query`` dim, or with a scalar ``query``.
     query
-        The receiving cell type.
+        The receiving cell type; None keeps those that are there.
+    sample
+        The sample, of a Dataset extracted with ``sample_key=…``; None keeps all.
 
     Returns
     -------
     xarray.Dataset
-        With scalar ``query``; scores with dims (neighbor, head); no ``is_neighbor``.
+        With a query: scalar ``query``; scores with dims (neighbor, head); no ``is_neighbor``. With
+        a sample: its neighbors and receivers alone.
 
     Raises
     ------
     NotFoundError
-        If the Dataset does not hold this query; the message lists those it holds.
+        If the Dataset does not hold this query or sample; the message lists those it holds.
+    SchemaError
+        If a sample is asked of a Dataset that knows none.
 
     Examples
     --------
@@ -42,6 +48,11 @@ def select(ds: xr.Dataset, query: str) -> xr.Dataset:
     ('neighbor', 'head')
     """
     check_structure(ds)
+    one = ds if query is None else _one_query(ds, query)
+    return one if sample is None else _one_sample(one, sample)
+
+
+def _one_query(ds: xr.Dataset, query: str) -> xr.Dataset:
     known = np.atleast_1d(ds["query"].values).tolist()
     if query not in known:
         raise NotFoundError(f"query={query!r} is not in this Dataset, which holds {listed(known)}")
@@ -51,6 +62,36 @@ def select(ds: xr.Dataset, query: str) -> xr.Dataset:
     if "receiver_label" in one.variables:
         one = one.isel(receiver=np.flatnonzero(one["receiver_label"].values == query))
     return one
+
+
+def _one_sample(ds: xr.Dataset, sample: str) -> xr.Dataset:
+    known = samples(ds)
+    if sample not in known:
+        raise NotFoundError(
+            f"sample={sample!r} is not in this Dataset, which holds {listed(known)}"
+        )
+    for cell in ("neighbor", "receiver"):
+        if f"{cell}_sample" in ds.variables:
+            ds = ds.isel({cell: np.flatnonzero(ds[f"{cell}_sample"].values == sample)})
+    return ds
+
+
+def samples(ds: xr.Dataset) -> NDArray[np.str_]:
+    """Names of the samples, sorted."""
+    check_structure(ds)
+    if "neighbor_sample" not in ds.variables:
+        raise SchemaError(
+            "this Dataset has no samples (neighbor_sample); extract it with sample_key=…, or give "
+            "it the coordinates neighbor_sample and receiver_sample"
+        )
+    if has_neighborhoods(ds) and "receiver_sample" not in ds.variables:
+        raise SchemaError(
+            "this Dataset has neighbor_sample but no receiver_sample; assign both, so that each "
+            "sample keeps its own receivers"
+        )
+    known = (ds[f"{cell}_sample"].values for cell in ("neighbor", "receiver")
+             if f"{cell}_sample" in ds.variables)  # fmt: skip
+    return np.unique(np.concatenate([values.astype(str) for values in known]))
 
 
 def with_head_dim(ds: xr.Dataset) -> xr.Dataset:

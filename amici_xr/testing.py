@@ -22,6 +22,7 @@ def simulate_dataset(
     dummy_attention_score: float = 3.0,
     distance_kernel_unit_scale: float = 1.0,
     unit: str | None = None,
+    samples: Sequence[str] | None = None,
     seed: int = 0,
 ) -> xr.Dataset:
     """Draw a tissue and scores for it: a valid Dataset without any model.
@@ -39,6 +40,9 @@ def simulate_dataset(
         The vocabulary.
     dummy_attention_score, distance_kernel_unit_scale, unit
         As in `from_arrays`.
+    samples
+        Names of samples among which the cells are divided at random; their coordinates overlap, as
+        those of sections on slides of their own do. None leaves samples out.
     seed
         The same seed gives the same Dataset.
 
@@ -68,7 +72,8 @@ def simulate_dataset(
     codes = rng.integers(0, labels.size, n_cells)
     places = rng.uniform(0, np.sqrt(n_cells), (n_cells, 2))
     query_codes = [list(cell_types).index(one) for one in queries]
-    found = nearest_of_other_types(places, codes, query_codes, n_neighbors)
+    sample = None if samples is None else rng.integers(0, len(samples), n_cells)
+    found = nearest_of_other_types(places, codes, query_codes, n_neighbors, sample=sample)
     is_neighbor = found.is_neighbor(codes, query_codes)
     neighbor, receiver = np.flatnonzero(is_neighbor.any(axis=0)), found.receiver
     shape = (len(queries), neighbor.size, n_heads)
@@ -78,6 +83,10 @@ def simulate_dataset(
     mask = is_neighbor[:, neighbor, np.newaxis]
     base, position = np.where(mask, base, np.nan), np.where(mask, position, np.nan)
     one = isinstance(query, str)
+    of_samples = {}
+    if samples is not None and sample is not None:
+        for cell, at in (("neighbor", neighbor), ("receiver", receiver)):
+            of_samples[f"{cell}_sample"] = np.array(samples)[sample[at]]
     return from_arrays(
         base[0] if one else base,
         position[0] if one else position,
@@ -99,4 +108,5 @@ def simulate_dataset(
         neighbor_y=places[neighbor, 1],
         receiver_x=places[receiver, 0],
         receiver_y=places[receiver, 1],
+        **of_samples,
     )

@@ -113,6 +113,24 @@ def label_codes(adata: anndata.AnnData, model: SavedModel) -> NDArray[np.intp]:
     return codes
 
 
+def find_samples(adata: anndata.AnnData, key: str | None) -> NDArray[np.str_] | None:
+    """Sample of each cell, None where nobody asked."""
+    if key is None:
+        return None
+    if not isinstance(key, str) or key not in adata.obs:
+        raise NotFoundError(
+            f"sample_key={key!r} is no column of adata.obs, which has {listed(adata.obs.columns)}"
+        )
+    samples = adata.obs[key]
+    if samples.isna().any():
+        raise ValueError(
+            f"sample_key={key!r}: {samples.isna().sum():,} cells have no sample; give each one, or "
+            "drop these cells"
+        )
+    named: NDArray[np.str_] = samples.astype(str).to_numpy(dtype=str)
+    return named
+
+
 def find_coordinates(adata: anndata.AnnData, key: str) -> NDArray[np.float64] | None:
     """Coordinates of all cells, (cell, axis), from an array or DataFrame; None where not known."""
     if key not in adata.obsm:
@@ -143,12 +161,17 @@ def find_radius(adata: anndata.AnnData, key: str | None) -> NDArray[np.float64] 
 
 
 def describe_cells(
-    adata: anndata.AnnData, model: SavedModel, **cells: NDArray[np.intp]
+    adata: anndata.AnnData,
+    model: SavedModel,
+    samples: NDArray[np.str_] | None,
+    **cells: NDArray[np.intp],
 ) -> dict[str, NDArray[Any]]:
-    """Names and, where known, places of the neighbors and the receivers."""
+    """Names and, where known, samples and places of the neighbors and the receivers."""
     names = adata.obs_names.to_numpy(dtype=object)
     places = find_coordinates(adata, model.settings.coord_obsm_key)
     described = {f"{role}_name": names[position] for role, position in cells.items()}
+    if samples is not None:
+        described |= {f"{role}_sample": samples[position] for role, position in cells.items()}
     if places is not None:
         for role, position in cells.items():
             for axis, values in zip("xyz", places.T, strict=False):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 
 from .errors import SchemaError, listed
 from .schema import (
@@ -212,6 +214,11 @@ def _neighborhood_problems(ds: xr.Dataset) -> Iterator[str]:
         yield "neighborhood_distance holds negative or infinite distances; extract again"
     if (label >= ds.sizes["cell_type"]).any():
         yield "neighborhood_label points past the end of cell_type; keep cell_type whole"
+    elif crosses_samples(ds):
+        yield (
+            "a neighborhood holds cells of another sample than its receiver's; extract it with "
+            "sample_key=…, so that no neighborhood crosses samples"
+        )
     elif is_reordered(ds):
         yield (
             "neighborhood_label disagrees with label: cell_type was reordered, labels renamed or "
@@ -222,16 +229,31 @@ def _neighborhood_problems(ds: xr.Dataset) -> Iterator[str]:
 
 def is_reordered(ds: xr.Dataset) -> bool:
     """Whether neighbors have other labels than their neighborhoods give them."""
-    index, label = ds["neighborhood_index"].values, ds["neighborhood_label"].values
     code = pd.Index(ds["cell_type"].values).get_indexer(pd.Index(ds["label"].values))
+    return _differ(ds, code, ds["neighborhood_label"].transpose("receiver", "rank").values)
+
+
+def crosses_samples(ds: xr.Dataset) -> bool:
+    """Whether a neighborhood holds a neighbor of another sample than its receiver's."""
+    if not {"neighbor_sample", "receiver_sample"} <= set(ds.variables):
+        return False
+    names = pd.Index(np.unique(ds["neighbor_sample"].values))
+    code = names.get_indexer(pd.Index(ds["neighbor_sample"].values))
+    receiver = names.get_indexer(pd.Index(ds["receiver_sample"].values))
+    return _differ(ds, code, receiver[:, np.newaxis])
+
+
+def _differ(ds: xr.Dataset, code: NDArray[np.intp], expected: NDArray[Any]) -> bool:
+    """Whether a neighbor has another code than is expected of it, (receiver, rank), somewhere."""
+    index = ds["neighborhood_index"].transpose("receiver", "rank").values
     neighbor = ds["neighbor"].values
     largest = max(index.max(initial=-1), neighbor.max(initial=-1))
     own = np.full(largest + 2, _UNKNOWN)  # the last for −1, where there is no neighbor
     own[neighbor] = code
     for start in range(0, len(index), _RECEIVERS):  # what is compared takes little memory
         block = slice(start, start + _RECEIVERS)
-        expected = own[index[block]]
-        if ((expected != _UNKNOWN) & (expected != label[block])).any():
+        found = own[index[block]]
+        if ((found != _UNKNOWN) & (found != expected[block])).any():
             return True
     return False
 

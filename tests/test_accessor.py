@@ -15,15 +15,24 @@ import xarray as xr
 import amici_xr
 
 METHODS = [
+    "atlas",
+    "attention",
+    "attention_by_distance",
     "bootstrap",
     "curve",
     "curve_summary",
+    "dummy_attention",
+    "in_context_length_scale",
     "length_scale",
+    "plot_atlas",
     "plot_curve",
     "plot_length_scale",
+    "plot_spatial",
     "save",
     "select",
     "support",
+    "to_anndata",
+    "to_microns",
     "validate",
 ]
 has_cf_xarray = importlib.util.find_spec("cf_xarray") is not None

@@ -1,0 +1,152 @@
+"""Quantities of single cells, written beside the cells of an AnnData."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from .curves import curve
+from .errors import NotFoundError, listed
+from .length_scales import length_scale
+from .validation import check_structure
+
+if TYPE_CHECKING:
+    import anndata
+
+_NONE = xr.DataArray([0])  # stands for a coordinate that is not there: no scalar
+
+
+def to_anndata(
+    ds: xr.Dataset,
+    adata: anndata.AnnData,
+    quantities: Mapping[str, xr.DataArray] | None = None,
+    *,
+    threshold: float = 0.5,
+    sample_threshold: float | None = 0.02,
+) -> list[str]:
+    """Write quantities of the neighbors, or of the receivers, into ``adata.obs``.
+
+    So that scanpy and squidpy can plot them. Cells that are no neighbor (receiver) get NaN.
+
+    Parameters
+    ----------
+    ds
+        The Dataset, dims (neighbor, head), or with ``query`` in front.
+    adata
+        The AnnData that it was extracted from, or another with the same cells, also fewer of them
+        or in another order: cells are found by their name where the Dataset has names
+        (``neighbor_name``), by their position else. Written to in place.
+    quantities
+        What to write, by name: DataArrays with the dim ``neighbor`` or ``receiver``, and perhaps
+        others. None writes ``length_scale`` and ``attention_at_contact``, the weight σ(a − δ).
+    threshold, sample_threshold
+        As in `length_scale`, for the length scales of the default.
+
+    Returns
+    -------
+    list of str
+        Names of the columns written: the quantity's, then the query, then each further dim with
+        its value, joined by ``_``: ``length_scale_T_cell_head2``,
+        ``attention_T_cell_head2_distance10``.
+
+    Raises
+    ------
+    ValueError
+        If a quantity has no dim of cells, or both, or the AnnData has none of the cells.
+    TypeError
+        If `adata` is no AnnData, or a quantity no DataArray.
+    SchemaError
+        If the Dataset has no neighborhoods, and `sample_threshold` is given.
+
+    Examples
+    --------
+    >>> import amici_xr
+    >>> model, adata = amici_xr.demo()
+    >>> ds = amici_xr.extract(model, "T_cell", adata, heads=2, progress=False)
+    >>> amici_xr.to_anndata(ds, adata, threshold=0.1)
+    ['length_scale_T_cell_head2', 'attention_at_contact_T_cell_head2']
+    """
+    check_structure(ds)
+    if not hasattr(adata, "obs") or not hasattr(adata, "obs_names"):
+        raise TypeError(f"adata must be an AnnData, not {type(adata).__name__}")
+    if quantities is None:
+        quantities = {
+            "length_scale": length_scale(ds, threshold, sample_threshold),
+            "attention_at_contact": curve(ds, 0.0).drop_vars("distance"),
+        }
+    columns: dict[str, Any] = {}
+    for name, array in quantities.items():
+        if not isinstance(array, xr.DataArray):
+            raise TypeError(f"quantities: {name!r} must be a DataArray, not {type(array).__name__}")
+        columns |= _columns(ds, adata, name, array.compute())
+    for name, values in columns.items():
+        adata.obs[name] = values
+    return list(columns)
+
+
+def _columns(
+    ds: xr.Dataset, adata: anndata.AnnData, name: str, array: xr.DataArray
+) -> dict[str, Any]:
+    """One column for each position along the dims other than that of the cells."""
+    cells = {"neighbor", "receiver"} & set(array.dims)
+    if len(cells) != 1:
+        raise ValueError(
+            f"quantities: {name!r} has dims {array.dims}; it needs either neighbor or receiver, "
+            "one value for each cell"
+        )
+    (cell,) = cells
+    place = _places(ds, adata, array, cell)
+    dims = [dim for dim in ("query", *array.dims) if dim != cell]
+    further = list(dict.fromkeys(dim for dim in dims if dim in array.dims))  # the query first
+    scalars = [name for name in ("query", "head") if array.coords.get(name, _NONE).ndim == 0]
+    columns = {}
+    for position in np.ndindex(*(array.sizes[dim] for dim in further)):
+        one = array.isel(dict(zip(further, position, strict=True)))
+        column = "_".join([name, *(_part(one, dim) for dim in [*scalars, *further])])
+        columns[column] = _in_order(one.values, place, adata.n_obs)
+    return columns
+
+
+def _in_order(values: NDArray[Any], place: NDArray[np.intp], n_cells: int) -> Any:
+    """The values at their places among all cells; missing ones NaN, text as categories."""
+    if values.dtype.kind in "OUT":
+        written = np.full(n_cells, None, dtype=object)
+        written[place[place >= 0]] = values[place >= 0]
+        return pd.Categorical(written)
+    written = np.full(n_cells, np.nan, dtype=np.result_type(values.dtype, np.float32))
+    written[place[place >= 0]] = values[place >= 0]
+    return written
+
+
+def _places(
+    ds: xr.Dataset, adata: anndata.AnnData, array: xr.DataArray, cell: str
+) -> NDArray[np.intp]:
+    """Position in the AnnData of each cell, −1 where it is not there."""
+    if f"{cell}_name" in ds.variables:
+        names = ds[f"{cell}_name"].sel({cell: array[cell].values}).values
+        if not adata.obs_names.is_unique:
+            raise ValueError(
+                "adata.obs_names holds names more than once; call adata.obs_names_make_unique() "
+                "before extract, so that cells can be told apart"
+            )
+        place = np.asarray(adata.obs_names.get_indexer(pd.Index(names.astype(str))))
+    else:
+        names = array[cell].values
+        place = np.where(array[cell].values < adata.n_obs, array[cell].values, -1)
+    if array.size and not (place >= 0).any():
+        raise NotFoundError(
+            f"adata has none of the cells of this Dataset, e.g. {listed(names[:3])}; pass the "
+            "AnnData that it was extracted from"
+        )
+    return place
+
+
+def _part(one: xr.DataArray, dim: Hashable) -> str:
+    value = one[dim].item() if dim in one.coords else "?"
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return text if dim == "query" else f"{dim}{text}"

@@ -1,0 +1,226 @@
+"""The whole tissue in one figure: receivers against senders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from . import drawing
+from .errors import check_names, listed
+from .validation import is_valid_structure
+from .whole_tissue import REACHES, atlas
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LARGEST_WITH_NUMBERS = 10  # types in a row or column, up to which each cell has its number
+# How each state that has no color of its own looks, and what the legend calls it.
+_STATES: dict[str, tuple[dict[str, Any], str]] = {
+    "absent": ({"facecolor": "white", "hatch": "////", "edgecolor": "0.85"}, "no such neighbor"),
+    "no_reach": ({"facecolor": "0.93"}, "no reach"),
+    "median_zero": ({"facecolor": "0.93", "marker": "."}, "reach of a minority, median 0"),
+    "too_few_receivers": ({"facecolor": "0.93", "marker": "x"}, "too few receivers"),
+    "beyond_neighborhood": ({"facecolor": "none", "marker": "^"}, "extrapolated"),
+}
+
+
+def plot_atlas(
+    ds: xr.Dataset,
+    threshold: float = 0.5,
+    heads: int | Sequence[int] | None = None,
+    sample_threshold: float | None = 0.02,
+    ax: Axes | Sequence[Axes] | None = None,
+    cmap: str = "viridis",
+    max_length_scale: float | None = None,
+) -> Axes | NDArray[np.object_]:
+    """Draw the median length scale of every pair, receivers as rows and senders as columns.
+
+    A color is a reach that the tissue supports; one with a triangle is extrapolated, since for
+    most receivers it lies beyond their whole neighborhood. No such neighbor, no reach, a reach of
+    a minority of the cells, and a reach that too few receivers support look different from it and
+    from each other.
+
+    Parameters
+    ----------
+    ds
+        The Dataset, dims (query, neighbor, head), or of one query; or what `atlas` made of it, so
+        that it is not computed again (then `threshold` and `sample_threshold` are its own).
+    threshold, sample_threshold
+        As in `atlas`.
+    heads
+        One panel for each of these heads; None draws one panel with the strongest head by reach of
+        each pair, and where there is none with the one of the largest attention at contact.
+    ax
+        Where to draw, one for each panel; None makes a figure.
+    cmap
+        A matplotlib colormap for the length scale.
+    max_length_scale
+        Upper end of the colors; None takes the largest that is drawn.
+
+    Returns
+    -------
+    matplotlib.axes.Axes or numpy.ndarray
+        The axes drawn on; an array of them with several heads.
+
+    Raises
+    ------
+    NotFoundError
+        If a head is not there.
+    ValueError
+        If the atlas has a ``run``, ``sample`` or ``threshold`` dim, or `ax` are not as many as the
+        panels.
+    SchemaError
+        If the Dataset has no neighborhoods.
+
+    Examples
+    --------
+    >>> import amici_xr
+    >>> ds = amici_xr.testing.simulate_dataset(["A", "B", "C"], n_cells=300)
+    >>> ax = amici_xr.plot_atlas(ds, threshold=0.1)
+    >>> ax.get_ylabel()
+    'receiver'
+    """
+    is_atlas = "median_length_scale" in ds.data_vars and not is_valid_structure(ds)
+    found = (ds if is_atlas else atlas(ds, threshold, sample_threshold)).compute()
+    for dim in set(found.dims) & {"run", "sample", "threshold"}:
+        raise ValueError(
+            f"the atlas has a {dim} dim ({listed(found[dim].values)}); draw one at a time, e.g. "
+            f"plot_atlas(found.isel({dim}=0))"
+        )
+    found = found if "query" in found.dims else found.expand_dims("query")
+    found = found if "head" in found.dims else found.expand_dims("head", axis=-1)
+    panels = _panels(found, heads)
+    axes = _axes(ax, panels, found)
+    drawn = np.concatenate([_colored(panel).ravel() for panel in panels.values()])
+    largest = max_length_scale or (np.nanmax(drawn) if np.isfinite(drawn).any() else 1.0)
+    for one, (title, panel) in zip(axes, panels.items(), strict=True):
+        mesh = _draw(one, panel, cmap, float(largest))
+        one.set_title(title)
+    attributes = found["median_length_scale"].attrs
+    unit = attributes.get("units", "coordinate units")
+    label = f"median length scale ({unit})\nat threshold {found.attrs['threshold']:g}"
+    axes[0].figure.colorbar(mesh, ax=list(axes), label=drawing.plain(label), shrink=0.8, pad=0.02)
+    _legend(axes[0], found["status"].values)
+    return axes[0] if len(axes) == 1 else np.array(axes, dtype=object)
+
+
+def _panels(found: xr.Dataset, heads: int | Sequence[int] | None) -> dict[str, xr.Dataset]:
+    """What each panel shows: dims (query, label), with the head of each cell."""
+    shown = found[["median_length_scale", "status"]].assign(of_head=found["head"])
+    known = found["head"].values.tolist()
+    if heads is not None:
+        asked = np.atleast_1d(heads).tolist()
+        check_names("heads", asked, known, "head")
+        return {f"head {head}": shown.sel(head=head) for head in asked}
+    strongest = found["strongest_by_reach"]
+    strongest = strongest.where(strongest >= 0, found["strongest_by_attention"])
+    nothing = strongest < 0
+    of_each = shown.sel(head=strongest.where(~nothing, known[0]))
+    return {"strongest head" if len(known) > 1 else f"head {known[0]}": of_each}
+
+
+def _colored(panel: xr.Dataset) -> NDArray[np.float64]:
+    """Length scales of the cells that have a color, NaN elsewhere, (query, label)."""
+    lengths = panel["median_length_scale"].where(panel["status"].isin(REACHES))
+    return np.asarray(lengths.transpose("query", "label").values, dtype=np.float64)
+
+
+def _axes(ax: Any, panels: dict[str, xr.Dataset], found: xr.Dataset) -> list[Axes]:
+    if ax is not None:
+        given = list(np.atleast_1d(ax))
+        if len(given) != len(panels):
+            raise ValueError(
+                f"ax has {len(given)} axes for {len(panels)} panels; give one for each"
+            )
+        return given
+    from matplotlib import pyplot as plt
+
+    n_rows, n_columns = found.sizes["query"], found.sizes["label"]
+    name = max(len(str(label)) for label in found["label"].values)
+    cell = 0.55 if max(n_rows, n_columns) <= LARGEST_WITH_NUMBERS else 0.27
+    across = min(len(panels), 2)
+    down = -(-len(panels) // across)
+    width, height = cell * n_columns + 0.075 * name + 0.5, cell * n_rows + 0.075 * name + 0.7
+    figure, grid = plt.subplots(
+        down,
+        across,
+        squeeze=False,
+        figsize=(max(across * width + 1.1, 4.6), down * height + 0.8),  # 4.6: the legend's width
+        layout="constrained",
+    )
+    for spare in grid.ravel()[len(panels) :]:
+        figure.delaxes(spare)
+    return list(grid.ravel()[: len(panels)])
+
+
+def _draw(ax: Axes, panel: xr.Dataset, cmap: str, largest: float) -> Any:
+    from matplotlib.patches import Rectangle
+
+    colored = _colored(panel)
+    status = panel["status"].transpose("query", "label").values
+    mesh = ax.imshow(colored, cmap=cmap, vmin=0, vmax=largest, aspect="equal")
+    for row, column in np.ndindex(status.shape):
+        style = dict(_STATES.get(str(status[row, column]), ({}, ""))[0])
+        marker = style.pop("marker", None)
+        if style and style["facecolor"] != "none":
+            ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, linewidth=0, **style))
+        if marker is not None:
+            _mark(ax, marker, row, column, is_colored=bool(np.isfinite(colored[row, column])))
+    if max(status.shape) <= LARGEST_WITH_NUMBERS:
+        _write_numbers(ax, panel, colored, mesh)
+    for axis, dim, name in ((ax.xaxis, "label", "sender"), (ax.yaxis, "query", "receiver")):
+        names = [drawing.plain(str(value)) for value in panel[dim].values]
+        axis.set_ticks(range(len(names)), names, fontsize="small")
+        axis.set_ticks(np.arange(len(names) + 1) - 0.5, minor=True)
+        axis.set_label_text(name)
+    ax.tick_params(axis="x", rotation=90)
+    ax.tick_params(which="minor", length=0)
+    ax.grid(which="minor", color="white", linewidth=1)
+    return mesh
+
+
+def _mark(ax: Axes, marker: str, row: int, column: int, *, is_colored: bool) -> None:
+    """A mark in the cell, in a corner where there may be a number."""
+    place = (column - 0.32, row - 0.32) if is_colored else (column, row)
+    ax.plot(*place, **_marker(marker))
+
+
+def _marker(marker: str) -> dict[str, Any]:
+    outline = {"markerfacecolor": "white", "markeredgecolor": "black", "markeredgewidth": 0.5}
+    style = {"marker": marker, "markersize": 4, "linestyle": "none", "color": "0.35"}
+    return style | (outline if marker == "^" else {})
+
+
+def _write_numbers(ax: Axes, panel: xr.Dataset, colored: NDArray[np.float64], mesh: Any) -> None:
+    """The length scale, and where cells differ in it the head."""
+    is_mixed = panel["of_head"].ndim > 0
+    head = panel["of_head"].broadcast_like(panel["status"]).transpose("query", "label").values
+    for row, column in zip(*np.nonzero(np.isfinite(colored)), strict=True):
+        red, green, blue, _ = mesh.to_rgba(colored[row, column])
+        color = "black" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.5 else "white"
+        text = f"{colored[row, column]:.3g}"
+        text += f"\nhead {head[row, column]}" if is_mixed else ""
+        ax.text(column, row, text, ha="center", va="center", fontsize="xx-small", color=color)
+
+
+def _legend(ax: Axes, status: NDArray[Any]) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    handles: list[Any] = []
+    for state, (style, words) in _STATES.items():
+        if not (status == state).any():
+            continue
+        if "marker" in style:
+            handles.append(Line2D([], [], label=words, **_marker(style["marker"])))
+        else:
+            handles.append(Patch(label=words, linewidth=0.5, **({"edgecolor": "0.7"} | style)))
+    makes_room = ax.figure.get_layout_engine() is not None
+    place = "outside lower center" if makes_room else "lower center"
+    if handles:
+        figure: Any = ax.figure
+        figure.legend(handles=handles, loc=place, ncols=2, fontsize="small", frameon=False)

@@ -1,0 +1,239 @@
+"""Quantities of single cells on the tissue."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from . import drawing
+from .colors import label_colors
+from .errors import NotFoundError, SchemaError, check_names, listed
+from .length_scales import length_scale
+from .schema import distance_unit
+from .selection import samples, select
+from .validation import check_structure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_CELLS = {"neighbor", "receiver"}
+_NO_UNIT = "coordinate units"
+
+
+def plot_spatial(
+    ds: xr.Dataset,
+    quantity: str | xr.DataArray = "length_scale",
+    head: int | None = None,
+    *,
+    threshold: float = 0.5,
+    sample_threshold: float | None = 0.02,
+    sample: str | None = None,
+    labels: str | list[str] | None = None,
+    ax: Axes | None = None,
+    cmap: str = "viridis",
+    limits: tuple[float | None, float | None] = (None, None),
+    point_size: float | None = None,
+) -> Axes:
+    """Draw a quantity of each neighbor, or of each receiver, where the cell lies.
+
+    Parameters
+    ----------
+    ds
+        The Dataset of one query, dims (neighbor, head), with the coordinates of its cells.
+    quantity
+        "length_scale", a variable of the Dataset such as "position_coefficient" or "label", or any
+        DataArray with the dim ``neighbor`` (or ``receiver``) and perhaps ``head``, for example
+        ``ds.cf.curve(distance=10.0)`` or ``ds.cf.dummy_attention()``. Text gives each value a color
+        and a legend.
+    head
+        The attention head, where the quantity has several.
+    threshold, sample_threshold
+        As in `length_scale`, for "length_scale".
+    sample
+        The sample to draw, where the Dataset has several, whose coordinates may overlap.
+    labels
+        Cell types to draw; None draws all.
+    ax
+        Where to draw; None makes a figure.
+    cmap, limits
+        A matplotlib colormap, and the values of its two ends; None takes the smallest and the
+        largest drawn.
+    point_size
+        Area of a point, in points²; None takes less the more cells there are.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes drawn on. Cells without a value are small and gray, and so are the receivers where
+        the quantity is the neighbors' (the neighbors where it is the receivers').
+
+    Raises
+    ------
+    NotFoundError
+        If the quantity, head, sample or a label is not there.
+    ValueError
+        If the quantity has dims that no cell has, or several heads, queries or samples to choose
+        from.
+    SchemaError
+        If the Dataset has no coordinates of its cells, or no neighborhoods while
+        `sample_threshold` is given.
+
+    Examples
+    --------
+    >>> import amici_xr
+    >>> ds = amici_xr.testing.simulate_dataset(n_cells=200, unit="µm")
+    >>> ax = amici_xr.plot_spatial(ds, head=0, threshold=0.1)
+    >>> ax.get_xlabel()
+    'x (µm)'
+    """
+    check_structure(ds)
+    ds = _one_sample(ds, sample)
+    values = _one_head(_quantity(ds, quantity, threshold, sample_threshold), head).compute()
+    cell = str(values.dims[0])
+    values = values[_is_shown(ds, values, labels)]
+    place = {axis: _coordinate(ds, values, f"{cell}_{axis}") for axis in "xy"}
+    other = "receiver" if cell == "neighbor" else "neighbor"
+    ax = _new_axes() if ax is None else ax
+    size = point_size or float(np.clip(20_000 / max(values.size, 1), 1, 20))
+    if f"{other}_x" in ds.variables:
+        pale: Any = {"s": size / 4, "color": "0.85", "linewidths": 0, "zorder": 0}
+        ax.scatter(ds[f"{other}_x"], ds[f"{other}_y"], **pale)
+    if values.dtype.kind in "OUT":
+        _draw_text(ax, ds, values, place, size)
+    else:
+        _draw_numbers(ax, values, place, size, cmap, limits)
+    ax.set_aspect("equal")
+    unit = distance_unit(ds) or _NO_UNIT
+    ax.set_xlabel(drawing.plain(f"x ({unit})"))
+    ax.set_ylabel(drawing.plain(f"y ({unit})"))
+    ax.set_title(drawing.plain(_title(ds, values, cell)))
+    return ax
+
+
+def _quantity(
+    ds: xr.Dataset, quantity: Any, threshold: float, sample_threshold: float | None
+) -> xr.DataArray:
+    if isinstance(quantity, xr.DataArray):
+        return quantity
+    if isinstance(quantity, str) and quantity == "length_scale":
+        return length_scale(ds, threshold, sample_threshold)
+    dims = {name: set(array.dims) for name, array in ds.variables.items()}
+    of_cells = [name for name, own in dims.items() if own & _CELLS and "rank" not in own]
+    if quantity not in of_cells:
+        known = listed(["length_scale", *of_cells])
+        raise NotFoundError(f"quantity={quantity!r} is not known; known: {known}, or a DataArray")
+    named: xr.DataArray = ds[quantity]
+    return named
+
+
+def _one_head(values: xr.DataArray, head: int | None) -> xr.DataArray:
+    """Return the values along the one dim of cells."""
+    if "head" in values.dims:
+        known = values["head"].values.tolist()
+        if head is None and len(known) > 1:
+            raise ValueError(f"quantity has the heads {listed(known)}; name one, e.g. head=0")
+        chosen = known[0] if head is None else head
+        check_names("head", [chosen], known, "head")
+        values = values.sel(head=chosen)
+    further = [dim for dim in values.dims if dim not in _CELLS]
+    if further or len(values.dims) != 1:
+        raise ValueError(
+            f"quantity has dims {values.dims}, but a map needs one value for each neighbor or "
+            f"receiver; pick one along {listed(further or values.dims)}, e.g. with isel or "
+            "amici_xr.select"
+        )
+    return values
+
+
+def _one_sample(ds: xr.Dataset, sample: str | None) -> xr.Dataset:
+    if sample is not None:
+        return select(ds, sample=sample)
+    if "neighbor_sample" in ds.variables and len(samples(ds)) > 1:
+        raise ValueError(
+            f"ds holds the samples {listed(samples(ds))}, whose coordinates may overlap; draw one "
+            "at a time with sample=…"
+        )
+    return ds
+
+
+def _is_shown(ds: xr.Dataset, values: xr.DataArray, labels: Any) -> NDArray[np.bool_]:
+    """Which values are of a cell that is in `ds`, and of the labels asked for."""
+    (cell,) = values.dims
+    if cell not in values.coords:
+        raise ValueError(f"quantity has no coordinate {cell}, so its cells are not known")
+    at = ds.get_index(cell).get_indexer(values.get_index(cell))
+    is_shown = np.asarray(at >= 0)
+    if labels is None:
+        return is_shown
+    of_cell = ds["label" if cell == "neighbor" else "receiver_label"].values
+    asked = [labels] if isinstance(labels, str) else list(labels)
+    check_names("labels", asked, np.unique(of_cell).tolist(), "label")
+    return is_shown & np.isin(of_cell[at], asked)
+
+
+def _coordinate(ds: xr.Dataset, values: xr.DataArray, name: str) -> NDArray[np.float64]:
+    (cell,) = values.dims
+    if name not in ds.variables:
+        raise SchemaError(
+            f"this Dataset has no {name}, so it can't tell where its cells lie; extract it from an "
+            f"AnnData with coordinates, or assign {cell}_x and {cell}_y"
+        )
+    coordinate: NDArray[np.float64] = ds[name].sel({cell: values[cell].values}).values
+    return coordinate
+
+
+def _draw_numbers(
+    ax: Axes,
+    values: xr.DataArray,
+    place: dict[str, NDArray[np.float64]],
+    size: float,
+    cmap: str,
+    limits: tuple[float | None, float | None],
+) -> None:
+    number = values.values.astype(np.float64)
+    known = np.isfinite(number)
+    x, y = place["x"], place["y"]
+    ax.scatter(x[~known], y[~known], s=size / 4, color="0.6", linewidths=0, zorder=1)
+    order = np.flatnonzero(known)[np.argsort(number[known], kind="stable")]  # the largest on top
+    drawn = ax.scatter(x[order], y[order], c=number[order], s=size, cmap=cmap, linewidths=0,
+                       vmin=limits[0], vmax=limits[1], zorder=2)  # fmt: skip
+    ax.figure.colorbar(drawn, ax=ax, label=drawing.plain(_name(values)), shrink=0.8)
+
+
+def _name(values: xr.DataArray) -> str:
+    """What the values are, with threshold and unit."""
+    name, unit = values.attrs.get("long_name", values.name or "value"), values.attrs.get("units")
+    if "threshold" in values.attrs:
+        name, unit = f"{name} at threshold {values.attrs['threshold']:g}", unit or _NO_UNIT
+    return str(name) if unit in (None, "1") else f"{name} ({unit})"
+
+
+def _draw_text(
+    ax: Axes,
+    ds: xr.Dataset,
+    values: xr.DataArray,
+    place: dict[str, NDArray[np.float64]],
+    size: float,
+) -> None:
+    text = values.values.astype(str)
+    shown = np.unique(text).tolist()
+    known = ds["cell_type"].values.tolist() if "cell_type" in ds.coords else []
+    named = ds if set(shown) <= set(known) else xr.Dataset(coords={"cell_type": shown})
+    colors = label_colors(named, shown)
+    ax.scatter(place["x"], place["y"], c=[colors[one] for one in text], s=size, linewidths=0)
+    drawing.legend(ax, colors, {})
+
+
+def _title(ds: xr.Dataset, values: xr.DataArray, cell: str) -> str:
+    queries = ", ".join(str(query) for query in np.atleast_1d(ds["query"].values))
+    title = f"neighbors → {queries}" if cell == "neighbor" else f"receivers: {queries}"
+    return title + (f", head {values['head'].item()}" if "head" in values.coords else "")
+
+
+def _new_axes() -> Axes:
+    from matplotlib import pyplot as plt
+
+    return plt.subplots(figsize=(6, 5), layout="constrained")[1]

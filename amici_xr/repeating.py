@@ -1,0 +1,59 @@
+"""Reductions repeated for each sample or each threshold, with the results along a new dim."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import xarray as xr
+
+from .errors import check_fraction
+from .grouping import FILL_VALUES, ordered
+from .selection import samples, select
+
+_Labelled = TypeVar("_Labelled", xr.Dataset, xr.DataArray)
+
+
+def for_each_sample(reduce: Callable[[xr.Dataset], xr.Dataset], ds: xr.Dataset) -> xr.Dataset:
+    """Reduce the neighbors and receivers of each sample by themselves, along ``sample``."""
+    names = samples(ds)
+    results = [reduce(select(ds, sample=str(name))) for name in names]
+    result = xr.concat(
+        results,
+        dim="sample",
+        data_vars="all",
+        coords="minimal",
+        compat="override",
+        join="outer",  # groups of other coordinates than label need not be in each sample
+        fill_value=FILL_VALUES,
+    )
+    return ordered(result.assign_coords(sample=names))
+
+
+def for_each_threshold(
+    reduce: Callable[[float], _Labelled], threshold: float | Sequence[float]
+) -> _Labelled:
+    """Reduce at one threshold, or at each of several, which adds ``threshold`` as the last dim."""
+    if np.ndim(threshold) == 0:
+        return reduce(check_fraction("threshold", threshold))  # type: ignore[arg-type]  # no sequence
+    values = check_thresholds(threshold)  # type: ignore[arg-type]  # a sequence
+    results = [reduce(value) for value in values]
+    # each has its own threshold among its attributes
+    how: Any = {"coords": "minimal", "compat": "override", "combine_attrs": "drop_conflicts"}
+    how |= {} if isinstance(results[0], xr.DataArray) else {"data_vars": "all"}
+    together: _Labelled = xr.concat(results, dim="threshold", **how)
+    result = together.assign_coords(threshold=("threshold", values, {"units": "1"}))
+    if isinstance(result, xr.Dataset) and "n_neighbors" in result:
+        result["n_neighbors"] = results[0]["n_neighbors"]  # at every threshold the same
+    return ordered(result)
+
+
+def check_thresholds(threshold: Sequence[float]) -> list[float]:
+    """Return several thresholds as floats, each strictly between 0 and 1, none twice."""
+    if np.ndim(threshold) != 1 or not len(threshold):
+        raise ValueError(f"threshold={threshold!r} must be a number or a sequence of numbers")
+    values = [check_fraction("threshold", value) for value in np.asarray(threshold).tolist()]
+    if len(set(values)) < len(values):
+        raise ValueError(f"threshold={threshold!r} names a threshold twice; name each once")
+    return values

@@ -1,0 +1,179 @@
+"""Several samples in one Dataset, and distances in microns."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import amici_xr
+
+needs_model = pytest.mark.needs_model
+SAMPLES = ["left", "middle", "right"]
+
+
+@pytest.fixture
+def ds():
+    return amici_xr.testing.simulate_dataset(["A", "B"], n_cells=400, samples=SAMPLES, unit="px")
+
+
+@pytest.fixture
+def tissue(demo):
+    """The demo's tissue in three samples, as numbers, whose coordinates overlap."""
+    tissue = demo[1].copy()
+    tissue.obs["slide"] = np.random.default_rng(0).integers(1, 4, tissue.n_obs)
+    return tissue
+
+
+@needs_model
+def test_neighborhoods_never_cross_samples_and_are_those_of_each_sample_alone(demo, tissue):
+    ds = amici_xr.extract(demo[0], ["T_cell", "Tumor"], tissue, sample_key="slide", progress=False)
+    slide = tissue.obs["slide"].to_numpy().astype(str)
+    np.testing.assert_array_equal(ds.neighbor_sample, slide[ds.neighbor])
+    np.testing.assert_array_equal(ds.receiver_sample, slide[ds.receiver])
+    for name in "123":
+        cells = np.flatnonzero(slide == name)
+        alone = amici_xr.extract(demo[0], ["T_cell", "Tumor"], tissue[cells], progress=False)
+        one = amici_xr.select(ds, sample=name)
+        np.testing.assert_array_equal(one.neighbor, cells[alone.neighbor])
+        np.testing.assert_array_equal(one.receiver, cells[alone.receiver])
+        np.testing.assert_array_equal(one.neighborhood_distance, alone.neighborhood_distance)
+        exists = alone.neighborhood_index.values >= 0
+        np.testing.assert_array_equal(
+            one.neighborhood_index.values[exists],
+            cells[alone.neighborhood_index.values[exists]],
+        )
+        np.testing.assert_allclose(one.base_attention_score, alone.base_attention_score, atol=1e-5)
+
+
+@needs_model
+def test_given_neighborhoods_that_cross_samples_are_computed_anew(demo, tissue):
+    settings = demo[0].settings
+    whole = amici_xr.extract(demo[0], None, tissue, progress=False)
+    crossing = tissue.copy()
+    crossing.obsm[settings.nn_idx_key] = whole.neighborhood_index.values
+    crossing.obsm[settings.nn_dist_key] = whole.neighborhood_distance.values
+    with pytest.warns(UserWarning, match="cross samples, so they are computed anew within each"):
+        ds = amici_xr.extract(demo[0], "T_cell", crossing, sample_key="slide", progress=False)
+    expected = amici_xr.extract(demo[0], "T_cell", tissue, sample_key="slide", progress=False)
+    xr.testing.assert_equal(ds, expected)
+
+
+@needs_model
+def test_given_neighborhoods_within_samples_are_used(demo, tissue):
+    settings = demo[0].settings
+    expected = amici_xr.extract(demo[0], None, tissue, sample_key="slide", progress=False)
+    tissue.obsm[settings.nn_idx_key] = expected.neighborhood_index.values
+    tissue.obsm[settings.nn_dist_key] = expected.neighborhood_distance.values
+    ds = amici_xr.extract(demo[0], None, tissue, sample_key="slide", progress=False)
+    xr.testing.assert_equal(ds, expected)
+    assert '"neighborhoods": "given"' in ds.attrs["extraction"]
+
+
+@needs_model
+def test_a_bad_sample_key_is_named(demo, tissue):
+    with pytest.raises(amici_xr.NotFoundError, match="sample_key='section' is no column of adata"):
+        amici_xr.extract(demo[0], "T_cell", tissue, sample_key="section", progress=False)
+    tissue.obs["slide"] = tissue.obs["slide"].where(tissue.obs["slide"] != 1)
+    with pytest.raises(ValueError, match=r"sample_key='slide': [\d,]+ cells have no sample"):
+        amici_xr.extract(demo[0], "T_cell", tissue, sample_key="slide", progress=False)
+
+
+BY_SAMPLE = {
+    "curve_summary": lambda ds, **by: amici_xr.curve_summary(ds, [0, 3], **by),
+    "support": lambda ds, **by: amici_xr.support(ds, [0.1, 0.5], **by),
+    "bootstrap": lambda ds, **by: amici_xr.bootstrap(ds, 0.1, **by),
+    "attention_by_distance": lambda ds, **by: amici_xr.attention_by_distance(ds, [0, 2, 9], **by),
+    "atlas": lambda ds, **by: amici_xr.atlas(ds, 0.1, **by),
+}
+
+
+@pytest.mark.parametrize("name", BY_SAMPLE)
+@pytest.mark.parametrize("chunks", [None, 50])
+def test_a_reduction_by_sample_is_that_of_each_sample_alone(ds, name, chunks):
+    given = ds if chunks is None else ds.chunk(neighbor=chunks)
+    result = BY_SAMPLE[name](given, by_sample=True).compute()
+    assert result.sample.values.tolist() == SAMPLES
+    for sample in SAMPLES:
+        alone = BY_SAMPLE[name](amici_xr.select(ds, sample=sample))
+        one = result.sel(sample=sample, drop=True)
+        xr.testing.assert_allclose(one, alone, rtol=1e-12)
+        for variable in alone.data_vars:
+            assert one[variable].attrs == alone[variable].attrs
+
+
+def test_by_a_coordinate_of_ones_own_groups_may_differ_between_samples(ds):
+    own = ds.assign_coords(niche=("neighbor", ds.neighbor_sample.values + ds.label.values))
+    result = amici_xr.curve_summary(own, [0], by="niche", by_sample=True)
+    assert np.isfinite(result["mean"].sel(sample="left", niche="leftC")).all()
+    assert np.isnan(result["mean"].sel(sample="left", niche="rightC")).all()
+
+
+def test_selecting_a_sample_keeps_only_its_cells(ds):
+    one = amici_xr.select(ds, "A", sample="left")
+    assert set(one.neighbor_sample.values) == set(one.receiver_sample.values) == {"left"}
+    assert set(one.receiver_label.values) == {"A"}
+    xr.testing.assert_identical(one, amici_xr.select(amici_xr.select(ds, sample="left"), "A"))
+
+
+def test_what_the_samples_lack_is_named(ds):
+    with pytest.raises(amici_xr.NotFoundError, match="sample='up' is not in this Dataset, which"):
+        amici_xr.select(ds, sample="up")
+    without = ds.drop_vars(["neighbor_sample", "receiver_sample"])
+    with pytest.raises(amici_xr.SchemaError, match=r"has no samples.*sample_key=…"):
+        amici_xr.support(without, by_sample=True)
+    with pytest.raises(amici_xr.SchemaError, match="neighbor_sample but no receiver_sample"):
+        amici_xr.select(ds.drop_vars("receiver_sample"), sample="left")
+
+
+def test_neighborhoods_that_cross_samples_are_named(ds):
+    crossing = ds.assign_coords(receiver_sample=ds.receiver_sample[::-1].variable)
+    with pytest.raises(amici_xr.SchemaError, match="cells of another sample than its receiver's"):
+        amici_xr.validate(crossing)
+
+
+def test_in_microns_every_distance_is_converted_and_no_score(ds):
+    in_microns = amici_xr.to_microns(ds, 0.2125)
+    for name, array in ds.variables.items():
+        if array.attrs.get("units") == "px":
+            np.testing.assert_allclose(in_microns[name], array * 0.2125, rtol=1e-15)
+            assert in_microns[name].attrs == array.attrs | {"units": "µm"}
+        else:
+            xr.testing.assert_identical(in_microns[name].variable, array)
+    assert {"neighbor_x", "neighborhood_distance", "distance_kernel_unit_scale"} <= {
+        str(name) for name, array in in_microns.variables.items()
+        if array.attrs.get("units") == "µm"
+    }  # fmt: skip
+    lengths = amici_xr.length_scale(in_microns, 0.1)
+    assert lengths.attrs["units"] == "µm"
+    np.testing.assert_allclose(lengths, amici_xr.length_scale(ds, 0.1) * 0.2125, rtol=1e-12)
+    curve = amici_xr.curve(in_microns, 0.2125 * 8.0)
+    np.testing.assert_allclose(curve, amici_xr.curve(ds, 8.0), rtol=1e-12)
+    attention = amici_xr.attention(in_microns)
+    np.testing.assert_allclose(attention, amici_xr.attention(ds), rtol=1e-12)
+    amici_xr.validate(in_microns)
+    one = amici_xr.select(in_microns, "A")
+    assert amici_xr.plot_length_scale(one, 0.1).get_ylabel().endswith("(µm)")
+
+
+@needs_model
+def test_an_extraction_in_microns_is_the_converted_one(demo):
+    options = {"unit": "px", "progress": False}
+    ds = amici_xr.extract(demo[0], "T_cell", demo[1], microns_per_unit=0.5, **options)
+    expected = amici_xr.to_microns(amici_xr.extract(demo[0], "T_cell", demo[1], **options), 0.5)
+    xr.testing.assert_equal(ds, expected)
+    assert ds.attrs["microns_per_unit"] == 0.5
+    assert '"microns_per_unit": 0.5' in ds.attrs["extraction"]
+    assert ds.neighborhood_distance.attrs["units"] == "µm"
+
+
+@pytest.mark.parametrize("factor", [0, -1, np.nan, np.inf])
+def test_a_factor_that_is_no_length_is_named(ds, factor):
+    with pytest.raises(ValueError, match=r"microns_per_unit=.* must be a finite number above 0"):
+        amici_xr.to_microns(ds, factor)
+
+
+def test_microns_are_not_converted_again(ds):
+    in_microns = amici_xr.to_microns(ds, 0.5)
+    with pytest.raises(ValueError, match=r"microns_per_unit=0.5, but the unit is 'µm' already"):
+        amici_xr.to_microns(in_microns, 0.5)
+    with pytest.raises(TypeError, match=r"microns_per_unit='0.5' must be a number"):
+        amici_xr.to_microns(ds, "0.5")
