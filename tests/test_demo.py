@@ -1,10 +1,18 @@
-"""The packaged demo, as a newcomer runs it."""
+"""The packaged demo, as a newcomer runs it, and its three trainings."""
 
+import pickletools
 import subprocess
 import sys
+import zipfile
+from importlib.resources import files
+from itertools import combinations
 
+import numpy as np
 import pytest
 import xarray as xr
+
+import amici_xr
+from amici_xr.demo_data import FOLDERS
 
 pytestmark = pytest.mark.needs_model
 
@@ -22,3 +30,43 @@ def test_the_tour_prints_planted_beside_recovered_and_writes_files_and_figures(t
         with xr.open_dataset(tmp_path / f"{receiver}.nc") as ds:
             assert ds["query"].item() == receiver
     assert done.stderr == ""
+
+
+@pytest.fixture(scope="module", params=FOLDERS, ids=lambda run: f"run {run}")
+def run(request):
+    return request.param
+
+
+def test_every_run_recovers_what_was_planted(run):
+    model, adata = amici_xr.demo(run)
+    for sender, receiver, planted in adata.uns["interactions"].iloc[:, :3].to_numpy():
+        ds = amici_xr.extract(model, receiver, adata, progress=False)
+        median = ds.cf.support(0.1).median_length_scale.max("head")
+        assert float(median.sel(label=sender)) == pytest.approx(planted, rel=0.15)
+        assert median.idxmax("label") == sender
+
+
+def test_runs_are_alike_but_for_their_weights():
+    models = [amici_xr.demo(run)[0] for run in FOLDERS]
+    for one, other in combinations(models, 2):
+        assert one.settings == other.settings
+        assert (one.gene_names, one.labels) == (other.gene_names, other.labels)
+        assert one.weights.keys() == other.weights.keys()
+        for name in ("ct_embed.weight", "attention_layer.W_Q", "attention_layer.W_K"):
+            assert one.weights[name].shape == other.weights[name].shape
+            assert np.abs(one.weights[name].numpy() - other.weights[name].numpy()).max() > 0.01
+
+
+@pytest.mark.parametrize("run", [3, -1, "1", None, [0]])
+def test_a_run_that_is_not_there_is_named(run):
+    with pytest.raises(amici_xr.NotFoundError, match=r"run: unknown run .*; known: 0, 1, 2"):
+        amici_xr.demo(run)
+
+
+def test_a_packaged_model_names_no_path_of_the_machine_that_trained_it(run):
+    file = files("amici_xr.demo_data") / FOLDERS[run] / "model.pt"
+    with zipfile.ZipFile(str(file)) as archive:
+        content = pickletools.genops(archive.read("model/data.pkl"))
+        words = [argument for _, argument, _ in content if isinstance(argument, str)]
+    assert "registry_" in words
+    assert not [word for word in words if "/" in word or "\\" in word]
