@@ -12,6 +12,7 @@ from .annotation import to_anndata
 from .assembly import from_arrays
 from .atlas_figure import plot_atlas
 from .checkpoint import ModelSettings, SavedModel, load_model
+from .contrasts import contrast
 from .convert import from_dataframe, read_csv, to_dataframe
 from .curves import curve, curve_summary
 from .demo_data import demo
@@ -42,6 +43,7 @@ __all__ = [
     "attention_by_distance",
     "bootstrap",
     "bootstrap_ci",
+    "contrast",
     "curve",
     "curve_summary",
     "demo",

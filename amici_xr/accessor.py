@@ -13,6 +13,7 @@ import xarray as xr
 from . import (
     annotation,
     atlas_figure,
+    contrasts,
     convert,
     curves,
     in_context,
@@ -60,6 +61,7 @@ class CounterfactualMethods:
     attention_by_distance = _method(in_place.attention_by_distance)
     dummy_attention = _method(in_place.dummy_attention)
     in_context_length_scale = _method(in_context.in_context_length_scale)
+    contrast = _method(contrasts.contrast)
     select = _method(selection.select)
     to_microns = _method(units.to_microns)
     validate = _method(validation.validate)

@@ -19,6 +19,7 @@ METHODS = [
     "attention",
     "attention_by_distance",
     "bootstrap",
+    "contrast",
     "curve",
     "curve_summary",
     "dummy_attention",
