@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_args
@@ -69,7 +70,7 @@ def contrast(
     head_summary
         "each" compares every head by itself; "max" the largest of the heads' summaries, which needs
         no matching of heads between runs and leaves no ``head`` dim. None is "max" where the scores
-        have a ``run`` dim, and "each" elsewhere.
+        have a ``run`` dim, and "each" elsewhere; "each" with runs leaves unmatched heads out.
     n_resamples
         All labelings are enumerated where these are at most so many; else so many are drawn, with
         ``p = (1 + b)/(1 + R)``.
@@ -90,7 +91,8 @@ def contrast(
             p, and p adjusted by Benjamini and Hochberg over all tests of the result, `n_tests`;
         ``min_attainable_p``
             the least p that so many units can give, whatever their values: 2/C(10, 5) = 0.008 for
-            5 against 5;
+            5 against 5. No q lies below it times `n_tests` over the number of tests found at
+            that q;
         ``is_enumerated``
             whether p counts all labelings;
         ``mean_1``, ``mean_2``, ``n_units_1``, ``n_units_2``
@@ -167,7 +169,9 @@ def contrast(
         "statistic": statistic,
         "head_summary": head_summary,
         "n_resamples": n_resamples,
-    }
+        "groups": json.dumps(design.group_of_sample, ensure_ascii=False),
+        "biological_samples": json.dumps(design.unit_of_sample, ensure_ascii=False),
+    } | ({} if random_state is None else {"random_state": random_state})
     if any(notes):
         warnings.warn("; ".join(filter(None, notes)), stacklevel=2)
     return result
@@ -205,6 +209,8 @@ def _units(summaries: xr.DataArray, design: StudyDesign, head_summary: str) -> x
     if head_summary == "max":
         summaries = summaries.max([dim for dim in ("head",) if dim in summaries.dims])
         summaries = summaries.drop_vars("head", errors="ignore")
+    elif "is_matched" in summaries.coords:
+        summaries = summaries.where(summaries["is_matched"])  # others share no more than a number
     if "run" in summaries.dims:
         summaries = summaries.mean("run")
     means = [

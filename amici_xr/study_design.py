@@ -22,6 +22,11 @@ class StudyDesign:
     group_of_unit: dict[str, str]
     groups: list[str]
 
+    @property
+    def group_of_sample(self) -> dict[str, str]:
+        """Group of each sample that takes part."""
+        return {sample: self.group_of_unit[unit] for sample, unit in self.unit_of_sample.items()}
+
     def samples_of(self, unit: str) -> list[int]:
         """Positions of the samples of a unit."""
         return [at for at, own in enumerate(self.unit_of_sample.values()) if own == unit]
@@ -60,8 +65,8 @@ def study_design(ds: xr.Dataset, by: Any, biological_sample: Any) -> StudyDesign
     groups = [group for group in dict.fromkeys(in_order) if group in given.values()]
     if len(groups) < 2:
         raise ValueError(
-            f"by={by!r} puts the samples {listed(given)} into {len(groups)} groups "
-            f"({listed(groups)}); a comparison needs at least two"
+            f"by gives the groups {listed(groups)}; a comparison needs at least two, so name "
+            "another for some of the samples"
         )
     units = {sample: sample for sample in given}
     if biological_sample is not None:
