@@ -134,3 +134,14 @@ def test_the_monte_carlo_check_objects_to_intervals_that_are_off(statistic):
 
     off = functools.partial(exact_intervals.exact_interval, shift=0.05)
     assert exact_intervals.check(statistic, range(20), n_resamples=100_000, interval=off)
+
+
+def test_power_and_type_one_error_of_contrasts_are_printed(capsys, monkeypatch):
+    import contrast_power
+
+    monkeypatch.setattr(sys, "argv", ["contrast_power.py", "--trials", "20"])
+    contrast_power.main()
+    text = capsys.readouterr().out
+    assert "permutation  Welch's t  noncentral t" in text
+    assert "0.791" in text  # of the t test, 5 against 5 with a shift of two SD
+    assert "false discoveries" in text

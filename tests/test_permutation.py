@@ -102,10 +102,26 @@ def test_groups_that_do_not_vary_are_infinitely_far_apart_and_equal_ones_have_no
     np.testing.assert_allclose(permutation_p(first, second), [2 / 20, 1, 2 / 20])
 
 
-def test_equal_means_have_a_p_of_one_in_spite_of_rounding():
-    """0.1 + 0.2 − 0.3 is not quite 0, neither here nor in any other labeling."""
-    assert permutation_p([0.1, 0.2, 0.3], [0.3, 0.1, 0.2]) == 1
-    assert permutation_p([1.1, 4.4], [2.2, 3.3]) == 1
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ([0.9, 1.8], [0.6, 0.9, 1.8, 2.1]),
+        ([2.6, 0.9, 2.3], [1.0, 1.4, 2.7, 2.6]),
+        ([1.6, 1.6, 2.5, 0.7], [2.0, 1.2]),
+    ],
+)
+def test_equal_means_have_a_p_of_one_in_spite_of_rounding(first, second):
+    """Their difference is not quite 0, nor is it in other labelings with equal means."""
+    assert permutation_p(first, second) == 1
+
+
+def test_ties_of_decimal_numbers_are_ties_in_spite_of_rounding():
+    rng = np.random.default_rng(4)
+    for _ in range(150):
+        n_first, n_second = rng.integers(2, 5, 2)
+        tenths = rng.integers(0, 30, n_first + n_second)
+        p = permutation_p(tenths[:n_first] / 10, tenths[n_first:] / 10)
+        assert p == pytest.approx(brute_force_p(tenths[:n_first], tenths[n_first:]))
 
 
 @pytest.mark.parametrize("values", TISSUES)
