@@ -61,8 +61,10 @@ def study_design(ds: xr.Dataset, by: Any, biological_sample: Any) -> StudyDesign
         for sample, group in _of_samples("by", by, ds, samples).items()
         if not pd.isna(group)
     }
-    in_order = [by[name] for name in by] if isinstance(by, Mapping) else sorted(set(given.values()))
-    groups = [group for group in dict.fromkeys(in_order) if group in given.values()]
+    in_order = by.values() if isinstance(by, Mapping) else sorted(set(given.values()))
+    group_of_sample = {sample: str(group) for sample, group in given.items()}
+    present = set(group_of_sample.values())
+    groups = [group for group in dict.fromkeys(map(str, in_order)) if group in present]
     if len(groups) < 2:
         raise ValueError(
             f"by gives the groups {listed(groups)}; a comparison needs at least two, so name "
@@ -70,27 +72,33 @@ def study_design(ds: xr.Dataset, by: Any, biological_sample: Any) -> StudyDesign
         )
     units = {sample: sample for sample in given}
     if biological_sample is not None:
-        units = _of_samples("biological_sample", biological_sample, ds, list(given))
-        missing = [sample for sample, unit in units.items() if pd.isna(unit)]
-        if missing:
-            raise ValueError(
-                f"biological_sample gives none for {listed(missing)}; name the animal or donor of "
-                "each, or leave the sample out in by, with None as its group"
-            )
-    groups_of_unit: dict[str, set[str]] = {}
+        units = _units(biological_sample, ds, list(given))
+    return StudyDesign(units, _group_of_unit(units, group_of_sample), groups)
+
+
+def _units(biological_sample: Any, ds: xr.Dataset, samples: list[str]) -> dict[str, str]:
+    """Independent unit of each sample."""
+    units = _of_samples("biological_sample", biological_sample, ds, samples)
+    missing = [sample for sample, unit in units.items() if pd.isna(unit)]
+    if missing:
+        raise ValueError(
+            f"biological_sample gives none for {listed(missing)}; name the animal or donor of "
+            "each, or leave the sample out in by, with None as its group"
+        )
+    return {sample: str(unit) for sample, unit in units.items()}
+
+
+def _group_of_unit(units: dict[str, str], group_of_sample: dict[str, str]) -> dict[str, str]:
+    """Group of each unit, which all its samples have in common."""
+    group_of_unit: dict[str, str] = {}
     for sample, unit in units.items():
-        groups_of_unit.setdefault(str(unit), set()).add(str(given[sample]))
-    for unit, own in groups_of_unit.items():
-        if len(own) > 1:
+        own = group_of_sample[sample]
+        if group_of_unit.setdefault(unit, own) != own:
             raise ValueError(
-                f"biological_sample: {unit!r} has samples in the groups {listed(sorted(own))}; "
-                "an independent unit belongs to one group"
+                f"biological_sample: {unit!r} has samples in the groups "
+                f"{listed([group_of_unit[unit], own])}; an independent unit belongs to one group"
             )
-    return StudyDesign(
-        unit_of_sample={sample: str(unit) for sample, unit in units.items()},
-        group_of_unit={unit: own.pop() for unit, own in groups_of_unit.items()},
-        groups=[str(group) for group in groups],
-    )
+    return group_of_unit
 
 
 def _of_samples(argument: str, given: Any, ds: xr.Dataset, samples: list[str]) -> dict[str, Any]:
