@@ -18,8 +18,6 @@ from .validation import check_structure
 if TYPE_CHECKING:
     import anndata
 
-_NONE = xr.DataArray([0])  # stands for a coordinate that is not there: no scalar
-
 
 def to_anndata(
     ds: xr.Dataset,
@@ -101,13 +99,14 @@ def _columns(
         )
     (cell,) = cells
     place = _places(ds, adata, array, cell)
-    dims = [dim for dim in ("query", *array.dims) if dim != cell]
-    further = list(dict.fromkeys(dim for dim in dims if dim in array.dims))  # the query first
-    scalars = [name for name in ("query", "head") if array.coords.get(name, _NONE).ndim == 0]
+    further = [dim for dim in array.dims if dim != cell]
+    named = [name for name in ("query", "head") if name in array.coords]
+    named += [dim for dim in further if dim not in named]
     columns = {}
     for position in np.ndindex(*(array.sizes[dim] for dim in further)):
-        one = array.isel(dict(zip(further, position, strict=True)))
-        column = "_".join([name, *(_part(one, dim) for dim in [*scalars, *further])])
+        at = dict(zip(further, position, strict=True))
+        one = array.isel(at)
+        column = "_".join([name, *(_part(one, part, at) for part in named)])
         columns[column] = _in_order(one.values, place, adata.n_obs)
     return columns
 
@@ -146,7 +145,7 @@ def _places(
     return place
 
 
-def _part(one: xr.DataArray, dim: Hashable) -> str:
-    value = one[dim].item() if dim in one.coords else "?"
+def _part(one: xr.DataArray, name: Hashable, at: Mapping[Hashable, int]) -> str:
+    value = one[name].item() if name in one.coords else at[name]
     text = f"{value:g}" if isinstance(value, float) else str(value)
-    return text if dim == "query" else f"{dim}{text}"
+    return text if name == "query" else f"{name}{text}"

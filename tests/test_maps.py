@@ -1,0 +1,196 @@
+"""Quantities on the tissue, in a figure and in an AnnData."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from matplotlib import pyplot as plt
+
+import amici_xr
+
+
+def drawn(ax):
+    """The points that carry a value: the last collection."""
+    return ax.collections[-1]
+
+
+def colorbar_label(ax):
+    return ax.figure.axes[-1].get_ylabel()
+
+
+def test_length_scales_are_drawn_where_their_cells_lie(ds):
+    ax = amici_xr.plot_spatial(ds, head=1, threshold=0.1)
+    lengths = amici_xr.length_scale(ds, 0.1).sel(head=1)
+    points = drawn(ax)
+    table = pd.DataFrame(np.column_stack([points.get_offsets(), points.get_array()]))
+    expected = pd.DataFrame(np.column_stack([ds.neighbor_x, ds.neighbor_y, lengths]))
+    pd.testing.assert_frame_equal(
+        table.sort_values([0, 1], ignore_index=True),
+        expected.sort_values([0, 1], ignore_index=True),
+    )
+    assert (np.diff(points.get_array()) >= 0).all()  # the largest on top
+    assert ax.get_aspect() == 1
+    assert ax.get_xlabel() == "x (µm)"
+    assert ax.get_title() == "neighbors → A, head 1"
+    assert colorbar_label(ax) == "length scale at threshold 0.1 (µm)"
+
+
+@pytest.mark.parametrize(
+    ("quantity", "label"),
+    [
+        (lambda ds: "position_coefficient", "position coefficient"),
+        (lambda ds: ds.amici.curve(distance=2.0), "counterfactual attention"),
+        (lambda ds: ds.amici.dummy_attention(), "attention to the dummy"),
+    ],
+)
+def test_any_quantity_of_neighbors_or_receivers_is_drawn(ds, quantity, label):
+    values = quantity(ds)
+    ax = amici_xr.plot_spatial(ds, values, head=0)
+    values = ds[values] if isinstance(values, str) else values
+    np.testing.assert_allclose(drawn(ax).get_array(), np.sort(values.sel(head=0)), rtol=1e-7)
+    assert colorbar_label(ax) == label
+
+
+def test_text_has_a_color_for_each_value_and_a_legend(ds):
+    ax = amici_xr.plot_spatial(ds, "label")
+    names = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert names == ["B", "C", "D"]
+    assert len(np.unique(drawn(ax).get_facecolors(), axis=0)) == 3
+    own = ds.assign_coords(niche=("neighbor", np.where(ds.neighbor_x > 10, "east", "west")))
+    ax = amici_xr.plot_spatial(own, "niche")
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["east", "west"]
+
+
+def test_missing_values_and_the_other_cells_are_gray(ds):
+    values = ds.position_coefficient.sel(head=0).where(ds.label != "B")
+    ax = amici_xr.plot_spatial(ds, values)
+    others, missing, known = ax.collections
+    assert len(others.get_offsets()) == ds.sizes["receiver"]
+    assert len(missing.get_offsets()) == (ds.label == "B").sum()
+    assert len(known.get_offsets()) == (ds.label != "B").sum()
+
+
+def test_labels_and_samples_are_selected():
+    ds = amici_xr.testing.simulate_dataset(n_cells=300, samples=["left", "right"])
+    ax = amici_xr.plot_spatial(ds, head=0, sample="left", labels=["B", "D"])
+    wanted = ds.label.isin(["B", "D"]) & (ds.neighbor_sample == "left")
+    assert len(drawn(ax).get_offsets()) == wanted.sum()
+    assert len(ax.collections[0].get_offsets()) == (ds.receiver_sample == "left").sum()
+
+
+def test_given_axes_and_limits_are_used(ds):
+    _, ax = plt.subplots()
+    assert amici_xr.plot_spatial(ds, head=0, ax=ax, limits=(0, 7), cmap="magma") is ax
+    assert drawn(ax).get_clim() == (0, 7)
+    assert drawn(ax).get_cmap().name == "magma"
+
+
+@pytest.mark.parametrize(
+    ("draw", "error", "message"),
+    [
+        (lambda ds: amici_xr.plot_spatial(ds), ValueError,
+         "quantity has the heads 0, 1; name one, e.g. head=0"),
+        (lambda ds: amici_xr.plot_spatial(ds, head=5), amici_xr.NotFoundError,
+         "head: unknown head 5"),
+        (lambda ds: amici_xr.plot_spatial(ds, "reach"), amici_xr.NotFoundError,
+         "quantity='reach' is not known; known: 'length_scale', 'base_attention_score'"),
+        (lambda ds: amici_xr.plot_spatial(ds, ds.amici.curve([0, 1]), head=0), ValueError,
+         "quantity has dims .*'distance'.*; pick one along 'distance'"),
+        (lambda ds: amici_xr.plot_spatial(ds, ds.neighborhood_distance[0]), ValueError,
+         "a map needs one value for each neighbor or receiver"),
+        (lambda ds: amici_xr.plot_spatial(ds, xr.DataArray([1.0], dims="neighbor")), ValueError,
+         "quantity has no coordinate neighbor"),
+        (lambda ds: amici_xr.plot_spatial(ds.drop_vars("neighbor_x"), head=0),
+         amici_xr.SchemaError, "this Dataset has no neighbor_x"),
+        (lambda ds: amici_xr.plot_spatial(ds, head=0, labels="Z"), amici_xr.NotFoundError,
+         "labels: unknown label 'Z'"),
+        (lambda ds: amici_xr.plot_spatial(ds, head=0, sample="left"), amici_xr.SchemaError,
+         "this Dataset has no samples"),
+    ],
+)  # fmt: skip
+def test_what_can_not_be_drawn_is_named(ds, draw, error, message):
+    with pytest.raises(error, match=message):
+        draw(ds)
+
+
+def test_several_samples_ask_for_one():
+    ds = amici_xr.testing.simulate_dataset(samples=["left", "right"])
+    with pytest.raises(ValueError, match="ds holds the samples 'left', 'right'"):
+        amici_xr.plot_spatial(ds, head=0)
+
+
+# In an AnnData
+
+
+class TestToAnnData:
+    """Into ``adata.obs``."""
+
+    pytestmark = pytest.mark.needs_model
+
+    @pytest.fixture
+    def adata(self):
+        anndata = pytest.importorskip("anndata")
+        names = [f"cell_{cell}" for cell in range(500)]
+        return anndata.AnnData(obs=pd.DataFrame(index=names))
+
+    def test_the_default_is_length_scale_and_attention_at_contact(self, several, adata):
+        written = amici_xr.to_anndata(several, adata, threshold=0.1)
+        assert written == [
+            f"{name}_{query}_head{head}"
+            for name in ("length_scale", "attention_at_contact")
+            for query in ("A", "C", "D")
+            for head in range(3)
+        ]
+        assert adata.obs.columns.tolist() == written
+        lengths = amici_xr.length_scale(several, 0.1).sel(query="C", head=2)
+        column = adata.obs["length_scale_C_head2"]
+        np.testing.assert_array_equal(column.iloc[several.neighbor.values], lengths)
+        assert column.drop(several.neighbor_name.values).isna().all()
+
+    def test_cells_are_found_by_name_in_another_order(self, ds, adata):
+        shuffled = adata[np.random.default_rng(0).permutation(500)[:300]].copy()
+        amici_xr.to_anndata(ds, shuffled)
+        amici_xr.to_anndata(ds, adata)
+        pd.testing.assert_frame_equal(shuffled.obs, adata.obs.loc[shuffled.obs_names])
+
+    def test_without_names_cells_are_found_by_position(self, ds, adata):
+        amici_xr.to_anndata(ds, adata)
+        other = adata.copy()
+        other.obs = pd.DataFrame(index=adata.obs_names[::-1])
+        amici_xr.to_anndata(ds.drop_vars(["neighbor_name", "receiver_name"]), other)
+        np.testing.assert_array_equal(other.obs, adata.obs)
+
+    def test_columns_are_named_by_query_and_dims(self, ds, several, adata):
+        chosen = {
+            "attention": amici_xr.curve(several, [0.0, 2.5]).sel(head=1),
+            "dummy": amici_xr.dummy_attention(several).sel(head=0),
+            "type": ds.label,
+        }
+        written = amici_xr.to_anndata(several, adata, chosen)
+        assert written[:3] == [
+            "attention_A_head1_distance0",
+            "attention_A_head1_distance2.5",
+            "attention_C_head1_distance0",
+        ]
+        assert written[-2:] == ["dummy_head0", "type_A"]
+        np.testing.assert_array_equal(
+            adata.obs["dummy_head0"].iloc[several.receiver], chosen["dummy"]
+        )
+        assert isinstance(adata.obs["type_A"].dtype, pd.CategoricalDtype)
+        assert adata.obs["type_A"].iloc[ds.neighbor.values].tolist() == ds.label.values.tolist()
+
+    def test_what_can_not_be_written_is_named(self, ds, adata):
+        with pytest.raises(TypeError, match="adata must be an AnnData, not DataFrame"):
+            amici_xr.to_anndata(ds, adata.obs)
+        with pytest.raises(TypeError, match="quantities: 'one' must be a DataArray, not int"):
+            amici_xr.to_anndata(ds, adata, {"one": 1})
+        with pytest.raises(ValueError, match=r"'delta' has dims .*; it needs either neighbor or"):
+            amici_xr.to_anndata(ds, adata, {"delta": ds.dummy_attention_score})
+        strange = adata.copy()
+        strange.obs_names = [f"other_{cell}" for cell in range(500)]
+        with pytest.raises(amici_xr.NotFoundError, match="adata has none of the cells of this"):
+            amici_xr.to_anndata(ds, strange)
+        strange.obs_names = ["same"] * 500
+        with pytest.raises(ValueError, match="obs_names holds names more than once"):
+            amici_xr.to_anndata(ds, strange)
+        assert list(adata.obs.columns) == []
