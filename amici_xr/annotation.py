@@ -100,7 +100,7 @@ def _columns(
     (cell,) = cells
     place = _places(ds, adata, array, cell)
     further = [dim for dim in array.dims if dim != cell]
-    named = [name for name in ("query", "head") if name in array.coords]
+    named: list[Hashable] = [name for name in ("query", "head") if name in array.coords]
     named += [dim for dim in further if dim not in named]
     columns = {}
     for position in np.ndindex(*(array.sizes[dim] for dim in further)):
