@@ -16,7 +16,7 @@ import xarray as xr
 from .assembly import from_arrays
 from .errors import SchemaError, listed
 from .schema import provenance, scores
-from .selection import select, with_head_dim
+from .selection import one_run, select, with_head_dim
 from .validation import check_structure
 
 # Before 3.1 the default parser loses the last bits; from 3.1 on it is exact, and warns if asked.
@@ -169,6 +169,8 @@ def to_dataframe(ds: xr.Dataset) -> pd.DataFrame:
     ------
     SchemaError
         If the Dataset is not one of scores.
+    ValueError
+        If it holds several runs, which the table can't tell apart.
 
     Examples
     --------
@@ -177,7 +179,7 @@ def to_dataframe(ds: xr.Dataset) -> pd.DataFrame:
     >>> amici_xr.to_dataframe(ds).loc[0, ["query_label", "neighbor_label"]].tolist()
     ['T_cell', 'Tumor']
     """
-    check_structure(ds)
+    ds = one_run(check_structure(ds), "the original's table has no place for them")
     queries = np.atleast_1d(ds["query"].values)
     return pd.concat([_table_of_one(select(ds, query)) for query in queries], ignore_index=True)
 

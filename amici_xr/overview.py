@@ -29,7 +29,8 @@ def overview(ds: xr.Dataset, name: str, methods: type) -> str:
 def _holdings(ds: xr.Dataset) -> list[str]:
     labels, counts = np.unique(ds["label"].values, return_counts=True)
     queries = ", ".join(str(query) for query in np.atleast_1d(ds["query"].values))
-    held = {
+    runs = {"runs": ", ".join(str(run) for run in ds["run"].values)} if "run" in ds.dims else {}
+    held = runs | {
         "receivers": queries,
         "heads": ", ".join(str(head) for head in np.atleast_1d(ds["head"].values)),
         "neighbors": f"{ds.sizes['neighbor']:,} ("

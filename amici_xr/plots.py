@@ -17,7 +17,7 @@ from .intervals import Statistic
 from .length_scale_intervals import bootstrap
 from .length_scales import length_scale
 from .schema import distance_unit
-from .selection import select, with_head_dim
+from .selection import one_run, select, with_head_dim
 from .validation import check_structure
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def plot_curve(
     NotFoundError
         If the head or a label is not there.
     ValueError
-        If `ds` holds several queries or no neighbors, or a distance is out of range.
+        If `ds` holds several queries or runs, or no neighbors, or a distance is out of range.
     SchemaError
         If `ds` is not a Dataset of scores.
 
@@ -168,7 +168,7 @@ def plot_length_scale(
     NotFoundError
         If a head or label is not there.
     ValueError
-        If `ds` holds several queries or no neighbors, or an argument is out of range.
+        If `ds` holds several queries or runs, or no neighbors, or an argument is out of range.
     SchemaError
         If `ds` is not a Dataset of scores, or has no neighborhoods while `sample_threshold` is
         given.
@@ -218,7 +218,7 @@ def plot_length_scale(
 
 
 def _one_query(ds: xr.Dataset) -> xr.Dataset:
-    check_structure(ds)
+    one_run(check_structure(ds), "draw one at a time")
     if "query" in ds.dims:
         known = listed(ds["query"].values)
         raise ValueError(

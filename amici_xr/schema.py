@@ -21,8 +21,9 @@ class Variable:
     """One row of the schema: a data variable or coordinate of the Dataset.
 
     `units` is "1" for pure numbers, "distance" for what carries the coordinates' unit, and ""
-    for what has none. A variable along ``neighbor`` and ``head`` may have ``query`` in front;
-    ``query`` and ``head`` may be scalar coordinates instead.
+    for what has none. `further_dims` may stand in front of `dims`: ``run`` where several trainings
+    differ, ``query`` where several were asked for. ``run``, ``query`` and ``head`` may be scalar
+    coordinates instead.
     """
 
     name: str
@@ -32,19 +33,24 @@ class Variable:
     doc: str
     is_coordinate: bool = False
     is_required: bool = False
+    further_dims: tuple[str, ...] = ()
 
 
 # fmt: off
 # A table reads best with its rows as rows.
 _ROWS = (
     Variable("base_attention_score", ("neighbor", "head"), "float32", "1",
-             "attention score of the neighbor at distance 0", is_required=True),
+             "attention score of the neighbor at distance 0", is_required=True,
+             further_dims=("run", "query")),
     Variable("position_coefficient", ("neighbor", "head"), "float32", "1",
-             "fall of the score per distance kernel unit; above 0", is_required=True),
+             "fall of the score per distance kernel unit; above 0", is_required=True,
+             further_dims=("run", "query")),
     Variable("dummy_attention_score", (), "float64", "1",
-             "score of the dummy, against which a neighbor competes", is_required=True),
+             "score of the dummy, against which a neighbor competes", is_required=True,
+             further_dims=("run",)),
     Variable("distance_kernel_unit_scale", (), "float64", "distance",
-             "the distance that counts as one distance kernel unit", is_required=True),
+             "the distance that counts as one distance kernel unit", is_required=True,
+             further_dims=("run",)),
     Variable("neighborhood_index", ("receiver", "rank"), "int64", "",
              "which cell is the rank-th nearest; -1 where there is none"),
     Variable("neighborhood_distance", ("receiver", "rank"), "float64", "distance",
@@ -62,6 +68,18 @@ _ROWS = (
     Variable("label", ("neighbor",), "string", "",
              "cell type of the neighbor (sender)", True, True),
     Variable("query", ("query",), "string", "", "receiving cell type", True, True),
+    Variable("run", ("run",), "int64", "", "training, counted as they were given", True),
+    Variable("original_head", ("head",), "int64", "",
+             "number of the head in its run's own Dataset", True, further_dims=("run",)),
+    Variable("is_matched", ("head",), "bool", "",
+             "whether the head has a counterpart in the reference run", True,
+             further_dims=("run",)),
+    Variable("matching_cost", ("head",), "float64", "1",
+             "mean area between the curves of the head and of that of the reference run", True,
+             further_dims=("run",)),
+    Variable("matching_margin", (), "float64", "1",
+             "what the second-best matching of the run's heads costs more than the best; "
+             "NaN for the reference run", True, further_dims=("run",)),
     Variable("cell_type", ("cell_type",), "string", "", "the model's vocabulary", True),
     Variable("receiver", ("receiver",), "int64", "",
              "position of the receiver in the AnnData", True),
@@ -81,6 +99,7 @@ _ROWS = (
 
 SCHEMA: Mapping[str, Variable] = {row.name: row for row in _ROWS}
 SCORES = ("base_attention_score", "position_coefficient")
+MATCHING = ("original_head", "is_matched", "matching_cost", "matching_margin")
 NEIGHBORHOODS = ("neighborhood_index", "neighborhood_distance", "neighborhood_label")
 
 

@@ -7,7 +7,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from .errors import NotFoundError, SchemaError, listed
-from .schema import SCORES, has_neighborhoods
+from .schema import SCHEMA, has_neighborhoods
 from .validation import check_structure
 
 
@@ -98,5 +98,20 @@ def with_head_dim(ds: xr.Dataset) -> xr.Dataset:
     """Give the ``head`` dim back to a Dataset from which ``sel`` picked one head."""
     if "head" in ds.dims:
         return ds
-    scores = {name: ds[name].expand_dims("head", axis=-1) for name in SCORES}
-    return ds.drop_vars("head").assign(scores)
+    of_heads = [
+        name
+        for name, row in SCHEMA.items()
+        if "head" in row.dims and name != "head" and name in ds.variables
+    ]
+    given_back = {name: ds[name].expand_dims("head", axis=-1) for name in of_heads}
+    coordinates = {name: given_back.pop(name) for name in of_heads if name in ds.coords}
+    return ds.drop_vars("head").assign(given_back).assign_coords(coordinates)
+
+
+def one_run(ds: xr.Dataset, why: str) -> xr.Dataset:
+    """Return a Dataset of a single training as it is; refuse several."""
+    if "run" in ds.dims:
+        raise ValueError(
+            f"ds holds the runs {listed(ds['run'].values)}; {why}: take one, e.g. ds.isel(run=0)"
+        )
+    return ds

@@ -122,12 +122,14 @@ def _structure_problems(ds: xr.Dataset) -> Iterator[str]:
     for row in SCHEMA.values():
         if row.name in ds.variables and not (row.name == "label" and "label" in ds.dims):
             yield from _shape_problems(ds, row)
-    for name in ("neighbor", "head", "query", "cell_type", "receiver"):
+    for name in ("neighbor", "head", "query", "run", "cell_type", "receiver"):
         if name in ds.dims and name in ds.coords and not ds.indexes[name].is_unique:
             twice = ds.indexes[name][ds.indexes[name].duplicated()].unique()
             yield f"{name} holds {listed(twice, 5)} more than once; drop_duplicates({name!r})"
     if ds.sizes.get("query") == 0:
         yield "query is empty; keep at least one query"
+    if "run" in ds.dims:
+        yield from _run_problems(ds)
     if "query" in ds.dims and "is_neighbor" not in ds.variables:
         yield "is_neighbor is missing: with several queries it tells whose neighbor a cell is"
     if any(name in ds.variables for name in NEIGHBORHOODS):
@@ -137,13 +139,24 @@ def _structure_problems(ds: xr.Dataset) -> Iterator[str]:
             yield f"neighborhoods without {listed(missing)}; keep all of {listed(wanted)}, or none"
 
 
+def _run_problems(ds: xr.Dataset) -> Iterator[str]:
+    if not ds.sizes["run"]:
+        yield "run is empty; keep at least one run"
+    if "run" not in ds.coords:
+        yield "run is a dim without its coordinate; put runs together with align_runs"
+    without = [name for name in SCORES if name in ds and "run" not in ds[name].dims]
+    if without:
+        yield f"run is a dim, but not of {listed(without)}; put runs together with align_runs"
+
+
 def _shape_problems(ds: xr.Dataset, row: Variable) -> Iterator[str]:
     array = ds.variables[row.name]
-    scalar = {name for name in ("query", "head") if name in ds.coords and not ds[name].dims}
+    scalar = {name for name in ("run", "query", "head") if name in ds.coords and not ds[name].dims}
     needed = set(row.dims) - scalar
-    allowed = needed | ({"query"} if row.dims == ("neighbor", "head") else set())
-    if not needed <= set(array.dims) <= allowed:
-        yield f"{row.name} has dims {tuple(array.dims)}, not {row.dims}; rename or select"
+    if not needed <= set(array.dims) <= needed | set(row.further_dims):
+        is_of_runs = set(array.dims) - needed == {"run"}
+        remedy = "put runs together with align_runs" if is_of_runs else "rename or select"
+        yield f"{row.name} has dims {tuple(array.dims)}, not {row.dims}; {remedy}"
     if array.dtype.kind not in _DTYPE_KINDS[row.kind]:
         yield f"{row.name} has dtype {array.dtype}, not {row.kind}; cast it with astype"
 
