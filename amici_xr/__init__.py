@@ -25,6 +25,8 @@ from .length_scale_intervals import bootstrap
 from .length_scales import length_scale, support
 from .maps import plot_spatial
 from .plots import plot_curve, plot_length_scale
+from .run_spread import reach_across_runs
+from .runs import align_runs
 from .selection import select
 from .storage import open_dataset, save
 from .units import to_microns
@@ -38,6 +40,7 @@ __all__ = [
     "NotFoundError",
     "SavedModel",
     "SchemaError",
+    "align_runs",
     "atlas",
     "attention",
     "attention_by_distance",
@@ -59,6 +62,7 @@ __all__ = [
     "plot_curve",
     "plot_length_scale",
     "plot_spatial",
+    "reach_across_runs",
     "read_csv",
     "save",
     "select",

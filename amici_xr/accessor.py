@@ -22,6 +22,7 @@ from . import (
     length_scales,
     maps,
     plots,
+    run_spread,
     selection,
     storage,
     units,
@@ -61,6 +62,7 @@ class CounterfactualMethods:
     attention_by_distance = _method(in_place.attention_by_distance)
     dummy_attention = _method(in_place.dummy_attention)
     in_context_length_scale = _method(in_context.in_context_length_scale)
+    reach_across_runs = _method(run_spread.reach_across_runs)
     contrast = _method(contrasts.contrast)
     select = _method(selection.select)
     to_microns = _method(units.to_microns)

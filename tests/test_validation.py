@@ -66,13 +66,18 @@ def test_a_reduction_assigned_into_the_dataset_is_recognized(ds):
         ),
         (lambda ds: xr.concat([ds, ds], "query"), "query holds 'A' more than once"),
         (lambda ds: ds.isel(head=[0, 0]), "head holds 0 more than once"),
-        (lambda ds: ds.expand_dims(run=2), "run is a dim without its coordinate; put runs together"),
+        (
+            lambda ds: ds.expand_dims(run=2),
+            "run is a dim without its coordinate; put runs together",
+        ),
         (
             lambda ds: xr.concat([ds, ds], "run").assign_coords(run=[0, 1]),
             r"neighborhood_index has dims \('run', 'receiver', 'rank'\), not .*align_runs",
         ),
         (
-            lambda ds: ds.assign(dummy_attention_score=("run", [3.0, 3.0])).assign_coords(run=[0, 1]),
+            lambda ds: ds.assign(dummy_attention_score=("run", [3.0, 3.0])).assign_coords(
+                run=[0, 1]
+            ),
             "run is a dim, but not of 'base_attention_score', 'position_coefficient'; put runs",
         ),
         (lambda ds: ds.expand_dims(run=[0]).isel(run=[]), "run is empty; keep at least one"),
