@@ -66,9 +66,7 @@ def reduce_neighbors(
     """
     whole = {"neighbor": -1, "head": 1}
     chunked = [
-        array.chunk({dim: size for dim, size in whole.items() if dim in array.dims})
-        if array.chunks is not None
-        else array
+        rechunked(array, {dim: size for dim, size in whole.items() if dim in array.dims})
         for array in arrays
     ]
     reduced: xr.DataArray = xr.apply_ufunc(
@@ -83,6 +81,17 @@ def reduce_neighbors(
         keep_attrs="override",
     )
     return reduced
+
+
+def rechunked(array: xr.DataArray, sizes: Mapping[str, int]) -> xr.DataArray:
+    """Chunk a lazy array, and nothing of one in memory, along some dims.
+
+    The array alone: ``DataArray.chunk`` makes coordinates lazy too, which are then computed to be
+    compared with those of other arrays.
+    """
+    if array.chunks is None:
+        return array
+    return array.copy(data=array.variable.chunk(sizes).data)
 
 
 def _without_nan(one: xr.Dataset) -> xr.Dataset:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from . import bootstrap_distribution, kernels
 from .errors import NotFoundError, check_choice, check_fraction, check_positive_integer, listed
-from .grouping import groups, ordered
+from .grouping import groups, ordered, rechunked
 from .threads import for_each
 
 Statistic = Literal["mean", "median"]
@@ -101,7 +101,7 @@ def bootstrap_ci(
     ascending = rows.isel({stream: order})
     estimates = xr.apply_ufunc(
         _estimates,
-        ascending.chunk({dim: -1, stream: -1}) if da.chunks is not None else ascending,
+        rechunked(ascending, {dim: -1, stream: -1}),
         input_core_dims=[[stream, dim]],
         output_core_dims=[[stream, "_group", "_estimate"]],
         kwargs={

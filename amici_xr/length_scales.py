@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from . import kernels
 from .errors import SchemaError, check_sample_threshold
-from .grouping import by_query, groups, loaded_if_empty, ordered, reduce_neighbors
+from .grouping import by_query, groups, loaded_if_empty, ordered, rechunked, reduce_neighbors
 from .repeating import for_each_sample, for_each_threshold
 from .schema import NEIGHBORHOODS, distance_attributes, has_neighborhoods, scores
 from .validation import check_neighborhoods, check_structure
@@ -73,7 +73,7 @@ def _at_threshold(ds: xr.Dataset, threshold: float, sample_threshold: float | No
     if sample_threshold is None:
         return ordered(lengths)
     share = support(ds, threshold, sample_threshold)["support"]
-    share = share.chunk(-1) if share.chunks is not None else share
+    share = rechunked(share, {"label": -1})
     code = share.get_index("label").get_indexer(pd.Index(ds["label"].values))
     corrected: xr.DataArray = xr.apply_ufunc(
         kernels.corrected,

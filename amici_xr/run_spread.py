@@ -12,7 +12,7 @@ from scipy.special import stdtrit
 
 from . import bootstrap_distribution, kernels
 from .errors import SchemaError, check_choice, check_fraction
-from .grouping import by_query, groups, ordered, reduce_neighbors
+from .grouping import by_query, groups, ordered, rechunked, reduce_neighbors
 from .length_scales import length_scale, reach_attributes
 from .schema import distance_attributes
 from .validation import check_structure
@@ -109,12 +109,14 @@ def reach_across_runs(
     for number, name in enumerate(_OVER_RUNS):
         result[name] = over.isel(over=number)
     result["n_runs"] = reach.notnull().sum("run")
-    attributes = distance_attributes(f"{statistic} length scale of the strongest head", ds)
     bounds = f"of the {100 * confidence_level:.4g}% interval of the mean over runs"
-    names = {"ci_lower": f"lower bound {bounds}", "ci_upper": f"upper bound {bounds}"}
-    for name in ("length_scale", *_OVER_RUNS):
-        long_name = names.get(name, attributes["long_name"] if name == "length_scale" else None)
-        result[name].attrs = attributes | {"long_name": long_name or f"{name} over runs"}
+    long_names = {name: f"{name} over runs" for name in _OVER_RUNS} | {
+        "length_scale": f"{statistic} length scale of the strongest head",
+        "ci_lower": f"lower bound {bounds}",
+        "ci_upper": f"upper bound {bounds}",
+    }
+    for name, long_name in long_names.items():
+        result[name].attrs = distance_attributes(long_name, ds)
     result["strongest_head"].attrs = {"long_name": "head that reaches farthest"}
     result["n_runs"].attrs = {"long_name": "number of runs"}
     settings = {"statistic": statistic, "confidence_level": confidence_level}
@@ -136,7 +138,7 @@ def bootstrap_over_runs(
 
     Of few runs it is too narrow. The variance over resamples is that of the mean times
     ``(n − 1)/n``, and no value lies beyond the n that there are: at 95% the interval of up to three
-    runs is just their range, which holds the middle of all trainings with probability
+    runs is just their range, which holds the median of all trainings with probability
     ``1 − 2^(1 − n)``, 75% of three. `reach_across_runs` gives an interval that knows how few they
     are. Heads that have no counterpart in the reference run (``is_matched``) count in the place
     that they were given.
@@ -238,7 +240,7 @@ def _reduced(
     """Apply a kernel that reduces `dim`, which lies last; what is lazy stays so."""
     reduced: xr.DataArray = xr.apply_ufunc(
         kernel,
-        array.chunk({dim: -1}) if array.chunks is not None else array,
+        rechunked(array, {dim: -1}),
         input_core_dims=[[dim]],
         output_core_dims=[out],
         kwargs=options,
