@@ -20,11 +20,10 @@ from .length_scales import length_scale
 from .permutation import FEWEST_UNITS
 from .schema import distance_attributes
 from .study_design import StudyDesign, study_design
+from .summaries import STATISTICS, Statistic
 from .validation import check_structure
 
-Statistic = Literal["mean", "median"]
 HeadSummary = Literal["each", "max"]
-_STATISTICS: dict[str, Any] = {"mean": np.mean, "median": np.median}
 
 
 def contrast(
@@ -140,7 +139,7 @@ def contrast(
     """
     check_structure(ds)
     threshold = check_fraction("threshold", threshold)
-    check_choice("statistic", statistic, get_args(Statistic))
+    check_choice("statistic", statistic, tuple(STATISTICS))
     if head_summary is None:
         head_summary = "max" if "run" in ds["base_attention_score"].dims else "each"
     check_choice("head_summary", head_summary, get_args(HeadSummary))
@@ -194,7 +193,7 @@ def _by_sample(
             sizes={"_group": samples.size * names.size},
             codes=sample_code * names.size + label_code,
             n_groups=samples.size * names.size,
-            reduce=_STATISTICS[statistic],
+            reduce=STATISTICS[statistic],
         )
         both = summary.coarsen(_group=names.size).construct(_group=("sample", "label"))
         return both.assign_coords(label=names).to_dataset(name="length_scale")

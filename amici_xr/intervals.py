@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import xarray as xr
@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from . import bootstrap_distribution, kernels
 from .errors import NotFoundError, check_choice, check_fraction, check_positive_integer, listed
 from .grouping import groups, ordered, rechunked
+from .summaries import STATISTICS, Statistic
 from .threads import for_each
 
-Statistic = Literal["mean", "median"]
 Method = Literal["exact", "resample"]
-_STATISTICS: dict[str, Any] = {"mean": np.mean, "median": np.median}
 _EXACT = {
     "mean": bootstrap_distribution.interval_of_mean,
     "median": bootstrap_distribution.interval_of_median,
@@ -75,7 +74,7 @@ def bootstrap_ci(
     >>> [float(interval[name]) for name in ("point_estimate", "ci_lower", "ci_upper")]
     [2.0, 0.8, 3.2]
     """
-    check_choice("statistic", statistic, tuple(_STATISTICS))
+    check_choice("statistic", statistic, tuple(STATISTICS))
     confidence_level = check_fraction("confidence_level", confidence_level)
     chosen = check_choice("method", "exact" if method is None else method, get_args(Method))
     n_resamples = check_positive_integer("n_resamples", n_resamples)
@@ -125,7 +124,7 @@ def bootstrap_ci(
         {name: estimates.isel(_estimate=i) for i, name in enumerate(_ESTIMATES)}
         | {f"n_{dim}s": count.broadcast_like(estimates.isel(_estimate=0))}
     )
-    result = _described(result, da, statistic, confidence_level)
+    result = described(result, da, statistic, confidence_level)
     result = result if shares_stream else result.isel({stream: 0})
     if by is None:
         return ordered(result.isel(_group=0))
@@ -172,15 +171,16 @@ def _estimates(
                         probabilities=probabilities,
                         n_resamples=n_resamples,
                     )
-                out[position][head, group] = (_STATISTICS[statistic](own), *interval)
+                out[position][head, group] = (STATISTICS[statistic](own), *interval)
 
     for_each(fill, list(np.ndindex(values.shape[:-2])))
     return out
 
 
-def _described(
+def described(
     result: xr.Dataset, da: xr.DataArray, statistic: str, confidence_level: float
 ) -> xr.Dataset:
+    """Give the estimates their names and unit, and say what they are estimates of."""
     what = da.attrs.get("long_name", da.name or "value")
     unit = {"units": da.attrs["units"]} if "units" in da.attrs else {}
     bounds = f"of the {100 * confidence_level:.4g}% interval of the {statistic} {what}"

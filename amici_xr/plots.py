@@ -13,11 +13,11 @@ from . import drawing
 from .colors import label_colors
 from .curves import check_distance, curve, curve_summary
 from .errors import NotFoundError, check_choice, check_names, listed
-from .intervals import Statistic
 from .length_scale_intervals import bootstrap
 from .length_scales import length_scale
 from .schema import distance_unit
 from .selection import one_run, select, with_head_dim
+from .summaries import Statistic
 from .validation import check_structure
 
 if TYPE_CHECKING:

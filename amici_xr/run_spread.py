@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from . import bootstrap_distribution, kernels
+from . import bootstrap_distribution
 from .errors import SchemaError, check_choice, check_fraction
-from .grouping import by_query, groups, ordered, rechunked, reduce_neighbors
+from .grouping import ordered, rechunked
 from .length_scales import length_scale, reach_attributes
 from .schema import distance_attributes
+from .summaries import STATISTICS, Statistic, summary_of_labels
 from .validation import check_structure
-
-if TYPE_CHECKING:
-    from .intervals import Statistic
 
 Floats = NDArray[np.float64]
 
-_STATISTICS: dict[str, Callable[..., Any]] = {"mean": np.mean, "median": np.median}
 _EXACT = {
     "mean": bootstrap_distribution.interval_of_mean,
     "median": bootstrap_distribution.interval_of_median,
@@ -206,27 +203,14 @@ def _per_run(
 ) -> xr.DataArray:
     """Mean or median length scale of each label, (run, query, label, head)."""
     check_structure(ds)
-    check_choice("statistic", statistic, tuple(_STATISTICS))
+    check_choice("statistic", statistic, tuple(STATISTICS))
     if "run" not in ds.dims:
         raise SchemaError(
             "this Dataset holds a single training, without a run dim: put several together with "
             "align_runs([first, second])"
         )
 
-    def of_one(one: xr.Dataset) -> xr.Dataset:
-        names, codes = groups(one, "label")
-        reduced = reduce_neighbors(
-            kernels.group_reduce,
-            one["length_scale"],
-            sizes={"label": names.size},
-            codes=codes,
-            n_groups=names.size,
-            reduce=_STATISTICS[statistic],
-        )
-        return xr.Dataset({"reach": reduced}).assign_coords(label=names)
-
-    lengths = length_scale(ds, threshold, sample_threshold)
-    return by_query(of_one, ds.assign(length_scale=lengths))["reach"]
+    return summary_of_labels(ds, length_scale(ds, threshold, sample_threshold), statistic)
 
 
 def _reduced(
@@ -274,5 +258,5 @@ def _interval(values: Floats, statistic: str, probabilities: Floats) -> Floats:
     for position in np.ndindex(values.shape[:-1]):
         own = values[position]
         if not np.isnan(own).any():
-            out[position] = (_STATISTICS[statistic](own), *_EXACT[statistic](own, probabilities))
+            out[position] = (STATISTICS[statistic](own), *_EXACT[statistic](own, probabilities))
     return out

@@ -8,15 +8,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from . import kernels
 from .curves import curve_summary
 from .errors import check_choice
-from .grouping import by_query, groups, ordered, reduce_neighbors
-from .intervals import Statistic
+from .grouping import ordered
 from .length_scale_intervals import bootstrap
 from .length_scales import length_scale, support
 from .repeating import for_each_sample, for_each_threshold
 from .schema import distance_attributes
+from .summaries import STATISTICS, Statistic, summary_of_labels
 from .validation import check_structure
 
 REACHES = ("ok", "beyond_neighborhood")  # the states in which a pair's length scales stand
@@ -94,7 +93,7 @@ def atlas(
     ('query', 'label')
     """
     check_structure(ds)
-    check_choice("statistic", statistic, ("mean", "median"))
+    check_choice("statistic", statistic, tuple(STATISTICS))
     if by_sample:
         return for_each_sample(
             lambda one: atlas(one, threshold, sample_threshold, statistic, confidence_level), ds
@@ -121,32 +120,15 @@ def _reach(
     confidence_level: float,
 ) -> xr.Dataset:
     result = support(ds, threshold, sample_threshold)
-    result["mean_length_scale"] = _mean(ds, threshold)
+    mean = summary_of_labels(ds, length_scale(ds, threshold, None), "mean")
+    attributes = distance_attributes("mean length scale", ds)
+    result["mean_length_scale"] = mean.assign_attrs(attributes)
     interval = bootstrap(ds, threshold, None, statistic, confidence_level)
     result = result.assign({name: interval[name] for name in ("ci_lower", "ci_upper")})
     stands = result["status"].isin(REACHES) & (result["median_length_scale"] > 0)
     median = result["median_length_scale"].where(stands)
     result["strongest_by_reach"] = _strongest(median, "median length scale")
     return result.assign_attrs(statistic=statistic, confidence_level=confidence_level)
-
-
-def _mean(ds: xr.Dataset, threshold: float) -> xr.DataArray:
-    with_lengths = ds.assign(length_scale=length_scale(ds, threshold, None))
-
-    def of_one(one: xr.Dataset) -> xr.Dataset:
-        names, codes = groups(one, "label")
-        mean = reduce_neighbors(
-            kernels.group_reduce,
-            one["length_scale"],
-            sizes={"label": names.size},
-            reduce=np.mean,
-            codes=codes,
-            n_groups=names.size,
-        )
-        return xr.Dataset({"mean": mean}, coords={"label": names})
-
-    mean: xr.DataArray = by_query(of_one, with_lengths)["mean"]
-    return mean.assign_attrs(distance_attributes("mean length scale", ds))
 
 
 def _strongest(values: xr.DataArray, what: str) -> xr.DataArray:
