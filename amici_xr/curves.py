@@ -39,8 +39,9 @@ def curve(ds: xr.Dataset, distance: ArrayLike | xr.DataArray) -> xr.DataArray:
     Returns
     -------
     xarray.DataArray
-        Attention in [0, 1], float64, dims (neighbor, head, distance), with ``query`` in front where
-        `ds` has it; NaN where a cell is not a neighbor of the query. A single number adds no dim.
+        Attention in [0, 1], float64, dims (neighbor, head, distance), with ``run`` and ``query`` in
+        front where `ds` has them; NaN where a cell is not a neighbor of the query. A single number
+        adds no dim.
 
     Raises
     ------

@@ -56,8 +56,10 @@ def align_runs(
         times the area below the one plus that below the other, unless another matching costs less
         in all. That share is 0 of equal heads and 1 of heads that have nothing in common. A share
         it is, and not an area, since a head that serves one pair of cell types out of hundreds has
-        a small area everywhere else. At 0.5 what two heads have in common is half of what they
-        attend to.
+        a small area everywhere else. At 0.5 two heads have half of what they attend to in common.
+        In three trainings on the demo's tissue the share is 0.05 to 0.33 where two heads have
+        learned the same interaction, 0.65 where one has learned a stronger one besides, and above
+        0.9 where they have learned different ones.
     reference
         The run to whose heads the others are matched, as a position in `datasets`. None takes the
         medoid: the run whose matchings with all others cost least in total, the first of several.
