@@ -226,6 +226,12 @@ def test_a_query_without_neighbors_counts_for_nothing():
 
 
 REDUCTIONS = {
+    "atlas": lambda ds: ds.amici.atlas([0.1, 0.5]),
+    "attention": lambda ds: ds.amici.attention(),
+    "attention_by_distance": lambda ds: ds.amici.attention_by_distance(3),
+    "dummy_attention": lambda ds: ds.amici.dummy_attention(),
+    "in_context_length_scale": lambda ds: ds.amici.in_context_length_scale(0.1),
+    "in microns": lambda ds: amici_xr.to_microns(ds.drop_attrs(), 2.0).amici.length_scale(0.1),
     "curve": lambda ds: ds.amici.curve([0, 5]),
     "curve at one distance": lambda ds: ds.amici.curve(5),
     "curve_summary": lambda ds: ds.amici.curve_summary([0, 5], quantiles=[0.1, 0.5]),
