@@ -115,7 +115,7 @@ def fields():
     rng = np.random.default_rng(0)
     places = rng.uniform(0, 100, (400, 2))
     lag = np.linalg.norm(places[:, np.newaxis] - places, axis=-1)
-    root = np.linalg.cholesky(np.exp(-lag / 4) + 1e-9 * np.eye(400))
+    root = np.linalg.cholesky(np.exp(-lag / 6) + 1e-9 * np.eye(400))
     lengths = 10 + 2 * (root @ rng.normal(size=(400, 120)))
     return amici_xr.from_arrays(
         3 + lengths,
@@ -143,7 +143,7 @@ def test_blocks_cover_the_mean_of_a_smooth_field_where_cells_do_not(fields, stat
     assert stats.binomtest(round(covered["block"] * 120), 120, 0.95).pvalue > 0.001
     assert (interval.n_blocks > 4).all()
     if statistic == "mean":
-        planted = 100**2 / (2 * np.pi * 4**2)
+        planted = 100**2 / (2 * np.pi * 6**2)
         assert planted / 2 < interval.effective_patches.median() < 2 * planted
     assert interval.point_estimate.attrs["units"] == "µm"
 
