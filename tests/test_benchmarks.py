@@ -145,3 +145,13 @@ def test_power_and_type_one_error_of_contrasts_are_printed(capsys, monkeypatch):
     assert "permutation  Welch's t  noncentral t" in text
     assert "0.791" in text  # of the t test, 5 against 5 with a shift of two SD
     assert "false discoveries" in text
+
+
+def test_the_benchmark_of_the_atlas_prints_each_question(monkeypatch, capsys):
+    import atlas
+
+    monkeypatch.setattr("sys.argv", ["atlas.py", "--cells", "300", "--types", "4", "--heads", "2"])
+    atlas.main()
+    printed = capsys.readouterr().out
+    assert "4 types x 2 heads x 300 cells" in printed
+    assert all(question in printed for question in atlas.QUESTIONS)

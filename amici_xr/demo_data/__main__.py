@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -18,6 +19,7 @@ Next, type {python} and then:
     >>> ds.cf                                    # what is there, what can be asked
     >>> ds.cf.support({threshold}).status.to_pandas()    # help(ds.cf.support) explains the words
     >>> ds.cf.plot_length_scale({threshold}).figure.savefig("length_scale.png")
+    >>> xr.open_dataset({tissue!r}).cf.atlas({threshold})    # every pair of types at once
 and with a model of your own:
     >>> ds = amici_xr.extract("saved_model/", "B", "tissue.h5ad", unit="µm")"""
 
@@ -48,11 +50,16 @@ def main(folder: Path) -> None:
     print(
         "\nThe interval tells how well this model's median is known, not how well the model knows"
     )
-    print("the tissue: training again moves it further.\n\nWritten:")
+    print("the tissue. Two further trainings on it give:")
+    print_further_trainings(planted, is_watched)
+    print("\nWritten:")
     for receiver, ds in datasets.items():
         for path in write(ds, folder, receiver):
             print(f"    {path}")
-    print(NEXT.format(python=sys.executable, file=str(folder / "T_cell.nc"), threshold=THRESHOLD))
+    for path in write_atlas(amici_xr.extract(model, None, adata, progress=is_watched), folder):
+        print(f"    {path}")
+    files = {"file": str(folder / "T_cell.nc"), "tissue": str(folder / "tissue.nc")}
+    print(NEXT.format(python=sys.executable, threshold=THRESHOLD, **files))
 
 
 def print_recovered(ds: xr.Dataset, sender: str, planted: float) -> None:
@@ -72,6 +79,31 @@ def print_not_planted(ds: xr.Dataset, sender: str) -> None:
     found = support.where(support.status == "ok").drop_sel(label=sender)
     for (label, head), length in found.median_length_scale.to_series().dropna().items():
         print(f"    {label} → {ds['query'].item()}, head {head}: {length:.2f}")
+
+
+def print_further_trainings(planted: Any, is_watched: bool) -> None:
+    """Print the reach of each planted pair in the strongest head of the other trainings."""
+    runs = [amici_xr.demo(run) for run in (1, 2)]
+    for _, row in planted.iterrows():
+        sender, receiver = row["sender"], row["receiver"]
+        aligned = amici_xr.align_runs(
+            amici_xr.extract(model, receiver, adata, progress=is_watched) for model, adata in runs
+        )
+        reach = aligned.cf.reach_across_runs(THRESHOLD).length_scale.sel(label=sender)
+        print(f"    {sender} → {receiver}: " + ", ".join(f"{one:.2f}" for one in reach.values))
+
+
+def write_atlas(ds: xr.Dataset, folder: Path) -> list[Path]:
+    """Save the Dataset of all receivers and draw its atlas."""
+    from matplotlib import pyplot as plt
+
+    written = [folder / "tissue.nc", folder / "atlas.png", folder / "atlas.svg"]
+    ds.cf.save(written[0])
+    figure = ds.cf.plot_atlas(THRESHOLD).figure
+    for path in written[1:]:
+        figure.savefig(path, dpi=150)
+    plt.close(figure)
+    return written
 
 
 def write(ds: xr.Dataset, folder: Path, receiver: str) -> list[Path]:
