@@ -1,5 +1,6 @@
 """Everything that is asked of a saved file, where neither torch nor the model need be."""
 
+import contextlib
 import importlib.util
 import os
 import sys
@@ -15,25 +16,45 @@ HAS_MODEL_PARTS = importlib.util.find_spec("torch") is not None
 
 
 @pytest.fixture(scope="module")
-def saved_file(tmp_path_factory):
-    """The demo's receiver T_cell, extracted here or, where torch is absent, elsewhere."""
+def saved(tmp_path_factory):
+    """The demo's receiver T_cell, all its receivers, and three trainings, each in a file.
+
+    Extracted here or, where torch is absent, elsewhere.
+    """
     if "AMICI_XR_SAVED" in os.environ:
-        return Path(os.environ["AMICI_XR_SAVED"]) / "T_cell.nc"
+        return Path(os.environ["AMICI_XR_SAVED"])
     if not HAS_MODEL_PARTS:
         pytest.fail("set AMICI_XR_SAVED to the folder that the demo has written")
+    folder = tmp_path_factory.mktemp("saved")
     model, adata = amici_xr.demo()
-    path = tmp_path_factory.mktemp("saved") / "T_cell.nc"
-    amici_xr.save(amici_xr.extract(model, "T_cell", adata, progress=False), path)
-    return path
+    for name, query in (("T_cell", "T_cell"), ("tissue", None)):
+        ds = amici_xr.extract(model, query, adata, progress=False)
+        amici_xr.save(ds, folder / f"{name}.nc")
+    trainings = (
+        amici_xr.extract(one, ["T_cell", "Tumor"], adata, progress=False)
+        for one, _ in map(amici_xr.demo, range(3))
+    )
+    amici_xr.save(amici_xr.align_runs(trainings), folder / "runs.nc")
+    return folder
 
 
 @pytest.fixture(params=["netcdf4", "h5netcdf", "ours"])
-def opened(request, saved_file):
-    if request.param == "ours":
-        yield amici_xr.open_dataset(saved_file)
-    else:
-        with xr.open_dataset(saved_file, engine=request.param) as ds:
-            yield ds
+def open_saved(request, saved):
+    """Open one of the files by its name."""
+    with contextlib.ExitStack() as stack:
+
+        def opened(name):
+            path = saved / f"{name}.nc"
+            if request.param == "ours":
+                return amici_xr.open_dataset(path)
+            return stack.enter_context(xr.open_dataset(path, engine=request.param))
+
+        yield opened
+
+
+@pytest.fixture
+def opened(open_saved):
+    return open_saved("T_cell")
 
 
 def test_a_saved_file_answers_everything(opened):
@@ -51,6 +72,57 @@ def test_a_saved_file_answers_everything(opened):
     assert len(opened.amici.to_dataframe()) == opened.base_attention_score.size
     assert opened.cf.plot_curve(2, distance).get_title() == "neighbors → T_cell, head 2"
     assert opened.cf.plot_length_scale(0.1).get_legend() is not None
+
+
+def test_the_whole_tissue_is_answered_from_its_file(open_saved):
+    tissue = open_saved("tissue")
+    atlas = tissue.cf.atlas(0.1)
+    strongest = atlas.median_length_scale.to_series().dropna().nlargest(2)
+    assert [entry[:2] for entry in strongest.index] == [
+        ("Tumor", "Fibroblast"),
+        ("T_cell", "Macrophage"),
+    ]
+    assert tissue.cf.plot_atlas(0.1).get_ylabel() == "receiver"
+    attention = tissue.cf.attention()
+    total = attention.sum("rank") + tissue.cf.dummy_attention()
+    np.testing.assert_allclose(total, 1, rtol=1e-12)
+    near, far = (
+        tissue.cf.attention_by_distance([0, 10, 40])
+        .mean_attention.sel(query="T_cell", label="Macrophage", head=2)
+        .values
+    )
+    assert near > 0.5 > 0.01 > far
+    in_context = tissue.cf.in_context_length_scale(0.5, "all").in_context_length_scale.sel(head=1)
+    is_pair = (tissue.receiver_label == "Tumor") & (tissue.neighborhood_label == 1)
+    assert tissue.cell_type[1] == "Fibroblast"
+    assert in_context.where(is_pair).median() == pytest.approx(8.80, abs=0.01)
+    t_cell = tissue.cf.select("T_cell").cf
+    assert t_cell.plot_spatial(head=2, threshold=0.1).get_aspect() == 1
+    blocks = t_cell.bootstrap(0.1, None, resampling_unit="block").sel(label="Macrophage", head=2)
+    assert blocks.ci_lower < 9.84 < blocks.ci_upper
+
+
+def test_several_trainings_are_answered_from_their_file(open_saved):
+    runs = open_saved("runs")
+    reach = runs.cf.reach_across_runs(0.1)
+    for receiver, sender, planted in (("T_cell", "Macrophage", 10), ("Tumor", "Fibroblast", 20)):
+        one = reach.sel(query=receiver, label=sender)
+        np.testing.assert_allclose(one.length_scale, planted, rtol=0.11)
+        assert one.n_runs == 3
+        assert one.ci_lower < one["mean"] < one.ci_upper
+        # the spread between trainings is far above what the cells' interval knows of
+        by_cell = runs.cf.bootstrap(0.1, statistic="median").sel(query=receiver, label=sender)
+        half = ((by_cell.ci_upper - by_cell.ci_lower) / 2).max()
+        assert one["std"] > 3 * half
+    # in the third training one head carries both interactions: one of the first's has no match
+    assert runs.is_matched.values.tolist()[0] == [True] * 4
+    assert not runs.is_matched.sel(run=2).all()
+    heads = reach.strongest_head.sel(run=2)
+    assert heads.sel(query="T_cell", label="Macrophage") == heads.sel(
+        query="Tumor", label="Fibroblast"
+    )
+    over = runs.cf.bootstrap(0.1, resampling_unit="run")
+    assert (over.n_runs.sel(label="Macrophage", query="T_cell") == 3).all()
 
 
 def test_a_saved_file_can_be_saved_again(opened):

@@ -24,13 +24,13 @@ def test_the_tour_prints_planted_beside_recovered_and_writes_files_and_figures(t
     assert abs(float(rows["Macrophage → T_cell"][4]) - 10) < 1
     assert abs(float(rows["Fibroblast → Tumor"][4]) - 20) < 3
     written = {path.name for path in tmp_path.iterdir()}
-    assert {"tissue.nc", "atlas.png", "atlas.svg"} <= written
+    assert {"tissue.nc", "runs.nc", "atlas.png", "atlas.svg"} <= written
     for sender, receiver, planted in (("Macrophage", "T_cell", 10), ("Fibroblast", "Tumor", 20)):
         (further,) = (
             line for line in done.stdout.splitlines() if f"{sender} → {receiver}: " in line
         )
-        reaches = [float(reach) for reach in further.partition(": ")[2].split(", ")]
-        assert len(reaches) == 2
+        reaches = [float(reach) for reach in further.split(": ")[1].split(";")[0].split(", ")]
+        assert len(reaches) == 3
         np.testing.assert_allclose(reaches, planted, rtol=0.15)
     for receiver in ("T_cell", "Tumor"):
         for what in ("curve", "length_scale"):

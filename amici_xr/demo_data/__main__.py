@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 import amici_xr
+from amici_xr.demo_data import FOLDERS
 
 THRESHOLD = 0.1
 NEXT = """
@@ -50,9 +51,9 @@ def main(folder: Path) -> None:
     print(
         "\nThe interval tells how well this model's median is known, not how well the model knows"
     )
-    print("the tissue. Two further trainings on it give:")
-    print_further_trainings(planted, is_watched)
-    print("\nWritten:")
+    print("the tissue. This and two further trainings on it give:")
+    print_trainings(planted, folder / "runs.nc", is_watched)
+    print(f"\nWritten:\n    {folder / 'runs.nc'}")
     for receiver, ds in datasets.items():
         for path in write(ds, folder, receiver):
             print(f"    {path}")
@@ -81,16 +82,21 @@ def print_not_planted(ds: xr.Dataset, sender: str) -> None:
         print(f"    {label} → {ds['query'].item()}, head {head}: {length:.2f}")
 
 
-def print_further_trainings(planted: Any, is_watched: bool) -> None:
-    """Print the reach of each planted pair in the strongest head of the other trainings."""
-    runs = [amici_xr.demo(run) for run in (1, 2)]
+def print_trainings(planted: Any, path: Path, is_watched: bool) -> None:
+    """Print the reach of each planted pair in the strongest head of each training; save them."""
+    receivers = planted["receiver"].tolist()
+    runs = amici_xr.align_runs(
+        amici_xr.extract(model, receivers, adata, progress=is_watched)
+        for model, adata in map(amici_xr.demo, FOLDERS)
+    )
+    runs.cf.save(path)
+    reach = runs.cf.reach_across_runs(THRESHOLD)
     for _, row in planted.iterrows():
         sender, receiver = row["sender"], row["receiver"]
-        aligned = amici_xr.align_runs(
-            amici_xr.extract(model, receiver, adata, progress=is_watched) for model, adata in runs
-        )
-        reach = aligned.cf.reach_across_runs(THRESHOLD).length_scale.sel(label=sender)
-        print(f"    {sender} → {receiver}: " + ", ".join(f"{one:.2f}" for one in reach.values))
+        one = reach.sel(query=receiver, label=sender)
+        lengths = ", ".join(f"{length:.2f}" for length in one.length_scale.values)
+        interval = f"[{one.ci_lower:.1f}, {one.ci_upper:.1f}]"
+        print(f"    {sender} → {receiver}: {lengths}; interval of their mean {interval}")
 
 
 def write_atlas(ds: xr.Dataset, folder: Path) -> list[Path]:
