@@ -121,8 +121,8 @@ def _reach(
 ) -> xr.Dataset:
     result = support(ds, threshold, sample_threshold)
     mean = summary_of_labels(ds, length_scale(ds, threshold, None), "mean")
-    attributes = distance_attributes("mean length scale", ds)
-    result["mean_length_scale"] = mean.assign_attrs(attributes)
+    result["mean_length_scale"] = mean
+    result["mean_length_scale"].attrs = distance_attributes("mean length scale", ds)
     interval = bootstrap(ds, threshold, None, statistic, confidence_level)
     result = result.assign({name: interval[name] for name in ("ci_lower", "ci_upper")})
     stands = result["status"].isin(REACHES) & (result["median_length_scale"] > 0)

@@ -69,6 +69,10 @@ def test_the_repr_shows_what_is_there_and_what_can_be_asked(ds):
         assert "neighborhoods:     115, of up to 8 cells" in shown
         for method in METHODS:
             assert f"ds.{name}.{method}(…)" in shown
+        asked = shown.partition("Ask:\n")[2].partition("\n\n")[0].splitlines()
+        starts = {line.index(line.partition("(…)")[2].lstrip()) for line in asked}
+        assert len(starts) == 1  # what each does stands below what the others do
+        assert all("(…)  " in line for line in asked)
 
 
 def test_the_repr_of_another_dataset_says_what_is_missing():

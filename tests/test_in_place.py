@@ -77,6 +77,12 @@ def test_attention_is_within_1e_5_of_the_recorded_and_needs_no_model(name, tmp_p
     np.testing.assert_allclose(rows, recorded["attention"], rtol=0, atol=1e-5)
 
 
+def test_attributes_say_what_attention_is_and_not_what_the_scores_are(ds):
+    assert amici_xr.attention(ds).attrs == {"long_name": "attention in place", "units": "1"}
+    dummy = amici_xr.dummy_attention(ds).attrs
+    assert dummy == {"long_name": "attention to the dummy", "units": "1"}
+
+
 def test_scores_of_any_size_leave_attention_finite(ds):
     for scale in (1e-4, 1.0, 1e4):
         large = ds.assign(base_attention_score=ds.base_attention_score * np.float32(scale))

@@ -53,7 +53,7 @@ def test_the_atlas_says_what_the_other_functions_say(in_file):
         xr.testing.assert_identical(atlas[name], interval[name])
     np.testing.assert_allclose(atlas.mean_length_scale, interval.point_estimate, rtol=1e-13)
     np.testing.assert_array_equal(atlas.attention_at_contact, contact)
-    assert atlas.mean_length_scale.attrs["units"] == "µm"
+    assert atlas.mean_length_scale.attrs == {"long_name": "mean length scale", "units": "µm"}
     assert atlas.n_receivers.to_series().to_dict() == {
         "Endothelial": 903, "Fibroblast": 1239, "Macrophage": 747, "T_cell": 1502, "Tumor": 1609
     }  # fmt: skip
