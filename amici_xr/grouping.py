@@ -16,6 +16,7 @@ from .selection import select
 
 _Labelled = TypeVar("_Labelled", xr.Dataset, xr.DataArray)
 
+_ASKED_OFTEN = (*SCORES, "is_neighbor", "label", "receiver_label", "cell_type")
 _LAST = ("head", "rank", "distance", "distance_bin", "quantile", "threshold")
 FILL_VALUES = {"n_neighbors": 0, "status": "absent"}  # of a group that is not there; NaN elsewhere
 
@@ -27,6 +28,7 @@ def by_query(reduce: Callable[[xr.Dataset], xr.Dataset], ds: xr.Dataset) -> xr.D
     query alone.
     """
     queries = np.atleast_1d(ds["query"].values)
+    ds = read_once(ds)
     results = [reduce(_without_nan(loaded_if_empty(select(ds, query)))) for query in queries]
     if "query" in ds.dims:
         result = xr.concat(
@@ -80,7 +82,18 @@ def reduce_neighbors(
         dask_gufunc_kwargs={"output_sizes": dict(sizes)},
         keep_attrs="override",
     )
+    reduced.attrs = {}  # the result is no score any more
     return reduced
+
+
+def read_once(ds: xr.Dataset, *further: str) -> xr.Dataset:
+    """Read scores and labels that lie in a file, and what else is named, once for all steps.
+
+    What is lazy as dask arrays stays so.
+    """
+    named = [name for name in (*_ASKED_OFTEN, *further) if name in ds.variables]
+    in_file = [name for name in named if ds[name].chunks is None]
+    return ds.assign({name: ds[name].copy(deep=False).load() for name in in_file})
 
 
 def rechunked(array: xr.DataArray, sizes: Mapping[str, int]) -> xr.DataArray:

@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import competition
 from .errors import SchemaError, check_positive_integer, listed
-from .grouping import by_query, loaded_if_empty, ordered, reduce_neighbors
+from .grouping import by_query, loaded_if_empty, ordered, read_once, reduce_neighbors
 from .repeating import for_each_sample
-from .schema import distance_attributes, has_neighborhoods, scores
+from .schema import NEIGHBORHOODS, distance_attributes, has_neighborhoods, scores
 from .selection import select
 from .validation import check_structure
 
@@ -138,6 +138,7 @@ def attention_by_distance(
     edges = _edges(ds, bins)
     if by_sample:
         return for_each_sample(lambda one: attention_by_distance(one, edges), ds)
+    ds = read_once(ds, *NEIGHBORHOODS)
     result = ordered(by_query(lambda one: _by_distance_of_one(one, edges), ds))
     unit = distance_attributes("distance", ds)
     middle = (edges[1:] + edges[:-1]) / 2
@@ -191,6 +192,7 @@ def _dummy_of_one(one: xr.Dataset) -> xr.DataArray:
 def for_receivers(of_one: Callable[[xr.Dataset], _Labelled], ds: xr.Dataset) -> _Labelled:
     """Ask the Dataset of each query by itself and put the receivers of all into their order."""
     check_places(ds)
+    ds = read_once(ds, *NEIGHBORHOODS)
     parts = []
     for query in np.atleast_1d(ds["query"].values):
         one = loaded_if_empty(select(ds, query))

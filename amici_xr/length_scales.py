@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 from . import kernels
 from .errors import SchemaError, check_sample_threshold
-from .grouping import by_query, groups, loaded_if_empty, ordered, rechunked, reduce_neighbors
+from .grouping import (
+    by_query,
+    groups,
+    loaded_if_empty,
+    ordered,
+    read_once,
+    rechunked,
+    reduce_neighbors,
+)
 from .repeating import for_each_sample, for_each_threshold
 from .schema import NEIGHBORHOODS, distance_attributes, has_neighborhoods, scores
 from .validation import check_neighborhoods, check_structure
@@ -165,6 +173,7 @@ def support(
             "supports: pass sample_threshold=None to leave the artifact correction out, or use a "
             "Dataset from extract"
         )
+    ds = read_once(ds, *NEIGHBORHOODS)
 
     def of_all(value: float) -> xr.Dataset:
         result = by_query(lambda one: _support_of_one(one, value, share), ds)

@@ -9,7 +9,8 @@ import numpy as np
 import xarray as xr
 
 from .errors import check_fraction
-from .grouping import FILL_VALUES, ordered
+from .grouping import FILL_VALUES, ordered, read_once
+from .schema import NEIGHBORHOODS
 from .selection import samples, select
 
 _Labelled = TypeVar("_Labelled", xr.Dataset, xr.DataArray)
@@ -18,6 +19,7 @@ _Labelled = TypeVar("_Labelled", xr.Dataset, xr.DataArray)
 def for_each_sample(reduce: Callable[[xr.Dataset], xr.Dataset], ds: xr.Dataset) -> xr.Dataset:
     """Reduce the neighbors and receivers of each sample by themselves, along ``sample``."""
     names = samples(ds)
+    ds = read_once(ds, *NEIGHBORHOODS)
     results = [reduce(select(ds, sample=str(name))) for name in names]
     result = xr.concat(
         results,

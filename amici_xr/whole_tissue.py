@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from .curves import curve_summary
 from .errors import check_choice
-from .grouping import ordered
+from .grouping import ordered, read_once
 from .length_scale_intervals import bootstrap
 from .length_scales import length_scale, support
 from .repeating import for_each_sample, for_each_threshold
-from .schema import distance_attributes
+from .schema import NEIGHBORHOODS, distance_attributes
 from .summaries import STATISTICS, Statistic, summary_of_labels
 from .validation import check_structure
 
@@ -98,6 +98,8 @@ def atlas(
         return for_each_sample(
             lambda one: atlas(one, threshold, sample_threshold, statistic, confidence_level), ds
         )
+
+    ds = read_once(ds, *NEIGHBORHOODS)
 
     def of_all(value: float) -> xr.Dataset:
         return _reach(ds, value, sample_threshold, statistic, confidence_level)
