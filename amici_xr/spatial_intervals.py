@@ -24,6 +24,7 @@ from .variograms import (
 
 FEWEST_BLOCKS, MOST_BLOCKS = 4, 20  # along each side
 LENGTHS_PER_BLOCK = 6
+CELLS_PER_BLOCK = 25  # where no structure is seen
 CELLS_PER_BOX = 5  # of the grid on which the occupied area is measured
 NEGLIGIBLE = 40  # correlation lengths, where exp(−h/ℓ) is below rounding
 FEWEST_PATCHES = 4  # with fewer there is no interval
@@ -78,7 +79,7 @@ def block_interval(
     >>> rng = np.random.default_rng(0)
     >>> pairs = prepare(rng.random((500, 2)))
     >>> block_interval(rng.normal(size=500), pairs)[:3].round(2)
-    array([ 0.05, -0.04,  0.13])
+    array([ 0.05, -0.06,  0.15])
     """
     values = np.asarray(values, dtype=np.float64)
     if not np.isfinite(values).all():
@@ -94,19 +95,23 @@ def block_interval(
 def spatial_error(values: Floats, pairs: Pairs) -> SpatialError:
     """Standard error of the mean of values (place,) that depend on each other in space.
 
-    1. γ, nugget and exponential, fitted to the empirical variogram (`fit_variogram`).
+    1. γ, nugget and exponential, fitted to the variogram of the values' ranks (`fit_variogram`).
     2. k × k blocks over the bounding box, ``k = clip(⌊extent/6ℓ⌋, 4, 20)``, B of them with cells.
     3. ``s² = B/(B − 1)·Σ_b (S_b − m·n_b)²/N²``, of block sums S_b of n_b of the N cells.
     4. ``se² = s²·max(1, v/E)``: v is the variance of the mean and E the expectation of s², both
        under γ and for the cells' own places. Blocks that depend on each other make s² too small.
+
+    Ranks, because a variogram of skewed values is that of their few largest, and because the
+    ratio needs γ but for its scale. Where the ranks show no structure in space (`is_structured`),
+    ℓ means nothing: γ is all nugget, the ratio 1, and ``k = clip(⌊√(N/25)⌋, 4, 20)``: blocks of so
+    many cells feel a dependence that is too weak to be seen between pairs of them.
 
     The degrees of freedom are Satterthwaite's, ``(tr R)²/tr R²`` with R the covariance of the
     ``S_b − m·n_b`` under γ, at most B − 1: exactly that where all blocks hold as many cells and are
     independent, fewer where a few blocks hold most of the cells.
 
     Effective patches are ``area/2πℓ²``, the occupied area over the integral range of the
-    exponential, at most the number of cells; and that number where the values show no structure
-    in space (`is_structured`), since ℓ means nothing there.
+    exponential, at most the number of cells; that number where there is no structure.
 
     References
     ----------
@@ -115,37 +120,37 @@ def spatial_error(values: Floats, pairs: Pairs) -> SpatialError:
     Satterthwaite, An approximate distribution of estimates of variance components, Biometrics 2
     (1946), 110–114. Lantuéjoul, Ergodicity and integral range, J. Microscopy 161 (1991), 387–403.
     """
-    n = values.size
     shifted = values - values[0]
     scale = float(np.abs(shifted).max())
-    blocks_of_extent = MOST_BLOCKS
-    if scale == 0 or pairs.extent == 0:
-        count = blocks(pairs, blocks_of_extent).n_cells.size
-        return SpatialError(0.0 if scale == 0 else np.nan, max(count - 1.0, 1.0), count, float(n))
-    shifted = shifted / scale  # whose squares are neither 0 nor infinite
-    semivariance = empirical_variogram(shifted, pairs)
-    model = fit_variogram(semivariance, pairs)
-    if model.length > 0:
-        blocks_of_extent = blocks_along(pairs.extent, model.length)
-    grid = blocks(pairs, blocks_of_extent)
-    covariance = block_covariance(model, pairs, grid)
-    residual = residual_covariance(covariance, grid)
-    expected = expected_block_variance(residual, n)
-    ratio = variance_of_mean(covariance, n) / expected if expected > 0 else 1.0
-    patches = float(n)
-    if model.length > 0 and is_structured(shifted, semivariance, pairs):
+    is_constant = scale == 0
+    model = None if is_constant else dependence(shifted, pairs)
+    side, patches = np.sqrt(values.size / CELLS_PER_BLOCK), float(values.size)
+    if model is not None:
+        side = pairs.extent / (LENGTHS_PER_BLOCK * model.length)
         patches = min(patches, occupied_area(pairs) / (2 * np.pi * model.length**2))
-    return SpatialError(
-        scale * float(np.sqrt(block_variance(shifted, grid) * max(1.0, ratio))),
-        degrees_of_freedom(residual),
-        grid.n_cells.size,
-        patches,
-    )
+    grid = blocks(pairs, int(np.clip(side, FEWEST_BLOCKS, MOST_BLOCKS)))
+    n_blocks = grid.n_cells.size
+    if is_constant or n_blocks == 1:
+        return SpatialError(0.0 if is_constant else np.nan, 1.0, n_blocks, patches)
+    covariance = block_covariance(model or Variogram(1.0, 0.0, 0.0), pairs, grid)
+    residual = residual_covariance(covariance, grid)
+    expected = expected_block_variance(residual, values.size)
+    ratio = 1.0 if model is None else variance_of_mean(covariance, values.size) / expected
+    variance = block_variance(shifted / scale, grid)  # of what neither vanishes nor overflows
+    standard_error = scale * float(np.sqrt(variance * max(1.0, ratio)))
+    return SpatialError(standard_error, degrees_of_freedom(residual), n_blocks, patches)
 
 
-def blocks_along(extent: float, length: float) -> int:
-    """Blocks along each side, ``clip(⌊extent/6ℓ⌋, 4, 20)``."""
-    return int(np.clip(extent / (LENGTHS_PER_BLOCK * length), FEWEST_BLOCKS, MOST_BLOCKS))
+def dependence(values: Floats, pairs: Pairs) -> Variogram | None:
+    """Model of the variogram of the values' ranks; None where they show no structure in space."""
+    from scipy.stats import rankdata
+
+    ranks = np.asarray(rankdata(values)) / values.size
+    semivariance = empirical_variogram(ranks, pairs)
+    if not is_structured(ranks, semivariance, pairs):
+        return None
+    model = fit_variogram(semivariance, pairs)
+    return model if model.length > 0 else None
 
 
 def blocks(pairs: Pairs, k: int) -> Blocks:

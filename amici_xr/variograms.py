@@ -16,7 +16,7 @@ Integers = NDArray[np.integer[Any]]
 
 ALL_PAIRS = 2**19  # of up to 1,024 places every pair is looked at
 FAR_PAIRS = 200_000  # drawn from all pairs where there are more
-NEAR, NEAR_PAIRS = 0.1, 30_000  # part of the extent within which few of these lie; pairs of a band
+NEAR, NEAR_PAIRS = 0.1, 60_000  # part of the extent within which few of these lie; pairs of a band
 N_BANDS = 20  # halvings of that part
 N_BINS = 20  # of lag; their widths grow, so that short lags are told apart
 FARTHEST_BIN = 0.5  # of the extent
@@ -84,9 +84,9 @@ def prepare(places: ArrayLike) -> Pairs:
     """Pairs of places, binned by lag: what all rows of values at these places share.
 
     All pairs of up to 1,024 places. Of more, a seeded sample in which each pair stands for many:
-    200,000 of all pairs, and for lags below a tenth of the extent up to 30,000 in each of several
+    200,000 of all pairs, and for lags below a tenth of the extent up to 60,000 in each of several
     bands, so that short lags are as well known as long ones. The sample does not depend on the
-    order of the places. The edges of the bins are ``(extent/2)·(j/20)²``.
+    order of the places. Edges of the bins: ``(extent/2)·(j/20)²``.
 
     Parameters
     ----------
@@ -235,9 +235,11 @@ def is_structured(values: Floats, semivariance: Floats, pairs: Pairs) -> bool:
     twice its standard error at one of eight lengths between 1% and 50% of the extent, which about
     one in twenty rows of independent values does. Without structure ℓ has no meaning.
     """
+    if pairs.bin_lag.size < 2:
+        return False
     deviation = values - values.mean()
     variance = float(np.mean(deviation**2))
-    if variance == 0 or pairs.bin_lag.size < 2:
+    if variance == 0:
         return False
     kurtosis = float(np.mean(deviation**4)) / variance**2  # κ + 3
     covariance = (kurtosis - 1) * pairs.bin_degrees / 4 + np.diag(pairs.bin_squares)
@@ -283,10 +285,11 @@ def _sampled_pairs(places: Floats, extent: float) -> tuple[Integers, Integers, F
     for band in range(N_BANDS):
         while True:
             tree = cKDTree(places[order[:m]])
-            n_near = (int(tree.count_neighbors(tree, reach)) - m) // 2
-            if n_near <= NEAR_PAIRS or m <= 100:
+            n_near = max((int(tree.count_neighbors(tree, reach)) - m) // 2, 1)
+            wanted = int(np.clip(m * np.sqrt(0.8 * NEAR_PAIRS / n_near), 100, min(n, 4 * m)))
+            if m == wanted or NEAR_PAIRS / 2 < n_near <= NEAR_PAIRS:
                 break
-            m = max(100, int(m * np.sqrt(0.9 * NEAR_PAIRS / n_near)))
+            m = wanted
         is_last = m == n or band == N_BANDS - 1
         found = order[tree.query_pairs(reach, output_type="ndarray")]
         keep(found, -1.0 if is_last else reach / 2, reach, m * (m - 1) / 2)

@@ -70,7 +70,6 @@ SETTINGS = [
     Setting("square", "exponential", 16, nugget=0.3),
     Setting("square", "Matérn 3/2", 16),
     Setting("square", "Matérn 3/2", 60, nugget=0.2),
-    Setting("square", "Gaussian", 25),
     Setting("L", "exponential", 16),
     Setting("L", "Matérn 3/2", 40),
     Setting("clumped", "exponential", 16),
@@ -87,8 +86,12 @@ SETTINGS = [
     Setting("square", "exponential", 4),
     Setting("square", "Matérn 3/2", 8),
     Setting("clumped", "exponential", 8, marginal="lognormal", parameter=0.5),
+    Setting("square", "Gaussian", 25),
     Setting("square", "exponential", 16, marginal="lognormal", parameter=1.0),
+    Setting("clumped", "exponential", 16, marginal="floored", parameter=0.1),
+    Setting("square", "exponential", 16, nugget=0.7, n_cells=200),
 ]
+N_DIFFICULT = 4  # at the end: enough patches, but smoother than the model, skewed, or mostly noise
 
 
 class Coverage(NamedTuple):
@@ -121,8 +124,8 @@ class Coverage(NamedTuple):
 
 
 def claimed() -> list[Setting]:
-    """Settings with enough patches; the last one is too skewed for any t interval."""
-    return [setting for setting in SETTINGS[:-1] if setting.patches >= CLAIMED]
+    """Settings with enough patches, but for the difficult ones."""
+    return [setting for setting in SETTINGS[:-N_DIFFICULT] if setting.patches >= CLAIMED]
 
 
 def places_of(kind: str, n: int, generator: Generator) -> Values:
@@ -237,7 +240,9 @@ def main() -> int:
     print(file=sys.stderr)
     print(f"{arguments.fields} fields a setting; ± one Monte-Carlo standard error")
     report([one for one in coverages if one.setting in claimed()])
-    print(f"\nFewer than {CLAIMED} patches, or too skewed: nothing is claimed")
+    print(
+        f"\nFewer than {CLAIMED} patches, smoother than the model, skewed, mostly noise: no claim"
+    )
     report([one for one in coverages if one.setting not in claimed()])
     return int(any(one.problem for one in coverages))
 
