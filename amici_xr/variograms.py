@@ -38,11 +38,9 @@ class Pairs:
         The longer side of their bounding box.
     first, second, lag, weight
         Positions of the two places, their distance, and how many pairs it stands for, (pair,).
-    bin_start
-        Where each bin of lags up to half the extent begins, and where the last ends, (bin + 1,).
-        Empty ones are left out.
-    bin_lag, bin_count
-        Mean lag and number of the pairs of a bin, (bin,).
+    bin_start, bin_lag, bin_count
+        Where each bin of lags up to half the extent that is not empty begins, and where the last
+        ends, (bin + 1,); mean lag and number of its pairs, (bin,).
     bin_degrees, bin_squares
         ``Σ_i d_ai·d_bi``, where d_ai counts the pairs of place i in bin a, (bin, bin), and the sum
         of squared weights, (bin,): what the variances of a variogram of noise are made of.
@@ -86,7 +84,7 @@ def prepare(places: ArrayLike) -> Pairs:
     All pairs of up to 1,024 places. Of more, a seeded sample in which each pair stands for many:
     200,000 of all pairs, and for lags below a tenth of the extent up to 60,000 in each of several
     bands, so that short lags are as well known as long ones. The sample does not depend on the
-    order of the places. Edges of the bins: ``(extent/2)·(j/20)²``.
+    order of the places. The edges of the bins are ``(extent/2)·(j/20)²``.
 
     Parameters
     ----------

@@ -155,3 +155,26 @@ def test_the_benchmark_of_the_atlas_prints_each_question(monkeypatch, capsys):
     printed = capsys.readouterr().out
     assert "4 types x 2 heads x 300 cells" in printed
     assert all(question in printed for question in atlas.QUESTIONS)
+
+
+def test_coverage_is_measured_and_printed_with_what_is_wrong(capsys):
+    import block_coverage
+
+    setting = block_coverage.Setting("L", "Matérn 3/2", 40, 0.1, "lognormal", 0.5, n_cells=300)
+    coverages = block_coverage.measure(setting, n_fields=60)
+    for one in coverages:
+        assert one.cells < 80
+        assert one.blocks > 85
+        assert one.problem == ""  # nothing is claimed of a setting of one's own
+    claimed = coverages[0]._replace(setting=block_coverage.SETTINGS[0], n_fields=1000)
+    for cells, blocks, problem in (
+        (59.9, 92.0, ""),
+        (60.0, 97.0, " cells!"),
+        (20.0, 91.9, " blocks?"),
+        (20.0, 99.0, " blocks!"),
+    ):
+        assert claimed._replace(cells=cells, blocks=blocks).problem == problem
+    block_coverage.report([*coverages, claimed._replace(cells=60.0, blocks=91.9)])
+    text = capsys.readouterr().out
+    assert "L, Matérn 3/2 + nugget 0.1, lognormal +0.5" in text
+    assert text.rstrip().endswith("blocks? cells!")
