@@ -55,7 +55,9 @@ def to_anndata(
     Raises
     ------
     ValueError
-        If a quantity has no dim of cells, or both, or the AnnData has none of the cells.
+        If a quantity has no dim of cells, or both, or does not tell its cells.
+    NotFoundError
+        If the AnnData has none of the cells, or the Dataset not all of a quantity's.
     TypeError
         If `adata` is no AnnData, or a quantity no DataArray.
     SchemaError
@@ -77,11 +79,16 @@ def to_anndata(
             "length_scale": length_scale(ds, threshold, sample_threshold),
             "attention_at_contact": curve(ds, 0.0).drop_vars("distance"),
         }
+    if not isinstance(quantities, Mapping):
+        raise TypeError(
+            f"quantities must map names to DataArrays, not {type(quantities).__name__}; e.g. "
+            "{'attention': ds.cf.curve(distance=10.0)}"
+        )
     columns: dict[str, Any] = {}
     for name, array in quantities.items():
         if not isinstance(array, xr.DataArray):
             raise TypeError(f"quantities: {name!r} must be a DataArray, not {type(array).__name__}")
-        columns |= _columns(ds, adata, name, array.compute())
+        columns |= _columns(ds, adata, str(name), array.compute())
     for name, values in columns.items():
         adata.obs[name] = values
     return list(columns)
@@ -97,7 +104,9 @@ def _columns(
             f"quantities: {name!r} has dims {array.dims}; it needs either neighbor or receiver, "
             "one value for each cell"
         )
-    (cell,) = cells
+    cell = str(*cells)
+    if cell not in array.coords:
+        raise ValueError(f"quantities: {name!r} has no coordinate {cell}: whose values are these?")
     place = _places(ds, adata, array, cell)
     further = [dim for dim in array.dims if dim != cell]
     named: list[Hashable] = [name for name in ("query", "head") if name in array.coords]
@@ -127,7 +136,13 @@ def _places(
 ) -> NDArray[np.intp]:
     """Position in the AnnData of each cell, −1 where it is not there."""
     if f"{cell}_name" in ds.variables:
-        names = ds[f"{cell}_name"].sel({cell: array[cell].values}).values
+        at = ds.get_index(cell).get_indexer(array.get_index(cell))
+        if (at < 0).any():
+            raise NotFoundError(
+                f"quantities: the cells {listed(array[cell].values[at < 0], 5)} are not in this "
+                "Dataset; take the quantity from it"
+            )
+        names = ds[f"{cell}_name"].values[at]
         if not adata.obs_names.is_unique:
             raise ValueError(
                 "adata.obs_names holds names more than once; call adata.obs_names_make_unique() "

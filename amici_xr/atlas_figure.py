@@ -10,14 +10,15 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from . import drawing
-from .errors import check_names, listed
+from .errors import check_names, check_positive_number, listed
 from .validation import is_valid_structure
-from .whole_tissue import REACHES, atlas
+from .whole_tissue import REACHES, atlas, strongest_by_attention, strongest_by_reach
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-LARGEST_WITH_NUMBERS = 10  # types in a row or column, up to which each cell has its number
+LARGEST_WITH_NUMBERS = 10  # types in a row or column, up to which each cell has its length scale
+_DRAWN = {"median_length_scale", "status"}
 # How each state that has no color of its own looks, and what the legend calls it.
 _STATES: dict[str, tuple[dict[str, Any], str]] = {
     "absent": ({"facecolor": "white", "hatch": "////", "edgecolor": "0.85"}, "no such neighbor"),
@@ -53,7 +54,8 @@ def plot_atlas(
         As in `atlas`.
     heads
         One panel for each of these heads; None draws one panel with the strongest head by reach of
-        each pair, and where there is none with the one of the largest attention at contact.
+        each pair, and where there is none with the one of the largest attention at contact. Up to
+        ten types the length scale is written into each cell, and with more types the head's number.
     ax
         Where to draw, one for each panel; None makes a figure.
     cmap
@@ -71,8 +73,8 @@ def plot_atlas(
     NotFoundError
         If a head is not there.
     ValueError
-        If the atlas has a ``run``, ``sample`` or ``threshold`` dim, or `ax` are not as many as the
-        panels.
+        If the atlas has a ``run``, ``sample`` or ``threshold`` dim or is empty, `ax` are not as
+        many as the panels, or an argument is out of range.
     SchemaError
         If the Dataset has no neighborhoods.
 
@@ -84,42 +86,65 @@ def plot_atlas(
     >>> ax.get_ylabel()
     'receiver'
     """
-    is_atlas = "median_length_scale" in ds.data_vars and not is_valid_structure(ds)
-    found = (ds if is_atlas else atlas(ds, threshold, sample_threshold)).compute()
-    for dim in set(found.dims) & {"run", "sample", "threshold"}:
+    if max_length_scale is not None:
+        check_positive_number("max_length_scale", max_length_scale)
+    found = _atlas(ds, threshold, sample_threshold)
+    panels = _panels(found, heads)
+    axes = _axes(ax, panels, found)
+    drawn = np.concatenate([_colored(panel).ravel() for panel in panels.values()])
+    largest = max_length_scale or np.nanmax(drawn, initial=0.0) or 1.0
+    for one, (title, panel) in zip(axes, panels.items(), strict=True):
+        mesh = _draw(one, panel, cmap, float(largest))
+        one.set_title(title)
+    axes[0].figure.colorbar(mesh, ax=list(axes), label=_name(found), shrink=0.8, pad=0.02)
+    _legend(axes, found["status"].values)
+    return axes[0] if len(axes) == 1 else np.array(axes, dtype=object)
+
+
+def _atlas(ds: xr.Dataset, threshold: float, sample_threshold: float | None) -> xr.Dataset:
+    """What is drawn, dims (query, label, head): of an atlas, or of a Dataset of scores."""
+    if isinstance(ds, xr.Dataset) and set(ds.data_vars) >= _DRAWN and not is_valid_structure(ds):
+        found = ds
+    else:
+        found = atlas(ds, threshold, sample_threshold)
+    further = set(found["status"].dims) - {"query", "label", "head"}
+    if further:
+        (dim, *_) = sorted(map(str, further))
         raise ValueError(
             f"the atlas has a {dim} dim ({listed(found[dim].values)}); draw one at a time, e.g. "
             f"plot_atlas(found.isel({dim}=0))"
         )
-    found = found if "query" in found.dims else found.expand_dims("query")
-    found = found if "head" in found.dims else found.expand_dims("head", axis=-1)
-    panels = _panels(found, heads)
-    axes = _axes(ax, panels, found)
-    drawn = np.concatenate([_colored(panel).ravel() for panel in panels.values()])
-    largest = max_length_scale or (np.nanmax(drawn) if np.isfinite(drawn).any() else 1.0)
-    for one, (title, panel) in zip(axes, panels.items(), strict=True):
-        mesh = _draw(one, panel, cmap, float(largest))
-        one.set_title(title)
-    attributes = found["median_length_scale"].attrs
-    unit = attributes.get("units", "coordinate units")
-    label = f"median length scale ({unit})\nat threshold {found.attrs['threshold']:g}"
-    axes[0].figure.colorbar(mesh, ax=list(axes), label=drawing.plain(label), shrink=0.8, pad=0.02)
-    _legend(axes[0], found["status"].values)
-    return axes[0] if len(axes) == 1 else np.array(axes, dtype=object)
+    shown = found[[name for name in (*_DRAWN, "attention_at_contact") if name in found]].compute()
+    for dim in ("query", "label", "head"):
+        if dim not in shown.dims:
+            shown = shown.expand_dims(dim)
+    if not all(shown.sizes.values()):
+        raise ValueError(f"the atlas is empty, with sizes {dict(shown.sizes)}; nothing to draw")
+    return shown.transpose("query", "label", "head")
+
+
+def _name(found: xr.Dataset) -> str:
+    """What the colors are, with unit and threshold."""
+    unit = found["median_length_scale"].attrs.get("units", "coordinate units")
+    coordinate = found.coords.get("threshold")
+    threshold = found.attrs.get("threshold") if coordinate is None else coordinate.item()
+    at = "" if threshold is None else f"\nat threshold {threshold:g}"
+    between = "\n" if len(unit) > 8 else " "  # so that it is not longer than the colors are high
+    return drawing.plain(f"median length scale{between}({unit}){at}")
 
 
 def _panels(found: xr.Dataset, heads: int | Sequence[int] | None) -> dict[str, xr.Dataset]:
     """What each panel shows: dims (query, label), with the head of each cell."""
-    shown = found[["median_length_scale", "status"]].assign(of_head=found["head"])
+    shown = found.assign(of_head=found["head"])
     known = found["head"].values.tolist()
     if heads is not None:
         asked = np.atleast_1d(heads).tolist()
         check_names("heads", asked, known, "head")
         return {f"head {head}": shown.sel(head=head) for head in asked}
-    strongest = found["strongest_by_reach"]
-    strongest = strongest.where(strongest >= 0, found["strongest_by_attention"])
-    nothing = strongest < 0
-    of_each = shown.sel(head=strongest.where(~nothing, known[0]))
+    strongest = strongest_by_reach(found)
+    if "attention_at_contact" in found:
+        strongest = strongest.where(strongest >= 0, strongest_by_attention(found))
+    of_each = shown.sel(head=strongest.where(strongest >= 0, known[0]))
     return {"strongest head" if len(known) > 1 else f"head {known[0]}": of_each}
 
 
@@ -149,7 +174,8 @@ def _axes(ax: Any, panels: dict[str, xr.Dataset], found: xr.Dataset) -> list[Axe
         down,
         across,
         squeeze=False,
-        figsize=(max(across * width + 1.1, 4.6), down * height + 0.8),  # 4.6: the legend's width
+        # at least what the legend, and the name of the colors, take
+        figsize=(max(across * width + 1.1, 4.6), max(down * height + 0.8, 3.4)),
         layout="constrained",
     )
     for spare in grid.ravel()[len(panels) :]:
@@ -170,8 +196,7 @@ def _draw(ax: Axes, panel: xr.Dataset, cmap: str, largest: float) -> Any:
             ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, linewidth=0, **style))
         if marker is not None:
             _mark(ax, marker, row, column, is_colored=bool(np.isfinite(colored[row, column])))
-    if max(status.shape) <= LARGEST_WITH_NUMBERS:
-        _write_numbers(ax, panel, colored, mesh)
+    _write_numbers(ax, panel, colored, mesh)
     for axis, dim, name in ((ax.xaxis, "label", "sender"), (ax.yaxis, "query", "receiver")):
         names = [drawing.plain(str(value)) for value in panel[dim].values]
         axis.set_ticks(range(len(names)), names, fontsize="small")
@@ -196,18 +221,20 @@ def _marker(marker: str) -> dict[str, Any]:
 
 
 def _write_numbers(ax: Axes, panel: xr.Dataset, colored: NDArray[np.float64], mesh: Any) -> None:
-    """The length scale, and where cells differ in it the head."""
+    """The length scale where there is room for it, and where cells differ in it the head."""
+    has_room = max(colored.shape) <= LARGEST_WITH_NUMBERS
     is_mixed = panel["of_head"].ndim > 0
     head = panel["of_head"].broadcast_like(panel["status"]).transpose("query", "label").values
     for row, column in zip(*np.nonzero(np.isfinite(colored)), strict=True):
         red, green, blue, _ = mesh.to_rgba(colored[row, column])
         color = "black" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.5 else "white"
-        text = f"{colored[row, column]:.3g}"
-        text += f"\nhead {head[row, column]}" if is_mixed else ""
-        ax.text(column, row, text, ha="center", va="center", fontsize="xx-small", color=color)
+        parts = [f"{colored[row, column]:.3g}"] if has_room else []
+        parts += [f"head {head[row, column]}" if has_room else str(head[row, column])] * is_mixed
+        style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": "xx-small"}
+        ax.text(column, row, "\n".join(parts), color=color, **style)
 
 
-def _legend(ax: Axes, status: NDArray[Any]) -> None:
+def _legend(axes: Sequence[Axes], status: NDArray[Any]) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -219,8 +246,10 @@ def _legend(ax: Axes, status: NDArray[Any]) -> None:
             handles.append(Line2D([], [], label=words, **_marker(style["marker"])))
         else:
             handles.append(Patch(label=words, linewidth=0.5, **({"edgecolor": "0.7"} | style)))
-    makes_room = ax.figure.get_layout_engine() is not None
-    place = "outside lower center" if makes_room else "lower center"
-    if handles:
-        figure: Any = ax.figure
-        figure.legend(handles=handles, loc=place, ncols=2, fontsize="small", frameon=False)
+    how: Any = {"handles": handles, "frameon": False}
+    figure: Any = axes[0].figure
+    if figure.get_layout_engine() is not None:
+        figure.legend(loc="outside lower center", ncols=2, fontsize="small", **how)
+    else:  # along the upper edge, where least stands
+        how |= {"columnspacing": 1, "borderaxespad": 0.2}
+        figure.legend(loc="upper center", ncols=len(handles), fontsize="x-small", **how)

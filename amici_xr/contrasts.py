@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from . import kernels, permutation
-from .errors import check_choice, check_fraction, check_positive_integer
+from .errors import check_choice, check_fraction, check_positive_integer, check_seed
 from .grouping import by_query, groups, ordered, reduce_neighbors
 from .length_scales import length_scale
 from .permutation import FEWEST_UNITS
@@ -144,6 +144,7 @@ def contrast(
         head_summary = "max" if "run" in ds["base_attention_score"].dims else "each"
     check_choice("head_summary", head_summary, get_args(HeadSummary))
     n_resamples = check_positive_integer("n_resamples", n_resamples)
+    random_state = check_seed(random_state)
     design = study_design(ds, by, biological_sample)
     units = _units(_by_sample(ds, design, threshold, statistic), design, head_summary)
     pairs = list(itertools.combinations(design.groups, 2))

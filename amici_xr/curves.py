@@ -181,7 +181,7 @@ def _mean_and_std(
     ]
     parts = xr.concat(moments, dim="part")
     both: xr.DataArray = xr.apply_ufunc(
-        lambda parts: kernels.mean_and_std(kernels.combined_moments(parts)),
+        _of_parts,
         parts if parts.chunks is None else parts.chunk(part=-1),
         input_core_dims=[["part", "moment"]],
         output_core_dims=[["statistic"]],
@@ -190,6 +190,10 @@ def _mean_and_std(
         dask_gufunc_kwargs={"output_sizes": {"statistic": 2}},
     )
     return xr.Dataset({"mean": both.isel(statistic=0), "std": both.isel(statistic=1)})
+
+
+def _of_parts(parts: NDArray[np.float64]) -> NDArray[np.float64]:
+    return kernels.mean_and_std(kernels.combined_moments(parts))
 
 
 def check_distance(ds: xr.Dataset, distance: ArrayLike | xr.DataArray) -> xr.DataArray:

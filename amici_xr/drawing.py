@@ -60,12 +60,13 @@ def head_axis(ax: Axes, heads: Sequence[Any], n_labels: int) -> None:
         ax.axvline(middle - step / 2, color="0.85", linewidth=0.8, zorder=0)
 
 
-def new_axes(width: float, labels: Sequence[str]) -> Axes:
-    """Axes of about this width in inches, with room for the legend beside them."""
+def new_axes(width: float, labels: Sequence[str], height: float = 4) -> Axes:
+    """Axes of about this size in inches, with room for the legend beside them."""
     from matplotlib import pyplot as plt
 
-    column = 0.7 + 0.075 * max(20, *(len(label) for label in labels))  # 20: the words of the marks
-    size = (min(width, 28) + column * _columns(len(labels) + 3), 4)
+    longest = max(20, *map(len, labels)) if len(labels) else 0  # 20: the words of the marks
+    beside = (0.7 + 0.075 * longest) * _columns(len(labels) + 3) if longest else 0.0
+    size = (min(width, 28) + beside, height)
     return plt.subplots(figsize=size, layout="constrained")[1]
 
 

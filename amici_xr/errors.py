@@ -85,6 +85,17 @@ def check_positive_integer(name: str, value: Any) -> int:
     return int(value)
 
 
+def check_seed(random_state: Any) -> int | None:
+    """Return a seed of random numbers, an integer from 0 on, or None for another each time."""
+    if random_state is None:
+        return None
+    if isinstance(random_state, bool) or not isinstance(random_state, int | np.integer):
+        raise TypeError(f"random_state={random_state!r} must be an integer or None")
+    if random_state < 0:
+        raise ValueError(f"random_state={random_state!r} must be at least 0, or None")
+    return int(random_state)
+
+
 def check_names(
     argument: str, asked: Sequence[Any], known: Sequence[Any], what: str = "value"
 ) -> None:

@@ -130,7 +130,7 @@ def extract(
     """
     check_unit(unit)
     if microns_per_unit is not None:
-        check_microns_per_unit(microns_per_unit, unit)
+        microns_per_unit = check_microns_per_unit(microns_per_unit, unit)
     query = query.tolist() if isinstance(query, np.ndarray) else query
     saved = as_saved_model(model)
     asked = check_queries(query, saved.labels)

@@ -89,11 +89,11 @@ def reduce_neighbors(
 def read_once(ds: xr.Dataset, *further: str) -> xr.Dataset:
     """Read scores and labels that lie in a file, and what else is named, once for all steps.
 
-    What is lazy as dask arrays stays so.
+    Scores that are dask arrays stay lazy.
     """
     named = [name for name in (*_ASKED_OFTEN, *further) if name in ds.variables]
-    in_file = [name for name in named if ds[name].chunks is None]
-    return ds.assign({name: ds[name].copy(deep=False).load() for name in in_file})
+    read = [name for name in named if name not in SCORES or ds[name].chunks is None]
+    return ds.assign({name: ds[name].copy(deep=False).load() for name in read})
 
 
 def rechunked(array: xr.DataArray, sizes: Mapping[str, int]) -> xr.DataArray:

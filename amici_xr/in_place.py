@@ -16,7 +16,7 @@ from .grouping import by_query, loaded_if_empty, ordered, read_once, reduce_neig
 from .repeating import for_each_sample
 from .schema import NEIGHBORHOODS, distance_attributes, has_neighborhoods, scores
 from .selection import select
-from .validation import check_structure
+from .validation import check_neighborhoods, check_structure
 
 _Labelled = TypeVar("_Labelled", xr.Dataset, xr.DataArray)
 
@@ -134,17 +134,17 @@ def attention_by_distance(
     >>> amici_xr.attention_by_distance(ds, bins=[0, 1, 2, 4]).mean_attention.dims
     ('label', 'head', 'distance_bin')
     """
-    check_places(ds)
+    ds = with_places(ds)
     edges = _edges(ds, bins)
     if by_sample:
         return for_each_sample(lambda one: attention_by_distance(one, edges), ds)
-    ds = read_once(ds, *NEIGHBORHOODS)
     result = ordered(by_query(lambda one: _by_distance_of_one(one, edges), ds))
-    unit = distance_attributes("distance", ds)
     middle = (edges[1:] + edges[:-1]) / 2
     places = {"distance_bin": middle, "bin_lower": edges[:-1], "bin_upper": edges[1:]}
-    for name, values in places.items():
-        result = result.assign_coords({name: ("distance_bin", values, unit)})
+    of_places = ("distance", "lower edge of the bin", "upper edge of the bin")
+    for (name, values), long_name in zip(places.items(), of_places, strict=True):
+        attributes = distance_attributes(long_name, ds)
+        result = result.assign_coords({name: ("distance_bin", values, attributes)})
     result["mean_attention"].attrs = {"long_name": "mean attention in place", "units": "1"}
     result["dummy_attention"].attrs = {"long_name": "mean attention to the dummy", "units": "1"}
     result["n_pairs"].attrs = {"long_name": "number of pairs of receiver and neighbor"}
@@ -191,8 +191,7 @@ def _dummy_of_one(one: xr.Dataset) -> xr.DataArray:
 
 def for_receivers(of_one: Callable[[xr.Dataset], _Labelled], ds: xr.Dataset) -> _Labelled:
     """Ask the Dataset of each query by itself and put the receivers of all into their order."""
-    check_places(ds)
-    ds = read_once(ds, *NEIGHBORHOODS)
+    ds = with_places(ds)
     parts = []
     for query in np.atleast_1d(ds["query"].values):
         one = loaded_if_empty(select(ds, query))
@@ -201,17 +200,21 @@ def for_receivers(of_one: Callable[[xr.Dataset], _Labelled], ds: xr.Dataset) -> 
     if "query" not in ds.dims:
         return ordered(parts[0])
     together = xr.concat([part.drop_vars("query", errors="ignore") for part in parts], "receiver")
-    return ordered(together.sortby("receiver"))
+    place = together.get_index("receiver").get_indexer(ds.get_index("receiver"))
+    return ordered(together.isel(receiver=place[place >= 0]))
 
 
-def check_places(ds: xr.Dataset) -> None:
-    """Refuse a Dataset that does not know who stands near whom."""
+def with_places(ds: xr.Dataset) -> xr.Dataset:
+    """Read who stands near whom, which has to fit the neighbors and their labels."""
     check_structure(ds)
     if not has_neighborhoods(ds):
         raise SchemaError(
             "this Dataset has no neighborhoods (one read from a table has none), so it can't tell "
             "who stands near whom; use a Dataset from extract"
         )
+    ds = read_once(ds, *NEIGHBORHOODS)
+    check_neighborhoods(ds)
+    return ds
 
 
 def places_of(one: xr.Dataset) -> dict[str, Any]:
@@ -238,7 +241,8 @@ def _edges(ds: xr.Dataset, bins: int | ArrayLike) -> NDArray[np.float64]:
         number = check_positive_integer("bins", bins)
         farthest = np.fmax.reduce(neighborhood(ds, "distance"), axis=None, initial=0.0)
         return np.linspace(0, farthest if farthest > 0 else 1.0, number + 1)
-    edges = np.asarray(bins, dtype=np.float64)
+    given = np.asarray(bins)
+    edges = given.astype(np.float64) if given.dtype.kind in "fiu" else np.empty(0)
     is_ascending = edges.ndim == 1 and edges.size > 1 and bool((np.diff(edges) > 0).all())
     if not is_ascending or not np.isfinite(edges).all():
         raise ValueError(

@@ -9,7 +9,14 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from . import bootstrap_distribution, kernels
-from .errors import NotFoundError, check_choice, check_fraction, check_positive_integer, listed
+from .errors import (
+    NotFoundError,
+    check_choice,
+    check_fraction,
+    check_positive_integer,
+    check_seed,
+    listed,
+)
 from .grouping import groups, ordered, rechunked
 from .summaries import STATISTICS, Statistic
 from .threads import for_each
@@ -78,6 +85,7 @@ def bootstrap_ci(
     confidence_level = check_fraction("confidence_level", confidence_level)
     chosen = check_choice("method", "exact" if method is None else method, get_args(Method))
     n_resamples = check_positive_integer("n_resamples", n_resamples)
+    random_state = check_seed(random_state)
     if not isinstance(da, xr.DataArray):
         raise TypeError(f"da must be an xarray.DataArray, not {type(da).__name__}")
     if da.dtype.kind not in "biuf":
@@ -125,6 +133,7 @@ def bootstrap_ci(
         | {f"n_{dim}s": count.broadcast_like(estimates.isel(_estimate=0))}
     )
     result = described(result, da, statistic, confidence_level)
+    result[f"n_{dim}s"].attrs = {"long_name": f"number of {dim}s"}
     result = result if shares_stream else result.isel({stream: 0})
     if by is None:
         return ordered(result.isel(_group=0))

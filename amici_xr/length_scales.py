@@ -170,8 +170,9 @@ def support(
     if not has_neighborhoods(ds):
         raise SchemaError(
             "this Dataset has no neighborhoods, so it can't tell which length scales the tissue "
-            "supports: pass sample_threshold=None to leave the artifact correction out, or use a "
-            "Dataset from extract"
+            "supports: to length_scale, bootstrap and the figures of a query pass "
+            "sample_threshold=None, which leaves the artifact correction out; support and atlas "
+            "need a Dataset from extract"
         )
     ds = read_once(ds, *NEIGHBORHOODS)
 

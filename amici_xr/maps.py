@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from . import drawing
 from .colors import label_colors
-from .errors import NotFoundError, SchemaError, check_names, listed
+from .errors import NotFoundError, SchemaError, check_names, check_positive_number, listed
 from .length_scales import length_scale
 from .schema import distance_unit
 from .selection import samples, select
@@ -42,7 +42,8 @@ def plot_spatial(
     Parameters
     ----------
     ds
-        The Dataset of one query, dims (neighbor, head), with the coordinates of its cells.
+        The Dataset of one query, dims (neighbor, head), with the coordinates of its cells; a third
+        coordinate is left out.
     quantity
         "length_scale", a variable of the Dataset such as "position_coefficient" or "label", or any
         DataArray with the dim ``neighbor`` (or ``receiver``) and perhaps ``head``, for example
@@ -76,7 +77,9 @@ def plot_spatial(
         If the quantity, head, sample or a label is not there.
     ValueError
         If the quantity has dims that no cell has, or several heads, queries or samples to choose
-        from.
+        from, or an argument is out of range.
+    TypeError
+        If the quantity is neither a name nor a DataArray.
     SchemaError
         If the Dataset has no coordinates of its cells, or no neighborhoods while
         `sample_threshold` is given.
@@ -90,18 +93,24 @@ def plot_spatial(
     'x (µm)'
     """
     check_structure(ds)
+    _check_limits(limits)
+    if point_size is not None:
+        check_positive_number("point_size", point_size)
     ds = _one_sample(ds, sample)
     values = _one_head(_quantity(ds, quantity, threshold, sample_threshold), head).compute()
     cell = str(values.dims[0])
     values = values[_is_shown(ds, values, labels)]
     place = {axis: _coordinate(ds, values, f"{cell}_{axis}") for axis in "xy"}
     other = "receiver" if cell == "neighbor" else "neighbor"
-    ax = _new_axes() if ax is None else ax
+    is_text = values.dtype.kind in "OUT"
+    if ax is None:
+        named = np.unique(values).astype(str).tolist() if is_text else []
+        ax = drawing.new_axes(6, named, height=5)
     size = point_size or float(np.clip(20_000 / max(values.size, 1), 1, 20))
-    if f"{other}_x" in ds.variables:
+    if {f"{other}_x", f"{other}_y"} <= set(ds.variables):
         pale: Any = {"s": size / 4, "color": "0.85", "linewidths": 0, "zorder": 0}
         ax.scatter(ds[f"{other}_x"], ds[f"{other}_y"], **pale)
-    if values.dtype.kind in "OUT":
+    if is_text:
         _draw_text(ax, ds, values, place, size)
     else:
         _draw_numbers(ax, values, place, size, cmap, limits)
@@ -118,7 +127,12 @@ def _quantity(
 ) -> xr.DataArray:
     if isinstance(quantity, xr.DataArray):
         return quantity
-    if isinstance(quantity, str) and quantity == "length_scale":
+    if not isinstance(quantity, str):
+        raise TypeError(
+            f"quantity must be a name or a DataArray, not {type(quantity).__name__}; an array of "
+            "your own needs its cells: xr.DataArray(values, coords={'neighbor': ds.neighbor})"
+        )
+    if quantity == "length_scale":
         return length_scale(ds, threshold, sample_threshold)
     dims = {name: set(array.dims) for name, array in ds.variables.items()}
     of_cells = [name for name, own in dims.items() if own & _CELLS and "rank" not in own]
@@ -131,6 +145,8 @@ def _quantity(
 
 def _one_head(values: xr.DataArray, head: int | None) -> xr.DataArray:
     """Return the values along the one dim of cells."""
+    if "head" in values.coords and not values["head"].dims and head is not None:
+        check_names("head", [head], [values["head"].item()], "head")
     if "head" in values.dims:
         known = values["head"].values.tolist()
         if head is None and len(known) > 1:
@@ -168,7 +184,10 @@ def _is_shown(ds: xr.Dataset, values: xr.DataArray, labels: Any) -> NDArray[np.b
     is_shown = np.asarray(at >= 0)
     if labels is None:
         return is_shown
-    of_cell = ds["label" if cell == "neighbor" else "receiver_label"].values
+    name = "label" if cell == "neighbor" else "receiver_label"
+    if name not in ds.variables:
+        raise SchemaError(f"this Dataset has no {name}, so labels={labels!r} can't be told apart")
+    of_cell = ds[name].values
     asked = [labels] if isinstance(labels, str) else list(labels)
     check_names("labels", asked, np.unique(of_cell).tolist(), "label")
     return is_shown & np.isin(of_cell[at], asked)
@@ -233,7 +252,12 @@ def _title(ds: xr.Dataset, values: xr.DataArray, cell: str) -> str:
     return title + (f", head {values['head'].item()}" if "head" in values.coords else "")
 
 
-def _new_axes() -> Axes:
-    from matplotlib import pyplot as plt
-
-    return plt.subplots(figsize=(6, 5), layout="constrained")[1]
+def _check_limits(limits: Any) -> None:
+    ends = list(limits) if isinstance(limits, tuple | list) else []
+    known = [end for end in ends if end is not None]
+    is_number = [isinstance(end, int | float | np.number) for end in known]
+    if len(ends) != 2 or not all(is_number) or (len(known) == 2 and not known[0] < known[1]):
+        raise ValueError(
+            f"limits={limits!r} must be the values of the two ends of the colors, the lower first, "
+            "e.g. limits=(0, 30); None takes what is drawn"
+        )

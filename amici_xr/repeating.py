@@ -10,8 +10,9 @@ import xarray as xr
 
 from .errors import check_fraction
 from .grouping import FILL_VALUES, ordered, read_once
-from .schema import NEIGHBORHOODS
+from .schema import NEIGHBORHOODS, has_neighborhoods
 from .selection import samples, select
+from .validation import check_neighborhoods
 
 _Labelled = TypeVar("_Labelled", xr.Dataset, xr.DataArray)
 
@@ -19,7 +20,9 @@ _Labelled = TypeVar("_Labelled", xr.Dataset, xr.DataArray)
 def for_each_sample(reduce: Callable[[xr.Dataset], xr.Dataset], ds: xr.Dataset) -> xr.Dataset:
     """Reduce the neighbors and receivers of each sample by themselves, along ``sample``."""
     names = samples(ds)
-    ds = read_once(ds, *NEIGHBORHOODS)
+    ds = read_once(ds, *NEIGHBORHOODS, "neighbor_sample", "receiver_sample")
+    if has_neighborhoods(ds):
+        check_neighborhoods(ds)  # of the whole: what crosses samples is not seen in one alone
     results = [reduce(select(ds, sample=str(name))) for name in names]
     result = xr.concat(
         results,

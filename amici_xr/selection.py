@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from .errors import NotFoundError, SchemaError, listed
 from .schema import SCHEMA, has_neighborhoods
-from .validation import check_structure
+from .validation import check_samples, check_structure
 
 
 def select(ds: xr.Dataset, query: str | None = None, *, sample: str | None = None) -> xr.Dataset:
@@ -38,7 +38,7 @@ def select(ds: xr.Dataset, query: str | None = None, *, sample: str | None = Non
     NotFoundError
         If the Dataset does not hold this query or sample; the message lists those it holds.
     SchemaError
-        If a sample is asked of a Dataset that knows none.
+        If a sample is asked of a Dataset that knows none, or whose neighborhoods cross samples.
 
     Examples
     --------
@@ -70,9 +70,13 @@ def _one_sample(ds: xr.Dataset, sample: str) -> xr.Dataset:
         raise NotFoundError(
             f"sample={sample!r} is not in this Dataset, which holds {listed(known)}"
         )
+    is_in_memory = has_neighborhoods(ds) and ds["neighborhood_index"].chunks is None
+    if is_in_memory:
+        check_samples(ds)
     for cell in ("neighbor", "receiver"):
         if f"{cell}_sample" in ds.variables:
-            ds = ds.isel({cell: np.flatnonzero(ds[f"{cell}_sample"].values == sample)})
+            is_own = ds[f"{cell}_sample"].values.astype(str) == sample
+            ds = ds.isel({cell: np.flatnonzero(is_own)})
     return ds
 
 

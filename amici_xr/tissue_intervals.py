@@ -65,6 +65,12 @@ def interval_from_blocks(
             "pass by_sample=True, or take one with amici_xr.select(ds, sample=…)"
         )
     places = np.stack([one["neighbor_x"].values, one["neighbor_y"].values], axis=-1)
+    unknown = int((~np.isfinite(places)).any(axis=1).sum())
+    if unknown:
+        raise SchemaError(
+            f"neighbor_x or neighbor_y of {unknown:,} neighbors is not finite; drop these "
+            "neighbors, or use resampling_unit='cell'"
+        )
     further = {
         "n_blocks": "number of blocks that hold cells",
         "effective_patches": "occupied area over the area of a patch of cells that are alike",
@@ -106,7 +112,9 @@ def _interval(
     result = described(result, one["length_scale"], statistic, level)
     for name, long_name in further.items():
         whole = result[name].fillna(0).astype(np.int64) if name.startswith("n_") else result[name]
-        result[name] = whole.assign_attrs(long_name=long_name)
+        result[name] = whole
+        result[name].attrs = {"long_name": long_name}
+    result["n_neighbors"].attrs = {"long_name": "number of neighbors"}
     return result.assign_coords(label=names)
 
 
@@ -160,9 +168,9 @@ def _from_blocks(
            if patches < ENOUGH_PATCHES]  # fmt: skip
     if few:
         warnings.warn(
-            f"the length scales of {len(few)} labels are alike over so large a part of the tissue "
-            f"that it holds fewer than {ENOUGH_PATCHES} independent patches in some head "
-            f"({', '.join(few[:10])}): their intervals cover less than they say, and below "
+            "some length scales are alike over so large a part of the tissue that it holds fewer "
+            f"than {ENOUGH_PATCHES} independent patches of them ({', '.join(few[:10])}, in the "
+            "head with the fewest): their intervals cover less than they say, and below "
             f"{FEWEST_PATCHES} there is none",
             UserWarning,
             stacklevel=2,

@@ -10,7 +10,10 @@ from .schema import SCHEMA, distance_unit
 from .validation import check_structure
 
 MICRON = "µm"
-_MICRONS = ("µm", "μm", "um", "micron", "microns", "micrometer", "micrometers", "micrometre")
+_MICRONS = (  # as casefold leaves them: the micro sign becomes the Greek letter
+    *("μm", "um", "micron", "microns"),
+    *("micrometer", "micrometers", "micrometre", "micrometres"),
+)
 
 
 def to_microns(ds: xr.Dataset, microns_per_unit: float) -> xr.Dataset:
@@ -35,7 +38,8 @@ def to_microns(ds: xr.Dataset, microns_per_unit: float) -> xr.Dataset:
     Raises
     ------
     ValueError
-        If `microns_per_unit` is not a positive number, or the Dataset is in microns already.
+        If `microns_per_unit` is not a positive number, or not 1 for a Dataset that is in microns
+        already.
 
     Examples
     --------
@@ -54,17 +58,16 @@ def to_microns(ds: xr.Dataset, microns_per_unit: float) -> xr.Dataset:
         if name in ds.variables:
             converted[name] = ds[name].astype(np.float64) * factor
             converted[name].attrs = ds[name].attrs | {"units": MICRON}
-    return (
-        ds.assign_coords({name: array for name, array in converted.items() if name in ds.coords})
-        .assign({name: array for name, array in converted.items() if name in ds.data_vars})
-        .assign_attrs(microns_per_unit=factor)
-    )
+    attributes = {"microns_per_unit": factor * ds.attrs.get("microns_per_unit", 1.0)}
+    if "matching_distance" in ds.attrs:  # of aligned runs
+        attributes["matching_distance"] = factor * ds.attrs["matching_distance"]
+    return ds.assign(converted).assign_attrs(attributes)
 
 
 def check_microns_per_unit(value: float, unit: str | None) -> float:
     """Return the factor as a float; refuse one that says that a micron is no micron."""
     factor = check_positive_number("microns_per_unit", value)
-    if unit in _MICRONS and factor != 1:
+    if unit is not None and unit.casefold() in _MICRONS and factor != 1:
         raise ValueError(
             f"microns_per_unit={value!r}, but the unit is {unit!r} already; leave one of them out"
         )

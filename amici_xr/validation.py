@@ -225,18 +225,22 @@ def _neighborhood_problems(ds: xr.Dataset) -> Iterator[str]:
         )
     if (distance < 0).any() or np.isinf(distance).any():
         yield "neighborhood_distance holds negative or infinite distances; extract again"
+    yield from _sample_problems(ds)
     if (label >= ds.sizes["cell_type"]).any():
         yield "neighborhood_label points past the end of cell_type; keep cell_type whole"
-    elif crosses_samples(ds):
-        yield (
-            "a neighborhood holds cells of another sample than its receiver's; extract it with "
-            "sample_key=…, so that no neighborhood crosses samples"
-        )
     elif is_reordered(ds):
         yield (
             "neighborhood_label disagrees with label: cell_type was reordered, labels renamed or "
             "neighbors renumbered; keep them as they were, and name groups of your own in another "
             "coordinate"
+        )
+
+
+def _sample_problems(ds: xr.Dataset) -> Iterator[str]:
+    if crosses_samples(ds):
+        yield (
+            "a neighborhood holds cells of another sample than its receiver's; extract it with "
+            "sample_key=…, so that no neighborhood crosses samples"
         )
 
 
@@ -278,6 +282,11 @@ def _values(count: int) -> str:
 def check_neighborhoods(ds: xr.Dataset) -> None:
     """Check that neighborhoods and labels still belong together, as `support` takes for granted."""
     _raise(list(_neighborhood_problems(ds)))
+
+
+def check_samples(ds: xr.Dataset) -> None:
+    """Check that no neighborhood crosses samples."""
+    _raise(list(_sample_problems(ds)))
 
 
 def is_valid_structure(ds: xr.Dataset) -> bool:

@@ -109,7 +109,7 @@ def atlas(
     result["attention_at_contact"] = contact.assign_attrs(
         long_name="mean attention at contact", units="1"
     )
-    result["strongest_by_attention"] = _strongest(contact, "attention at contact")
+    result["strongest_by_attention"] = strongest_by_attention(result)
     result["n_receivers"] = _n_receivers(ds)
     return ordered(result)
 
@@ -127,10 +127,19 @@ def _reach(
     result["mean_length_scale"].attrs = distance_attributes("mean length scale", ds)
     interval = bootstrap(ds, threshold, None, statistic, confidence_level)
     result = result.assign({name: interval[name] for name in ("ci_lower", "ci_upper")})
-    stands = result["status"].isin(REACHES) & (result["median_length_scale"] > 0)
-    median = result["median_length_scale"].where(stands)
-    result["strongest_by_reach"] = _strongest(median, "median length scale")
+    result["strongest_by_reach"] = strongest_by_reach(result)
     return result.assign_attrs(statistic=statistic, confidence_level=confidence_level)
+
+
+def strongest_by_reach(found: xr.Dataset) -> xr.DataArray:
+    """Head of the largest median length scale that the tissue supports, −1 where there is none."""
+    stands = found["status"].isin(REACHES) & (found["median_length_scale"] > 0)
+    return _strongest(found["median_length_scale"].where(stands), "median length scale")
+
+
+def strongest_by_attention(found: xr.Dataset) -> xr.DataArray:
+    """Head of the largest attention at contact, −1 where there is no such neighbor."""
+    return _strongest(found["attention_at_contact"], "attention at contact")
 
 
 def _strongest(values: xr.DataArray, what: str) -> xr.DataArray:
@@ -145,7 +154,8 @@ def _strongest(values: xr.DataArray, what: str) -> xr.DataArray:
         dask="parallelized",
         output_dtypes=[np.int64],
     )
-    return strongest.assign_attrs(long_name=f"head of the largest {what}")
+    strongest.attrs = {"long_name": f"head of the largest {what}"}
+    return strongest
 
 
 def _name_of_largest(values: NDArray[np.float64], names: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -233,6 +233,33 @@ def test_with_all_competing_a_planted_20_becomes_8_8(demo):
     assert median["all"] == pytest.approx(8.80, abs=0.01)
 
 
+def test_receivers_keep_the_order_of_the_dataset(several):
+    shuffled = several.isel(
+        receiver=np.random.default_rng(0).permutation(several.sizes["receiver"])
+    )
+    attention = amici_xr.attention(shuffled)
+    np.testing.assert_array_equal(attention.receiver, shuffled.receiver)
+    expected = amici_xr.attention(several).sel(receiver=shuffled.receiver)
+    np.testing.assert_array_equal(attention, expected)
+
+
+IN_PLACE = {
+    "attention": amici_xr.attention,
+    "dummy_attention": amici_xr.dummy_attention,
+    "attention_by_distance": amici_xr.attention_by_distance,
+    "in_context_length_scale": amici_xr.in_context_length_scale,
+}
+
+
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_neighborhoods_that_do_not_fit_the_neighbors_are_named(ds, name):
+    reordered = ds.isel(cell_type=[3, 2, 1, 0])
+    renumbered = ds.assign_coords(neighbor=ds.neighbor.values[[3, 1, 2, 0, 4, 5]])
+    for wrong in (reordered, renumbered):
+        with pytest.raises(amici_xr.SchemaError, match="cell_type was reordered, labels renamed"):
+            IN_PLACE[name](wrong)
+
+
 def test_several_thresholds_add_a_dim(ds):
     several = amici_xr.in_context_length_scale(ds, [0.1, 0.5])
     for threshold in (0.1, 0.5):
@@ -255,6 +282,8 @@ def test_several_thresholds_add_a_dim(ds):
         (lambda ds: amici_xr.attention_by_distance(ds, [0, 2, 1]), ValueError,
          r"bins=\[0, 2, 1\] must be the ascending edges of bins"),
         (lambda ds: amici_xr.attention_by_distance(ds, 0), ValueError, "bins=0 must be at least 1"),
+        (lambda ds: amici_xr.attention_by_distance(ds, ["a", "b"]), ValueError,
+         r"bins=\['a', 'b'\] must be the ascending edges of bins"),
     ],
 )  # fmt: skip
 def test_what_can_not_be_answered_is_named(ds, ask, error, message):

@@ -85,6 +85,8 @@ def test_whole_samples_are_resampled(sampled, statistic):
         assert one.n_samples == 3
         assert one.n_neighbors == own.size
     assert result.ci_lower.attrs["units"] == "µm"
+    assert result.n_samples.attrs == {"long_name": "number of samples"}
+    assert result.n_neighbors.attrs == {"long_name": "number of neighbors"}
     assert result.attrs["resampling_unit"] == "sample"
 
 
@@ -129,7 +131,7 @@ def fields():
 
 
 # of some fields the estimated length is far from the planted one
-@pytest.mark.filterwarnings("ignore:the length scales of 1 labels are alike:UserWarning")
+@pytest.mark.filterwarnings("ignore:some length scales are alike:UserWarning")
 @pytest.mark.parametrize("statistic", TAKE)
 def test_blocks_cover_the_mean_of_a_smooth_field_where_cells_do_not(fields, statistic):
     """Head for head another field: a binomial count of those whose interval holds 10."""
@@ -148,6 +150,7 @@ def test_blocks_cover_the_mean_of_a_smooth_field_where_cells_do_not(fields, stat
     assert interval.point_estimate.attrs["units"] == "µm"
 
 
+@pytest.mark.filterwarnings("ignore:some length scales are alike:UserWarning")  # by chance
 def test_blocks_of_unlike_neighbors_agree_with_the_t_interval():
     rng = np.random.default_rng(1)
     lengths = rng.normal(10, 2, (500, 40))
@@ -185,7 +188,7 @@ def smooth(scale):
 
 
 def test_few_independent_patches_warn_and_very_few_give_no_interval():
-    with pytest.warns(UserWarning, match=r"fewer than 16 independent patches in some head \(B "):
+    with pytest.warns(UserWarning, match=r"fewer than 16 independent patches of them \(B "):
         result = amici_xr.bootstrap(smooth(60), sample_threshold=None, resampling_unit="block")
     one = result.sel(label="B")
     assert one.effective_patches < 4
@@ -206,6 +209,8 @@ def test_few_independent_patches_warn_and_very_few_give_no_interval():
         ({"resampling_unit": "block"}, amici_xr.SchemaError,
          "this Dataset holds the samples 'left', 'middle', 'right', which lie in no one plane"),
         ({"resampling_unit": "run"}, amici_xr.SchemaError, "without a run dim"),
+        ({"random_state": -1}, ValueError, "random_state=-1 must be at least 0, or None"),
+        ({"random_state": "a"}, TypeError, "random_state='a' must be an integer or None"),
     ],
 )  # fmt: skip
 def test_what_does_not_go_together_is_named(sampled, options, error, message):
@@ -216,6 +221,9 @@ def test_what_does_not_go_together_is_named(sampled, options, error, message):
 def test_what_the_dataset_lacks_is_named(ds):
     with pytest.raises(amici_xr.SchemaError, match="this Dataset has no samples"):
         amici_xr.bootstrap(ds, 0.1, None, resampling_unit="sample")
+    unknown = ds.assign_coords(neighbor_x=ds.neighbor_x.where(ds.neighbor > 9))
+    with pytest.raises(amici_xr.SchemaError, match=r"neighbor_x or neighbor_y of \d neighbors is"):
+        amici_xr.bootstrap(unknown, 0.1, None, resampling_unit="block")
     with pytest.raises(amici_xr.SchemaError, match="this Dataset has no 'neighbor_x', 'neighbor_"):
         amici_xr.bootstrap(
             ds.drop_vars(["neighbor_x", "neighbor_y"]), 0.1, None, resampling_unit="block"

@@ -275,12 +275,11 @@ def test_sample_thresholds_out_of_range_are_named(ds, sample_threshold):
 
 def test_without_neighborhoods_the_correction_says_how_to_go_on(ds):
     table = amici_xr.from_dataframe(amici_xr.to_dataframe(ds))
-    with pytest.raises(amici_xr.SchemaError, match="pass sample_threshold=None"):
-        table.amici.length_scale()
-    with pytest.raises(amici_xr.SchemaError, match="pass sample_threshold=None"):
-        table.amici.support()
-    with pytest.raises(amici_xr.SchemaError, match="pass sample_threshold=None"):
-        table.amici.bootstrap()
+    for ask in (table.amici.length_scale, table.amici.support, table.amici.bootstrap):
+        with pytest.raises(amici_xr.SchemaError, match="pass sample_threshold=None, which leaves"):
+            ask()
+    with pytest.raises(amici_xr.SchemaError, match="support and atlas need a Dataset from extract"):
+        table.amici.atlas(sample_threshold=None)
     np.testing.assert_array_equal(
         table.amici.length_scale(0.1, None), ds.amici.length_scale(0.1, None)
     )

@@ -106,11 +106,35 @@ def test_given_axes_and_limits_are_used(ds):
          "labels: unknown label 'Z'"),
         (lambda ds: amici_xr.plot_spatial(ds, head=0, sample="left"), amici_xr.SchemaError,
          "this Dataset has no samples"),
+        (lambda ds: amici_xr.plot_spatial(ds, ds.position_coefficient.sel(head=0), head=1),
+         amici_xr.NotFoundError, "head: unknown head 1; known: 0"),
+        (lambda ds: amici_xr.plot_spatial(ds, ds.neighbor_x.values), TypeError,
+         "quantity must be a name or a DataArray, not ndarray"),
+        (lambda ds: amici_xr.plot_spatial(ds, head=0, limits=(5, 1)), ValueError,
+         r"limits=\(5, 1\) must be the values of the two ends of the colors, the lower first"),
+        (lambda ds: amici_xr.plot_spatial(ds, head=0, limits=3), ValueError, "limits=3 must be"),
+        (lambda ds: amici_xr.plot_spatial(ds, head=0, point_size=0), ValueError,
+         "point_size=0 must be a finite number above 0"),
+        (lambda ds: amici_xr.plot_spatial(
+            ds[[*ds.data_vars]].drop_vars(["receiver_label", "neighborhood_index",
+            "neighborhood_distance", "neighborhood_label"]), ds.receiver_x, labels="A"),
+         amici_xr.SchemaError, "this Dataset has no receiver_label, so labels='A'"),
     ],
 )  # fmt: skip
 def test_what_can_not_be_drawn_is_named(ds, draw, error, message):
     with pytest.raises(error, match=message):
         draw(ds)
+
+
+def test_long_labels_beside_the_map_leave_it_whole():
+    types = [f"a rather long cell type number {number}" for number in range(24)]
+    ds = amici_xr.testing.simulate_dataset(types[0], n_cells=600, cell_types=types, n_neighbors=30)
+    ax = amici_xr.plot_spatial(ds, "label")
+    ax.figure.canvas.draw()
+    whole = ax.figure.bbox
+    for drawn_box in (ax.get_legend().get_window_extent(), ax.title.get_window_extent()):
+        assert whole.x0 <= drawn_box.x0 < drawn_box.x1 <= whole.x1
+    assert ax.get_window_extent().height > whole.height / 2
 
 
 def test_several_samples_ask_for_one():
@@ -186,6 +210,13 @@ class TestToAnnData:
             amici_xr.to_anndata(ds, adata, {"one": 1})
         with pytest.raises(ValueError, match=r"'delta' has dims .*; it needs either neighbor or"):
             amici_xr.to_anndata(ds, adata, {"delta": ds.dummy_attention_score})
+        with pytest.raises(TypeError, match="quantities must map names to DataArrays, not list"):
+            amici_xr.to_anndata(ds, adata, [ds.label])
+        with pytest.raises(ValueError, match="'one' has no coordinate neighbor: whose values"):
+            amici_xr.to_anndata(ds, adata, {"one": xr.DataArray([1.0], dims="neighbor")})
+        other = xr.DataArray([1.0], coords={"neighbor": [99_999]})
+        with pytest.raises(amici_xr.NotFoundError, match="the cells 99999 are not in this Dataset"):
+            amici_xr.to_anndata(ds, adata, {"one": other})
         strange = adata.copy()
         strange.obs_names = [f"other_{cell}" for cell in range(500)]
         with pytest.raises(amici_xr.NotFoundError, match="adata has none of the cells of this"):

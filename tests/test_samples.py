@@ -130,6 +130,38 @@ def test_neighborhoods_that_cross_samples_are_named(ds):
         amici_xr.validate(crossing)
 
 
+@pytest.mark.parametrize("name", BY_SAMPLE)
+def test_no_reduction_by_sample_takes_neighborhoods_that_cross(name):
+    """Such as those of a Dataset to which samples were assigned later."""
+    ds = amici_xr.testing.simulate_dataset(["A", "B"], n_cells=200)
+    of = {cell: np.where(ds[cell] % 2 == 0, "even", "odd") for cell in ("neighbor", "receiver")}
+    crossing = ds.assign_coords(
+        neighbor_sample=("neighbor", of["neighbor"]), receiver_sample=("receiver", of["receiver"])
+    )
+    with pytest.raises(amici_xr.SchemaError, match="cells of another sample than its receiver's"):
+        amici_xr.select(crossing, sample="even")
+    for given in (crossing, crossing.chunk(neighbor=50, receiver=50)):
+        if name == "curve_summary" and given is not crossing:
+            continue
+        with pytest.raises(amici_xr.SchemaError, match="cells of another sample than its rec"):
+            BY_SAMPLE[name](given, by_sample=True)
+
+
+def test_samples_may_be_numbers_in_an_object_array(ds):
+    of = {cell: ds[f"{cell}_sample"].values for cell in ("neighbor", "receiver")}
+    number = {name: at for at, name in enumerate(SAMPLES)}
+    numbered = ds.assign_coords(
+        {
+            f"{cell}_sample": (cell, np.array([number[name] for name in names], dtype=object))
+            for cell, names in of.items()
+        }
+    )
+    result = amici_xr.support(numbered, 0.1, by_sample=True)
+    assert result.sample.values.tolist() == ["0", "1", "2"]
+    expected = amici_xr.support(ds, 0.1, by_sample=True).assign_coords(sample=["0", "1", "2"])
+    xr.testing.assert_equal(result, expected)
+
+
 def test_in_microns_every_distance_is_converted_and_no_score(ds):
     in_microns = amici_xr.to_microns(ds, 0.2125)
     for name, array in ds.variables.items():
@@ -162,6 +194,8 @@ def test_an_extraction_in_microns_is_the_converted_one(demo):
     xr.testing.assert_equal(ds, expected)
     assert ds.attrs["microns_per_unit"] == 0.5
     assert '"microns_per_unit": 0.5' in ds.attrs["extraction"]
+    options["microns_per_unit"] = np.float32(0.5)
+    xr.testing.assert_equal(amici_xr.extract(demo[0], "T_cell", demo[1], **options), expected)
     assert ds.neighborhood_distance.attrs["units"] == "µm"
 
 
@@ -175,5 +209,9 @@ def test_microns_are_not_converted_again(ds):
     in_microns = amici_xr.to_microns(ds, 0.5)
     with pytest.raises(ValueError, match=r"microns_per_unit=0.5, but the unit is 'µm' already"):
         amici_xr.to_microns(in_microns, 0.5)
+    assert amici_xr.to_microns(in_microns, 1).attrs["microns_per_unit"] == 0.5
+    capital = amici_xr.testing.simulate_dataset(unit="Micrometres")
+    with pytest.raises(ValueError, match=r"the unit is 'Micrometres' already"):
+        amici_xr.to_microns(capital, 0.5)
     with pytest.raises(TypeError, match=r"microns_per_unit='0.5' must be a number"):
         amici_xr.to_microns(ds, "0.5")

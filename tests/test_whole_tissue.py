@@ -1,6 +1,7 @@
 """The atlas of all pairs, and its figure."""
 
 import itertools
+import pickle
 
 import matplotlib as mpl
 import numpy as np
@@ -218,7 +219,7 @@ def test_25_types_are_readable():
         assert all(before[1] <= after[0] for before, after in itertools.pairwise(lows))
         assert all(ax.figure.bbox.contains(box.x0, box.y0) for box in boxes)
     assert all(label.get_fontsize() >= 8 for label in ax.get_xticklabels())
-    assert not ax.texts
+    assert {text.get_text() for text in ax.texts} == {"0", "1"}  # no room but for the head's number
 
 
 def test_axes_of_ones_own_are_drawn_on(several):
@@ -234,6 +235,40 @@ def test_axes_of_ones_own_are_drawn_on(several):
 def test_one_query_is_one_row(ds):
     ax = amici_xr.plot_atlas(ds, 0.1)
     assert ax.images[0].get_array().shape == (1, 4)
+    colorbar = ax.figure.axes[-1]
+    ax.figure.canvas.draw()
+    label = colorbar.yaxis.label.get_window_extent()
+    assert ax.figure.bbox.y0 <= label.y0 < label.y1 <= ax.figure.bbox.y1  # cut off nowhere
+
+
+def test_part_of_an_atlas_is_drawn_like_the_atlas_of_that_part(several):
+    atlas = amici_xr.atlas(several, [0.1, 0.5])
+    expected = amici_xr.plot_atlas(several, 0.1, heads=1).images[0].get_array()
+    for part in (
+        atlas.isel(threshold=0).sel(head=[1]),
+        atlas.isel(threshold=0).sel(head=1),
+        amici_xr.support(several, 0.1).sel(head=1),
+    ):
+        ax = amici_xr.plot_atlas(part)
+        np.testing.assert_array_equal(ax.images[0].get_array(), expected)
+        assert ax.figure.axes[-1].get_ylabel().endswith("at threshold 0.1")
+    ax = amici_xr.plot_atlas(several.sel(head=1), 0.1)
+    np.testing.assert_array_equal(ax.images[0].get_array(), expected)
+    nameless = amici_xr.plot_atlas(atlas.isel(threshold=0, drop=True).drop_attrs())
+    assert nameless.figure.axes[-1].get_ylabel() == "median length scale\n(coordinate units)"
+
+
+def test_a_lazy_atlas_can_be_sent_to_a_worker(several):
+    lazy = pickle.loads(pickle.dumps(amici_xr.atlas(several.chunk(neighbor=100), 0.1)))
+    xr.testing.assert_allclose(lazy.compute(), amici_xr.atlas(several, 0.1))
+
+
+def test_each_variable_says_what_it_is_and_only_lengths_have_a_unit(several):
+    atlas = amici_xr.atlas(several, 0.1)
+    with_unit = {name for name, one in atlas.data_vars.items() if one.attrs.get("units") == "µm"}
+    assert with_unit == {"median_length_scale", "mean_length_scale", "ci_lower", "ci_upper"}
+    assert all(one.attrs["long_name"] for one in atlas.data_vars.values())
+    assert not any("threshold" in one.attrs for one in atlas.data_vars.values())
 
 
 @pytest.mark.parametrize(
@@ -245,6 +280,11 @@ def test_one_query_is_one_row(ds):
          r"the atlas has a threshold dim \(0.1, 0.5\); draw one at a time"),
         (lambda ds: amici_xr.plot_atlas(ds, heads=[0, 1], ax=plt.gca()), ValueError,
          "ax has 1 axes for 2 panels; give one for each"),
+        (lambda ds: amici_xr.plot_atlas(ds, max_length_scale=0), ValueError,
+         "max_length_scale=0 must be a finite number above 0"),
+        (lambda ds: amici_xr.plot_atlas(amici_xr.atlas(ds).isel(head=[])), ValueError,
+         "the atlas is empty, with sizes .*'head': 0"),
+        (lambda ds: amici_xr.plot_atlas(None), TypeError, "must be an xarray.Dataset"),
     ],
 )  # fmt: skip
 def test_what_can_not_be_drawn_is_named(several, draw, error, message):
