@@ -2,13 +2,16 @@
 # make test: install what development needs, then every check of this environment.
 # test-core and test-amici make environments of their own.
 # bench: speed and memory beside the same job in long tables, on an otherwise idle machine, with the
-# picture of the README; about a quarter of an hour. Adds the original itself after test-amici.
+# picture of the README; about half an hour. Adds the original itself after test-amici.
 
 PYTHON ?= python3
 SOURCES := pyproject.toml
 # torch first, so that nothing after it asks for another build. Where only the registry has it and
 # there is no GPU, put a CPU build here, e.g. make demo TORCH=path/to/torch-2.13.0+cpu….whl
 TORCH ?= torch==2.13.0
+
+# worksteal: a core that is done takes tests from one that is not
+ON_EVERY_CORE := -n auto --dist worksteal
 
 .PHONY: demo test test-core test-amici bench clean
 
@@ -19,18 +22,18 @@ test: .venv/test
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest $(ON_EVERY_CORE)
 
 # The core alone, without torch and AnnData: what is saved elsewhere is opened here.
 test-core: .venv-core/installed .venv/demo
 	.venv/bin/python -m amici_xr.demo_data demo_output
 	! .venv-core/bin/python -c "import torch" 2> /dev/null
 	! .venv-core/bin/python -c "import anndata" 2> /dev/null
-	AMICI_XR_SAVED="$(CURDIR)/demo_output" .venv-core/bin/python -m pytest -m "not needs_model and not live"
+	AMICI_XR_SAVED="$(CURDIR)/demo_output" .venv-core/bin/python -m pytest $(ON_EVERY_CORE) -m "not needs_model and not live"
 
 # A user's own AMICI environment: old NumPy and SciPy, and the live model itself.
 test-amici: .venv-amici/installed
-	WANDB_MODE=disabled .venv-amici/bin/python -m pytest -m "live or not live"
+	WANDB_MODE=disabled .venv-amici/bin/python -m pytest $(ON_EVERY_CORE) -m "live or not live"
 
 bench: .venv/test
 	.venv/bin/python benchmarks/import_time.py

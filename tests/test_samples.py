@@ -101,7 +101,7 @@ def test_a_reduction_by_sample_is_that_of_each_sample_alone(ds, name, chunks):
 
 
 def test_by_a_coordinate_of_ones_own_groups_may_differ_between_samples(ds):
-    own = ds.assign_coords(niche=("neighbor", ds.neighbor_sample.values + ds.label.values))
+    own = ds.assign_coords(niche=ds.neighbor_sample.str.cat(ds.label))
     result = amici_xr.curve_summary(own, [0], by="niche", by_sample=True)
     assert np.isfinite(result["mean"].sel(sample="left", niche="leftC")).all()
     assert np.isnan(result["mean"].sel(sample="left", niche="rightC")).all()
