@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,7 +18,6 @@ _Labelled = TypeVar("_Labelled", xr.Dataset, xr.DataArray)
 
 _ASKED_OFTEN = (*SCORES, "is_neighbor", "label", "receiver_label", "cell_type")
 _LAST = ("head", "rank", "distance", "distance_bin", "quantile", "threshold")
-FILL_VALUES = {"n_neighbors": 0, "status": "absent"}  # of a group that is not there; NaN elsewhere
 
 
 def by_query(reduce: Callable[[xr.Dataset], xr.Dataset], ds: xr.Dataset) -> xr.Dataset:
@@ -31,18 +30,27 @@ def by_query(reduce: Callable[[xr.Dataset], xr.Dataset], ds: xr.Dataset) -> xr.D
     ds = read_once(ds)
     results = [reduce(_without_nan(loaded_if_empty(select(ds, query)))) for query in queries]
     if "query" in ds.dims:
-        result = xr.concat(
-            results,
-            dim="query",
-            data_vars="all",
-            coords="minimal",
-            compat="override",
-            join="outer",  # without a vocabulary each query has the labels that it meets
-            fill_value=FILL_VALUES,
-        )
+        result = joined(results, "query")
     else:
         (result,) = results
     return ordered(result)
+
+
+def joined(results: Sequence[xr.Dataset], dim: str) -> xr.Dataset:
+    """Put reductions along a new dim; what one of them lacks has NaN and a count of 0 there.
+
+    Without a vocabulary each query has the labels that it meets, and groups of other coordinates
+    need not be in each sample.
+    """
+    return xr.concat(
+        results,
+        dim=dim,
+        data_vars="all",
+        coords="minimal",
+        compat="override",
+        join="outer",
+        fill_value={"n_neighbors": 0, "status": "absent"},
+    )
 
 
 def loaded_if_empty(ds: xr.Dataset) -> xr.Dataset:

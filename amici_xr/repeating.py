@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from .errors import check_fraction
-from .grouping import FILL_VALUES, ordered, read_once
+from .grouping import joined, ordered, read_once
 from .schema import NEIGHBORHOODS, has_neighborhoods
 from .selection import samples, select
 from .validation import check_neighborhoods
@@ -24,16 +24,7 @@ def for_each_sample(reduce: Callable[[xr.Dataset], xr.Dataset], ds: xr.Dataset) 
     if has_neighborhoods(ds):
         check_neighborhoods(ds)  # of the whole: what crosses samples is not seen in one alone
     results = [reduce(select(ds, sample=str(name))) for name in names]
-    result = xr.concat(
-        results,
-        dim="sample",
-        data_vars="all",
-        coords="minimal",
-        compat="override",
-        join="outer",  # groups of other coordinates than label need not be in each sample
-        fill_value=FILL_VALUES,
-    )
-    return ordered(result.assign_coords(sample=names))
+    return ordered(joined(results, "sample").assign_coords(sample=names))
 
 
 def for_each_threshold(
