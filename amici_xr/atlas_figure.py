@@ -97,7 +97,7 @@ def plot_atlas(
         mesh = _draw(one, panel, cmap, float(largest))
         one.set_title(title)
     axes[0].figure.colorbar(mesh, ax=list(axes), label=_name(found), shrink=0.8, pad=0.02)
-    _legend(axes, found["status"].values)
+    _legend(axes, np.stack([panel["status"].values for panel in panels.values()]))
     return axes[0] if len(axes) == 1 else np.array(axes, dtype=object)
 
 

@@ -8,13 +8,17 @@ from typing import Any, Literal, get_args
 import xarray as xr
 
 from .errors import check_choice, check_fraction, check_positive_integer, check_seed
-from .grouping import by_query, groups
+from .grouping import by_query, groups, is_lazy
 from .intervals import Method, bootstrap_ci
 from .length_scales import length_scale, reach_attributes
 from .repeating import for_each_sample, for_each_threshold
 from .run_spread import bootstrap_over_runs
 from .summaries import STATISTICS, Statistic
-from .tissue_intervals import interval_from_blocks, interval_over_samples
+from .tissue_intervals import (
+    interval_from_blocks,
+    interval_over_samples,
+    warn_of_few_patches,
+)
 from .validation import check_structure
 
 ResamplingUnit = Literal["cell", "sample", "run", "block"]
@@ -110,8 +114,8 @@ def bootstrap(
     Warns
     -----
     UserWarning
-        If blocks of a label have fewer than 16 effective patches, when they are computed; below 4
-        the bounds are NaN.
+        If intervals from blocks rest on fewer than 16 effective patches; below 4 their bounds are
+        NaN. Of a lazy Dataset nothing is known yet: look at ``effective_patches``.
 
     References
     ----------
@@ -160,6 +164,8 @@ def bootstrap(
         else:
             with_lengths = one.assign(length_scale=length_scale(one, value, sample_threshold))
             result = by_query(of_one, with_lengths)
+        if resampling_unit == "block" and not is_lazy(ds):
+            warn_of_few_patches(result)
         recorded = reach_attributes(value, sample_threshold) | {"resampling_unit": resampling_unit}
         return result.assign_attrs(recorded)
 

@@ -162,17 +162,22 @@ def _from_blocks(
         out[..., group, :] = block_interval(
             values[..., members], pairs, statistic, confidence_level
         )
-    with np.errstate(invalid="ignore"):
-        fewest = np.fmin.reduce(out[..., 4].reshape(-1, names.size), axis=0, initial=np.inf)
-    few = [f"{name} {patches:.1f}" for name, patches in zip(names, fewest, strict=True)
-           if patches < ENOUGH_PATCHES]  # fmt: skip
-    if few:
-        warnings.warn(
-            "some length scales are alike over so large a part of the tissue that it holds fewer "
-            f"than {ENOUGH_PATCHES} independent patches of them ({', '.join(few[:10])}, in the "
-            "head with the fewest): their intervals cover less than they say, and below "
-            f"{FEWEST_PATCHES} there is none",
-            UserWarning,
-            stacklevel=2,
-        )
     return out
+
+
+def warn_of_few_patches(result: xr.Dataset) -> None:
+    """Say which intervals from blocks rest on too few independent patches of tissue."""
+    patches = result["effective_patches"]
+    n_few, n_all = int((patches < ENOUGH_PATCHES).sum()), int(patches.count())
+    if not n_few:
+        return
+    fewest = patches.isel(patches.argmin(...))
+    names = (f"{dim} {fewest[dim].item()!r}" for dim in patches.dims if dim in fewest.coords)
+    warnings.warn(
+        f"{n_few} of {n_all} intervals rest on fewer than {ENOUGH_PATCHES} effective patches "
+        f"(fewest: {fewest.item():.2g}, {', '.join(names)}): length scales there are alike over so "
+        "large a part of the tissue that these intervals cover less than they say, and below "
+        f"{FEWEST_PATCHES} there is none",
+        UserWarning,
+        stacklevel=7,
+    )
