@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
-from dask.base import is_dask_collection
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import listed
@@ -125,6 +124,8 @@ def _variable(row: Variable, values: Any, several: bool) -> xr.Variable:
     if row.kind == "string":
         array = _strings(values)
     else:
+        from dask.base import is_dask_collection  # here: importing the package should cost little
+
         array = values if is_dask_collection(values) else np.asarray(values)
     if array.ndim != len(dims):
         raise ValueError(f"{row.name} has shape {array.shape}; its dims are {dims}")

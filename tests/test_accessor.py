@@ -177,6 +177,7 @@ def test_importing_loads_nothing_heavy():
         """
         import sys, amici_xr
         heavy = {"torch", "anndata", "scvi", "matplotlib.pyplot", "amici", "zarr", "tqdm"}
+        heavy |= {"dask", "scipy.stats", "scipy.optimize", "scipy.spatial"}
         print(sorted(heavy & set(sys.modules)))
         """
     )
