@@ -1,6 +1,6 @@
 # make demo: install, extract both receivers of the packaged model, draw and save.
 # make test: install what development needs, then every check of this environment.
-# test-core and test-amici make environments of their own.
+# test-core, test-oldest and test-amici make environments of their own.
 # bench: speed and memory beside the same job in long tables, on an otherwise idle machine, with the
 # picture of the README; about half an hour. Adds the original itself after test-amici.
 
@@ -13,7 +13,7 @@ TORCH ?= torch==2.13.0
 # worksteal: a core that is done takes tests from one that is not
 ON_EVERY_CORE := -n auto --dist worksteal
 
-.PHONY: demo test test-core test-amici bench clean
+.PHONY: demo test test-core test-oldest test-amici bench clean
 
 demo: .venv/demo
 	.venv/bin/python -m amici_xr.demo_data demo_output
@@ -30,6 +30,16 @@ test-core: .venv-core/installed .venv/demo
 	! .venv-core/bin/python -c "import torch" 2> /dev/null
 	! .venv-core/bin/python -c "import anndata" 2> /dev/null
 	AMICI_XR_SAVED="$(CURDIR)/demo_output" .venv-core/bin/python -m pytest $(ON_EVERY_CORE) -m "not needs_model and not live"
+
+# The oldest of each dependency that pyproject.toml allows; and, with make test-core-3.12 or so, the
+# core on another Python, INTERPRETER where it has another name than python3.12.
+test-oldest: .venv-oldest/installed .venv/demo
+	.venv/bin/python -m amici_xr.demo_data demo_output
+	AMICI_XR_SAVED="$(CURDIR)/demo_output" .venv-oldest/bin/python -m pytest $(ON_EVERY_CORE) -m "not needs_model and not live"
+
+test-core-%: .venv-core-%/installed .venv/demo
+	.venv/bin/python -m amici_xr.demo_data demo_output
+	AMICI_XR_SAVED="$(CURDIR)/demo_output" .venv-core-$*/bin/python -m pytest $(ON_EVERY_CORE) -m "not needs_model and not live"
 
 # A user's own AMICI environment: old NumPy and SciPy, and the live model itself.
 test-amici: .venv-amici/installed
@@ -61,6 +71,22 @@ bench: .venv/test
 	.venv-core/bin/python -m pip install --quiet -e ".[test]"
 	touch $@
 
+OLDEST = import re, tomllib; \
+	needed = tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"]; \
+	print(*(re.sub(">=(.*)", r"==\1.*", one) for one in needed))
+# pyparsing: matplotlib 3.9 calls names that newer ones warn of.
+.venv-oldest/installed: $(SOURCES)
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet -e ".[test,zarr]" $$($(PYTHON) -c '$(OLDEST)') "pyparsing<3.3"
+	touch $@
+
+.PRECIOUS: .venv-core-%/installed
+INTERPRETER = python$*
+.venv-core-%/installed: $(SOURCES)
+	$(INTERPRETER) -m venv .venv-core-$*
+	.venv-core-$*/bin/python -m pip install --quiet -e ".[test]"
+	touch $@
+
 # pyarrow: with the NumPy 1.26 that amici-st needs, newer ones can't be imported.
 .venv-amici/installed: $(SOURCES)
 	$(PYTHON) -m venv .venv-amici
@@ -70,4 +96,4 @@ bench: .venv/test
 	touch $@
 
 clean:
-	rm -rf .venv .venv-core .venv-amici demo_output
+	rm -rf .venv .venv-* demo_output
