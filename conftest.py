@@ -8,6 +8,7 @@ import pytest
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 DOCTESTS_THAT_NEED_MODEL = (
     "amici_xr.annotation",
+    "amici_xr.saved_model",
     "amici_xr.checkpoint",
     "amici_xr.extraction",
     "amici_xr.demo_data",

@@ -11,7 +11,7 @@ from .accessor import register as _register
 from .annotation import to_anndata
 from .assembly import from_arrays
 from .atlas_figure import plot_atlas
-from .checkpoint import ModelSettings, SavedModel, load_model
+from .checkpoint import load_model
 from .contrasts import contrast
 from .convert import from_dataframe, read_csv, to_dataframe
 from .curves import curve, curve_summary
@@ -27,6 +27,7 @@ from .maps import plot_spatial
 from .plots import plot_curve, plot_length_scale
 from .run_spread import reach_across_runs
 from .runs import align_runs
+from .saved_model import ModelSettings, SavedModel
 from .selection import select
 from .storage import open_dataset, save
 from .units import to_microns

@@ -17,7 +17,7 @@ from .optional import require
 if TYPE_CHECKING:
     import anndata
 
-    from .checkpoint import SavedModel
+    from .saved_model import SavedModel
     from .tissue import Tissue
 
 SPAN = 4096  # rows read from a file at a time

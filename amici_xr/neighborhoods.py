@@ -16,7 +16,7 @@ from .tissue import find_coordinates, find_radius
 if TYPE_CHECKING:
     import anndata
 
-    from .checkpoint import ModelSettings
+    from .saved_model import ModelSettings
 
 
 @dataclass(frozen=True)

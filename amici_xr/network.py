@@ -8,17 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import layer_norm, linear, softplus
 
+from .architecture import SCORING
 from .errors import listed
 
-# Every weight that scores depend on starts so; values, output and the linear head do not.
-_SCORING = (
-    "ct_embed.",
-    "nn_embed.",
-    "kv_embed.",
-    "query_embed.",
-    "pos_coef_mlp.",
-    *(f"attention_layer.{name}" for name in ("W_Q", "b_Q", "W_K", "b_K")),
-)
 _LAYERS = ("nn_embed.", "kv_embed.nn.", "pos_coef_mlp.")  # what is run as it stands
 _LAYER_NORM_EPSILON = 1e-5  # torch's default, which the model uses
 
@@ -57,7 +49,7 @@ class ScoringNetwork:
         queries: Sequence[int],
         device: torch.device,
     ) -> None:
-        used = {name: tensor for name, tensor in weights.items() if name.startswith(_SCORING)}
+        used = {name: tensor for name, tensor in weights.items() if name.startswith(SCORING)}
         broken = [name for name, tensor in used.items() if not tensor.isfinite().all()]
         if broken:
             raise ValueError(f"the model's weights {listed(broken)} hold NaN or infinite values")

@@ -18,7 +18,7 @@ from .optional import require
 if TYPE_CHECKING:
     import anndata
 
-    from .checkpoint import ModelSettings, SavedModel
+    from .saved_model import ModelSettings, SavedModel
 
 
 @dataclass(frozen=True)

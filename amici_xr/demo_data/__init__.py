@@ -6,9 +6,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..checkpoint import SavedModel, load_model
+from ..checkpoint import load_model
 from ..errors import check_names
 from ..optional import require
+from ..saved_model import SavedModel
 
 if TYPE_CHECKING:
     import anndata
