@@ -1,6 +1,7 @@
 # make demo: install, extract both receivers of the packaged model, draw and save.
 # make test: install what development needs, then every check of this environment.
 # test-core, test-oldest and test-amici make environments of their own.
+# test-long: properties, damaged checkpoints and killed writes, with thousands of examples of each.
 # bench: speed and memory beside the same job in long tables, on an otherwise idle machine, with the
 # picture of the README; about half an hour. Adds the original itself after test-amici.
 
@@ -13,7 +14,7 @@ TORCH ?= torch==2.13.0
 # worksteal: a core that is done takes tests from one that is not
 ON_EVERY_CORE := -n auto --dist worksteal
 
-.PHONY: demo test test-core test-oldest test-amici bench clean
+.PHONY: demo test test-long test-core test-oldest test-amici bench clean
 
 demo: .venv/demo
 	.venv/bin/python -m amici_xr.demo_data demo_output
@@ -23,6 +24,9 @@ test: .venv/test
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/python -m pytest $(ON_EVERY_CORE)
+
+test-long: .venv/test
+	HYPOTHESIS_PROFILE=long .venv/bin/python -m pytest $(ON_EVERY_CORE) tests/test_properties.py
 
 # The core alone, without torch and AnnData: what is saved elsewhere is opened here.
 test-core: .venv-core/installed .venv/demo

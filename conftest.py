@@ -1,9 +1,11 @@
 """What tests and doctests share: a folder of their own, no figures left open."""
 
 import importlib.util
+import os
 
 import matplotlib as mpl
 import pytest
+from hypothesis import HealthCheck, settings
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 DOCTESTS_THAT_NEED_MODEL = (
@@ -15,9 +17,23 @@ DOCTESTS_THAT_NEED_MODEL = (
 )
 collect_ignore = [] if HAS_TORCH else ["amici_xr/network.py", "amici_xr/scoring.py"]
 
+# Without a deadline, and the same examples each time but in the long run: a test fails for what it
+# tests alone. HYPOTHESIS_PROFILE names another number of examples.
+for _name, _examples in {"default": 30, "ci": 300, "long": 5_000}.items():
+    settings.register_profile(
+        f"amici_xr_{_name}",
+        max_examples=_examples,
+        derandomize=_name != "long",
+        database=None,
+        deadline=None,
+        print_blob=True,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    )
+
 
 def pytest_configure():
     mpl.use("agg")
+    settings.load_profile(f"amici_xr_{os.environ.get('HYPOTHESIS_PROFILE', 'default')}")
 
 
 def pytest_collection_modifyitems(items):

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 import xarray as xr
 
-from .errors import check_fraction
+from .errors import SchemaError, check_fraction
 from .grouping import joined, ordered, read_once
 from .schema import NEIGHBORHOODS, has_neighborhoods
 from .selection import samples, select
@@ -20,6 +20,8 @@ _Labelled = TypeVar("_Labelled", xr.Dataset, xr.DataArray)
 def for_each_sample(reduce: Callable[[xr.Dataset], xr.Dataset], ds: xr.Dataset) -> xr.Dataset:
     """Reduce the neighbors and receivers of each sample by themselves, along ``sample``."""
     names = samples(ds)
+    if not names.size:
+        raise SchemaError("this Dataset holds no cell, and so no sample; leave out by_sample=True")
     ds = read_once(ds, *NEIGHBORHOODS, "neighbor_sample", "receiver_sample")
     if has_neighborhoods(ds):
         check_neighborhoods(ds)  # of the whole: what crosses samples is not seen in one alone

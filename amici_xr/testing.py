@@ -1,4 +1,4 @@
-"""A seeded simulator of Datasets: for tests, examples and whoever builds on this package."""
+"""Datasets for tests and examples, of this package and of what builds on it: simulated, drawn."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import xarray as xr
 from .assembly import from_arrays
 from .errors import check_positive_integer, listed
 from .neighborhoods import nearest_of_other_types
+from .strategies import datasets
+
+__all__ = ["datasets", "simulate_dataset"]
 
 
 def simulate_dataset(

@@ -215,3 +215,10 @@ def test_microns_are_not_converted_again(ds):
         amici_xr.to_microns(capital, 0.5)
     with pytest.raises(TypeError, match=r"microns_per_unit='0.5' must be a number"):
         amici_xr.to_microns(ds, "0.5")
+
+
+def test_of_no_cell_there_is_no_sample_to_take_by_itself(ds):
+    nothing = ds.isel(neighbor=[], receiver=[])
+    for reduce in (amici_xr.support, amici_xr.atlas, amici_xr.bootstrap):
+        with pytest.raises(amici_xr.SchemaError, match="no cell, and so no sample"):
+            reduce(nothing, by_sample=True)
