@@ -19,7 +19,7 @@ collect_ignore = [] if HAS_TORCH else ["amici_xr/network.py", "amici_xr/scoring.
 
 # Without a deadline, and the same examples each time but in the long run: a test fails for what it
 # tests alone. HYPOTHESIS_PROFILE names another number of examples.
-for _name, _examples in {"default": 30, "ci": 300, "long": 5_000}.items():
+for _name, _examples in {"default": 15, "ci": 300, "long": 5_000}.items():
     settings.register_profile(
         f"amici_xr_{_name}",
         max_examples=_examples,
