@@ -13,6 +13,7 @@ from typing import Any
 
 import xarray as xr
 
+from .disk import DeferredErrorFile
 from .errors import listed
 from .optional import require
 
@@ -71,6 +72,7 @@ def read(path: Path, suffix: str, chunks: Any) -> tuple[xr.Dataset, dict[str, st
     store = zarr.storage.ZipStore(path, mode="r") if suffix == ".zarr.zip" else path
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*[Cc]onsolidated metadata.*")
+        warnings.filterwarnings("ignore", message=f".*{_DIGEST} is not recognized.*")
         ds = xr.open_dataset(store, engine="zarr", chunks=chunks)
     return ds, _read_zarr_digests(path, suffix)
 
@@ -80,9 +82,13 @@ def _write_netcdf(ds: xr.Dataset, path: Path, digests: Mapping[str, str]) -> Non
 
     packed = {"zlib": True, "complevel": 1, "shuffle": True}
     numeric = [n for n, array in ds.variables.items() if array.ndim and array.dtype.kind in "fiu"]
-    ds.to_netcdf(path, engine="h5netcdf", encoding=dict.fromkeys(numeric, packed))
-    with h5netcdf.File(path, "a") as file:
-        file.create_group(_DIGEST).attrs["sha256"] = json.dumps(digests)
+    with DeferredErrorFile(path) as disk:
+        with h5netcdf.File(disk, "w") as file:
+            ds.dump_to_store(
+                xr.backends.H5NetCDFStore(file), encoding=dict.fromkeys(numeric, packed)
+            )
+            file.create_group(_DIGEST).attrs["sha256"] = json.dumps(digests)
+        disk.raise_error()
 
 
 def _read_netcdf_digests(path: Path) -> dict[str, str]:

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,6 +94,13 @@ def _flush_one(path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
+    for pause in (0.05, 0.2, 1.0):
+        if not path.is_dir():
+            break
+        try:
+            shutil.rmtree(path)
+        except OSError:  # Zarr's threads still write what they had begun when one of them failed
+            time.sleep(pause)
     if path.is_dir():
         shutil.rmtree(path)
     else:

@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from .digest import differing, digests
@@ -14,6 +13,7 @@ from .errors import SchemaError, listed
 from .formats import check_replaceable, parsed, read, write
 from .replacing import recover, replaced
 from .schema import SCHEMA_VERSION
+from .storable import check_storable
 from .validation import check_structure, validate
 
 _SMALL = 2**20  # elements; larger data variables of a lazily opened file are not checked
@@ -42,6 +42,8 @@ def save(ds: xr.Dataset, path: str | os.PathLike[str]) -> None:
     ValueError
         If the path has another suffix or is something else than such a file, or if the file does
         not read back as it was written.
+    OSError
+        If the disk is full or the folder may not be written to (a ``PermissionError``).
 
     Examples
     --------
@@ -54,20 +56,28 @@ def save(ds: xr.Dataset, path: str | os.PathLike[str]) -> None:
     target, suffix = parsed(path)
     check_replaceable(target, suffix)
     whole = validate(check_structure(ds).compute().drop_encoding())
-    _check_storable(whole)
+    check_storable(whole)
     whole = whole.assign_attrs({"schema_version": SCHEMA_VERSION} | whole.attrs)
     expected = digests(whole)
-    with replaced(target) as beside:
-        write(whole, beside, suffix, expected)
-        written, _ = read(beside, suffix, None)
-        with written:
-            wrong = differing(written, expected)
-        if wrong:
-            raise ValueError(
-                f"path={os.fspath(path)!r}: {listed(wrong)} did not read back as written, so "
-                "nothing was replaced; is the disk full, or does an attribute have a name that "
-                "files use themselves, such as _FillValue or units='days since …'?"
-            )
+    try:
+        with replaced(target) as beside:
+            write(whole, beside, suffix, expected)
+            written, _ = read(beside, suffix, None)
+            with written:
+                wrong = differing(written, expected)
+            if wrong:
+                raise ValueError(
+                    f"path={os.fspath(path)!r}: {listed(wrong)} did not read back as written, so "
+                    "nothing was replaced; write to another disk"
+                )
+    except OSError as error:
+        if error.errno is None:  # it already says what is wrong
+            raise
+        raise OSError(
+            error.errno,
+            f"path={os.fspath(path)!r}: {os.strerror(error.errno)}, so nothing was replaced; "
+            "free some space or choose another folder",
+        ) from error
 
 
 def open_dataset(
@@ -150,50 +160,3 @@ def _damage(ds: xr.Dataset, expected: Mapping[str, str], *, is_lazy: bool) -> li
 
 def _large(ds: xr.Dataset) -> set[str]:
     return {str(name) for name, array in ds.data_vars.items() if array.size > _SMALL}
-
-
-def _check_storable(ds: xr.Dataset) -> None:
-    """Refuse attributes and kinds of values that would not come back from a file as they were."""
-    problems = []
-    for owner, attributes in [("", ds.attrs), *((name, ds[name].attrs) for name in ds.variables)]:
-        where = f"{owner}.attrs" if owner else "attrs"
-        for name, value in attributes.items():
-            if not _is_storable_name(name):
-                problems.append(f"{where} has the name {name!r}; {_NAMES}")
-            if not _is_storable_value(value):
-                problems.append(
-                    f"{where}[{name!r}] is {value!r}, a {type(value).__name__}; attributes must be "
-                    "str without NUL, int of 64 bits or float; json.dumps() makes a str of others"
-                )
-    for name, variable in ds.variables.items():
-        if not _is_storable_name(name):
-            problems.append(f"a variable has the name {name!r}; {_NAMES}")
-        if not isinstance(variable.dtype, np.dtype) or variable.dtype.kind not in "biufcmMUTO":
-            problems.append(f"{name} has dtype {variable.dtype}; cast it, e.g. with astype(str)")
-        elif variable.dtype.kind == "O" and not _is_text(variable):
-            problems.append(f"{name} holds objects that are no strings; cast it with astype(str)")
-    if problems:
-        raise SchemaError("what a file can't hold:\n- " + "\n- ".join(problems))
-
-
-_NAMES = "names must be text without '/' and NUL"
-
-
-def _is_storable_name(name: Any) -> bool:
-    return isinstance(name, str) and bool(name) and not set(name) & {"/", "\0"} and _encodes(name)
-
-
-def _is_storable_value(value: Any) -> bool:
-    if isinstance(value, str):
-        return "\0" not in value and _encodes(value)
-    if isinstance(value, int | np.integer) and not isinstance(value, bool):
-        return -(2**63) <= int(value) < 2**63
-    return isinstance(value, float | np.floating)
-
-
-def _encodes(text: str) -> bool:
-    return text.encode(errors="ignore").decode() == text
-
-
-def _is_text(variable: xr.Variable) -> bool:
-    return all(isinstance(value, str) for value in variable.values.ravel())

@@ -22,6 +22,7 @@ from .schema import (
 
 _UNKNOWN = -2  # a cell that is not among the neighbors, or no cell
 _RECEIVERS = 100_000  # compared at a time
+_IS_NO_STRING = "holds values that are no strings"
 LONGEST_LABEL = 256  # strings come back from NetCDF with a fixed width that every element pays
 
 _DTYPE_KINDS = {
@@ -163,10 +164,14 @@ def _shape_problems(ds: xr.Dataset, row: Variable) -> Iterator[str]:
 
 def _value_problems(ds: xr.Dataset) -> Iterator[str]:
     yield from _score_problems(ds)
+    strings = [row.name for row in SCHEMA.values() if row.kind == "string"]
+    problems = [
+        one for name in strings if name in ds.variables for one in _string_problems(ds, name)
+    ]
+    yield from problems
+    if any(_IS_NO_STRING in problem for problem in problems):
+        return  # what is no string, such as pandas.NA, can't be compared
     yield from _role_problems(ds)
-    for row in SCHEMA.values():
-        if row.kind == "string" and row.name in ds.variables:
-            yield from _string_problems(ds, row.name)
     if "cell_type" in ds.variables:
         known = set(ds["cell_type"].values.tolist())
         for name in ("query", "label", "receiver_label"):
@@ -208,7 +213,7 @@ def _score_problems(ds: xr.Dataset) -> Iterator[str]:
 def _string_problems(ds: xr.Dataset, name: str) -> Iterator[str]:
     values = ds[name].values.ravel()
     if values.dtype.kind != "U" and not all(isinstance(value, str) for value in values.tolist()):
-        yield f"{name} holds values that are no strings (missing ones?); give each cell a string"
+        yield f"{name} {_IS_NO_STRING} (missing ones?); give each cell a string"
         return
     longest = max(map(len, values.tolist()), default=0)
     if longest > LONGEST_LABEL:
