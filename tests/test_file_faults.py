@@ -337,3 +337,15 @@ def test_what_is_its_own_source_is_replaced_whole(ds, tmp_path, suffix):
         amici_xr.save(lazy.chunk(neighbor=10).assign_attrs(note="again"), f"a{suffix}")
     xr.testing.assert_identical(amici_xr.open_dataset(f"a{suffix}"), ds.assign_attrs(note="again"))
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_disk_that_does_not_keep_what_it_takes_leaves_the_old_file(ds, suffix, monkeypatch):
+    from amici_xr.formats import write
+
+    def forget(ds, *where):
+        write(ds.assign(neighbor_x=ds["neighbor_x"] * 0), *where)
+
+    monkeypatch.setattr("amici_xr.storage.write", forget)
+    message = "'neighbor_x' did not read back as written, so nothing was replaced; write to another"
+    assert_refused(ds.isel(head=[0]), suffix, message, ValueError)
