@@ -107,10 +107,14 @@ def _saved_model(
     except (KeyError, IndexError, TypeError, ValueError):
         arguments, labels = None, ()
     check_is_network(weights, ["registry_"] if arguments is None else [], where)
+    try:
+        genes = _names(gene_names)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
     return checked_model(
         weights=weights,
         settings=_settings(arguments or {}, attributes.get("init_params_"), where),
-        gene_names=_names(gene_names),
+        gene_names=genes,
         labels=labels,
         is_trained=bool(attributes.get("is_trained_", True)),
         where=where,
@@ -118,7 +122,10 @@ def _saved_model(
 
 
 def _names(array: Any) -> tuple[str, ...]:
-    return tuple(str(name) for name in np.asarray(array).ravel().tolist())
+    names = np.asarray(array).ravel().tolist()
+    if not all(isinstance(name, str | int | float) for name in names):
+        raise ValueError("gene names and cell types must be text or numbers")
+    return tuple(str(name) for name in names)
 
 
 def _settings(arguments: Mapping[str, Any], init_params: Any, where: str) -> ModelSettings:
@@ -132,9 +139,10 @@ def _settings(arguments: Mapping[str, Any], init_params: Any, where: str) -> Mod
     return checked_settings(DEFAULTS | found, where, frozenset(DEFAULTS) - set(found))
 
 
-def _flat(nested: Mapping[str, Any]) -> dict[str, Any]:
+def _flat(nested: Mapping[str, Any], depth: int = 8) -> dict[str, Any]:
     """All leaves of nested dicts: scvi-tools keeps keyword arguments two levels down."""
     leaves: dict[str, Any] = {}
     for name, value in nested.items():
-        leaves.update(_flat(value) if isinstance(value, Mapping) else {name: value})
+        is_nested = isinstance(value, Mapping) and depth > 0
+        leaves.update(_flat(value, depth - 1) if is_nested else {name: value})
     return leaves

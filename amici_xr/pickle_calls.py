@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-_DTYPE = re.compile(r"[|<>=]?(?:[biufcO?]\d{0,2}|[SU]\d{1,6})")
+_DTYPE = re.compile(r"[|<>]?(b1|[iu][1248]|f[248]|c8|c16|O8|[SU][0-9]{1,6})")
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Made:
 
     kind: str
     size: int = 0
+    letter: str = ""  # of a dtype
 
 
 def is_size(value: Any) -> bool:
@@ -65,14 +66,17 @@ def _array(kind: Global, shape: tuple[int, ...], letter: Any) -> Made:
 
 
 def _dtype(text: str, align: Any, copy: Any) -> Made:
-    _need(_DTYPE.fullmatch(text) is not None)
-    return Made("dtype", int("O" in text))
+    found = _DTYPE.fullmatch(text)
+    _need(found is not None and align is False and copy is True)
+    assert found is not None  # for the type checker
+    letter, size = found[1][0], int(found[1][1:])
+    return Made("dtype", 4 * size if letter == "U" else size, letter)
 
 
 def _scalar(dtype: Made, raw: Made) -> Made:
     _need(dtype.kind == "dtype")
     _need(raw.kind == "bytes")
-    _need(not dtype.size)
+    _need(dtype.letter != "O" and raw.size == dtype.size)
     return Made("scalar", raw.size)
 
 

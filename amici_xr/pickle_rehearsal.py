@@ -10,9 +10,6 @@ from typing import Any
 
 from .pickle_calls import CALLS, Global, Made, inert, is_size
 
-# Of dtypes, as NumPy writes them: of numbers and text, and of objects. The flags say whether what
-# an array holds are pointers, which must not come from a file.
-_FLAGS = ((0, 8), (63,))
 _DEEPEST = 5  # tuples in tuples
 _SLACK = 2**20  # bytes and elements that may be made beside those that the file itself holds
 INERT = ("pandas.", "pyarrow.")
@@ -199,15 +196,16 @@ class _Rehearsal:
         kind = getattr(target, "kind", None)
         if kind == "array":
             version, shape, dtype, _, raw = state
+            n_elements = math.prod(shape) if all(map(is_size, shape)) else -1
+            of_objects = dtype.letter == "O"
             size = raw.length if isinstance(raw, _Container) else raw.size
-            if version != 1 or dtype.kind != "dtype" or not all(map(is_size, shape)):
+            is_whole = size == n_elements * (1 if of_objects else dtype.size)
+            if version != 1 or not is_whole or isinstance(raw, _Container) != of_objects:
                 raise ValueError("its pickle has an array that NumPy did not write")
-            self._charge(max(size, math.prod(shape)))
+            self._charge(size)
         elif kind == "dtype":
-            version, _, *structure, size, alignment, flags = state
-            is_plain = version == 3 and structure == [None] * 3 and flags in _FLAGS[target.size]
-            if not is_plain or not all(isinstance(n, int) and -1 <= n < 2**24
-                                       for n in (size, alignment)):  # fmt: skip
+            version, order, *rest = state
+            if version != 3 or order not in ("<", ">", "|") or tuple(rest) not in _endings(target):
                 raise ValueError("its pickle has a dtype that is no number's or text's")
         elif kind == "dict" and isinstance(state, _Container):
             self._charge(state.length)
@@ -222,3 +220,18 @@ class _Rehearsal:
 
 def _is_plain(key: Any) -> bool:
     return key is None or isinstance(key, str | bytes | int | float)
+
+
+def _endings(dtype: Made) -> list[tuple[Any, ...]]:
+    """What follows the byte order in the state of a dtype as NumPy writes it.
+
+    Sizes and flags say where pointers lie, so others than these must not come from a file.
+    """
+    plain = (None, None, None)
+    if dtype.letter == "O":
+        return [(*plain, -1, -1, 63)]
+    if dtype.letter == "U":
+        return [(*plain, dtype.size, 4, flags) for flags in (0, 8)]
+    if dtype.letter == "S":
+        return [(*plain, dtype.size, 1, 0)]
+    return [(*plain, -1, -1, 0)]

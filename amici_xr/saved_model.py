@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from reprlib import repr as short
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -179,18 +180,18 @@ def checked_settings(
         is_number = is_whole or isinstance(value, float | np.floating)
         if name == "n_neighbors":
             if not is_whole or value < 1:
-                problems.append(f"{name}={value!r} must be a whole number from 1 on")
+                problems.append(f"{name}={short(value)} must be a whole number from 1 on")
                 continue
             values[name] = int(value)
         elif name in _NUMBERS:
             is_scale = name == "distance_kernel_unit_scale"
             if not is_number or not math.isfinite(value) or (is_scale and value <= 0):
                 above = " above 0" if is_scale else ""
-                problems.append(f"{name}={value!r} must be a finite number{above}")
+                problems.append(f"{name}={short(value)} must be a finite number{above}")
                 continue
             values[name] = float(value)
         elif not isinstance(value, str) and not (value is None and name in _MAY_BE_NONE):
-            problems.append(f"{name}={value!r} must be a name")
+            problems.append(f"{name}={short(value)} must be a name")
     if problems:
         raise ValueError(f"{where}: of its settings, {'; '.join(problems)}")
     return ModelSettings(**values, defaulted=defaulted)

@@ -158,7 +158,7 @@ ASK_TOO_MUCH = {
     ),
     "an array of a billion objects": (
         RECONSTRUCT + b"(K\x01" + number(10**9) + b"\x85" + OBJECTS + b"\x89]tb",
-        "asks for more memory than its content needs",
+        "has an array that NumPy did not write",
     ),
     "an array that is made large": (
         global_("numpy.core.multiarray", "_reconstruct")
