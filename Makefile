@@ -26,7 +26,8 @@ test: .venv/test
 	.venv/bin/python -m pytest $(ON_EVERY_CORE)
 
 test-long: .venv/test
-	HYPOTHESIS_PROFILE=long .venv/bin/python -m pytest $(ON_EVERY_CORE) tests/test_properties.py
+	HYPOTHESIS_PROFILE=long AMICI_XR_LONG=1 .venv/bin/python -m pytest $(ON_EVERY_CORE) \
+		tests/test_properties.py tests/test_damaged_checkpoints.py tests/test_file_faults.py
 
 # The core alone, without torch and AnnData: what is saved elsewhere is opened here.
 test-core: .venv-core/installed .venv/demo
