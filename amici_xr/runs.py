@@ -185,7 +185,8 @@ def _checked(datasets: Any) -> list[xr.Dataset]:
             f"datasets has {len(given)} Dataset; runs are matched to each other, so give at least "
             "two"
         )
-    if not given[0][SCORES[0]].size:
+    mask = given[0].get("is_neighbor", xr.DataArray(True))
+    if not given[0][SCORES[0]].size or not mask.any():
         raise ValueError("datasets[0] holds no scores, by which heads could be matched")
     for number, ds in enumerate(given):
         check_same_tissue(given[0], ds, number)

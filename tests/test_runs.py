@@ -663,3 +663,10 @@ def test_what_can_not_hold_runs_asks_for_one(ds):
     for draw in (lambda: runs.amici.plot_curve(0, [0, 5]), runs.amici.plot_length_scale):
         with pytest.raises(ValueError, match=r"runs 0, 1; draw one at a time: take one, e\.g\. ds"):
             draw()
+
+
+def test_heads_of_queries_without_neighbors_are_not_matched(several):
+    of_others = several.isel(query=0)
+    of_others = of_others.isel(neighbor=~of_others["is_neighbor"].values)
+    with pytest.raises(ValueError, match=r"datasets\[0\] holds no scores"):
+        amici_xr.align_runs([of_others, of_others])
