@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ import xarray as xr
 from .disk import DeferredErrorFile
 from .errors import listed
 from .optional import require
+from .replacing import remove
 
 SUFFIXES = (".nc", ".zarr", ".zarr.zip")
 # Beside the data, where xarray does not look: as an attribute it would go on, unnoticed and untrue,
@@ -58,8 +58,8 @@ def write(ds: xr.Dataset, path: Path, suffix: str, digests: Mapping[str, str]) -
         if suffix == ".zarr.zip":
             _zip(folder, path)
     finally:
-        if folder != path and folder.exists():
-            shutil.rmtree(folder)
+        if folder != path:
+            remove(folder)
 
 
 def read(path: Path, suffix: str, chunks: Any) -> tuple[xr.Dataset, dict[str, str]]:

@@ -36,9 +36,9 @@ def replaced(target: Path) -> Iterator[Path]:
                 shutil.copymode(target, beside)
             os.replace(beside, target)
         _flush_one(target.parent)
-        _remove(_aside(target))  # of a replacement that was cut off in its last step
+        remove(_aside(target))  # of a replacement that was cut off in its last step
     finally:
-        _remove(beside)  # what was not finished, or the old folder after an exchange
+        remove(beside)  # what was not finished, or the old folder after an exchange
 
 
 def recover(target: Path) -> None:
@@ -65,7 +65,7 @@ def _exchange(new: Path, old: Path) -> None:
 
 def _exchange_in_two_steps(new: Path, old: Path) -> None:
     aside = _aside(old)
-    _remove(aside)
+    remove(aside)
     os.rename(old, aside)
     try:
         os.rename(new, old)
@@ -93,7 +93,8 @@ def _flush_one(path: Path) -> None:
         os.close(descriptor)
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
     for pause in (0.05, 0.2, 1.0):
         if not path.is_dir():
             break
