@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from . import drawing
 from .errors import check_names, check_positive_number, listed
+from .schema import UNKNOWN_UNIT
 from .validation import is_valid_structure
 from .whole_tissue import REACHES, atlas, strongest_by_attention, strongest_by_reach
 
@@ -125,7 +126,7 @@ def _atlas(ds: xr.Dataset, threshold: float, sample_threshold: float | None) -> 
 
 def _name(found: xr.Dataset) -> str:
     """What the colors are, with unit and threshold."""
-    unit = found["median_length_scale"].attrs.get("units", "coordinate units")
+    unit = found["median_length_scale"].attrs.get("units", UNKNOWN_UNIT)
     coordinate = found.coords.get("threshold")
     threshold = found.attrs.get("threshold") if coordinate is None else coordinate.item()
     at = "" if threshold is None else f"\nat threshold {threshold:g}"

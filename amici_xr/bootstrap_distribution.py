@@ -205,3 +205,6 @@ def _crossings(cumulated: Floats, probabilities: Floats) -> tuple[NDArray[np.int
     reached = np.argmax(cumulated >= wanted - SAME, axis=1)
     exceeded = np.argmax(cumulated > wanted + SAME, axis=1)
     return reached, np.maximum(reached, exceeded)
+
+
+EXACT = {"mean": interval_of_mean, "median": interval_of_median}

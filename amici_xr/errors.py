@@ -40,14 +40,6 @@ def check_fraction(name: str, value: float) -> float:
     return number
 
 
-def check_positive(name: str, value: float) -> float:
-    """Return `value` as a float, which must be above 0 and finite."""
-    number = _number(name, value)
-    if not 0 < number < np.inf:
-        raise ValueError(f"{name}={value!r} must be a finite number above 0")
-    return number
-
-
 def check_sample_threshold(value: float | None) -> float | None:
     """Return `value` as a float in [0, 1], or None, which leaves the correction out."""
     if value is None:

@@ -8,7 +8,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from . import bootstrap_distribution, kernels
+from . import kernels
+from .bootstrap_distribution import EXACT
 from .errors import (
     NotFoundError,
     check_choice,
@@ -22,11 +23,7 @@ from .summaries import STATISTICS, Statistic
 from .threads import for_each
 
 Method = Literal["exact", "resample"]
-_EXACT = {
-    "mean": bootstrap_distribution.interval_of_mean,
-    "median": bootstrap_distribution.interval_of_median,
-}
-_ESTIMATES = ("point_estimate", "ci_lower", "ci_upper")
+ESTIMATES = ("point_estimate", "ci_lower", "ci_upper")
 
 
 def bootstrap_ci(
@@ -122,14 +119,14 @@ def bootstrap_ci(
         dask="parallelized",
         output_dtypes=[np.float64],
         dask_gufunc_kwargs={
-            "output_sizes": {"_group": names.size, "_estimate": len(_ESTIMATES)},
+            "output_sizes": {"_group": names.size, "_estimate": len(ESTIMATES)},
         },
         keep_attrs="override",
     )
     estimates = estimates.isel({stream: np.argsort(order)})
     count = xr.DataArray(np.bincount(codes, minlength=names.size), dims="_group")
     result = xr.Dataset(
-        {name: estimates.isel(_estimate=i) for i, name in enumerate(_ESTIMATES)}
+        {name: estimates.isel(_estimate=i) for i, name in enumerate(ESTIMATES)}
         | {f"n_{dim}s": count.broadcast_like(estimates.isel(_estimate=0))}
     )
     result = described(result, da, statistic, confidence_level)
@@ -161,7 +158,7 @@ def _estimates(
             "da holds NaN or infinite values, which have no place in a resample; drop them first, "
             "or call bootstrap(ds), which knows for each query who is a neighbor"
         )
-    out = np.full((*values.shape[:-1], len(members), len(_ESTIMATES)), np.nan)
+    out = np.full((*values.shape[:-1], len(members), len(ESTIMATES)), np.nan)
 
     def fill(position: tuple[int, ...]) -> None:
         generator = np.random.default_rng(random_state)
@@ -171,7 +168,7 @@ def _estimates(
                 if not own.size:
                     continue
                 if method == "exact":
-                    interval = _EXACT[statistic](own, probabilities)
+                    interval = EXACT[statistic](own, probabilities)
                 else:
                     interval = kernels.resampled_interval(
                         own,
@@ -194,7 +191,7 @@ def described(
     unit = {"units": da.attrs["units"]} if "units" in da.attrs else {}
     bounds = f"of the {100 * confidence_level:.4g}% interval of the {statistic} {what}"
     for name, long_name in zip(
-        _ESTIMATES, (f"{statistic} {what}", f"lower bound {bounds}", f"upper bound {bounds}"),
+        ESTIMATES, (f"{statistic} {what}", f"lower bound {bounds}", f"upper bound {bounds}"),
         strict=True,
     ):  # fmt: skip
         result[name].attrs = {"long_name": long_name} | unit

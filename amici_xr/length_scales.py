@@ -190,7 +190,6 @@ def reach_attributes(threshold: float, sample_threshold: float | None) -> dict[s
 
 
 def _support_of_one(ds: xr.Dataset, threshold: float, sample_threshold: float | None) -> xr.Dataset:
-    ds = ds.assign({name: ds[name].compute() for name in NEIGHBORHOODS})
     check_neighborhoods(ds)
     lengths = _uncorrected(ds, threshold)
     names, codes = groups(ds, "label")

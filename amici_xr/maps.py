@@ -12,7 +12,7 @@ from . import drawing
 from .colors import label_colors
 from .errors import NotFoundError, SchemaError, check_names, check_positive_number, listed
 from .length_scales import length_scale
-from .schema import distance_unit
+from .schema import UNKNOWN_UNIT, distance_unit
 from .selection import samples, select
 from .validation import check_structure
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _CELLS = {"neighbor", "receiver"}
-_NO_UNIT = "coordinate units"
 
 
 def plot_spatial(
@@ -115,7 +114,7 @@ def plot_spatial(
     else:
         _draw_numbers(ax, values, place, size, cmap, limits)
     ax.set_aspect("equal")
-    unit = distance_unit(ds) or _NO_UNIT
+    unit = distance_unit(ds) or UNKNOWN_UNIT
     ax.set_xlabel(drawing.plain(f"x ({unit})"))
     ax.set_ylabel(drawing.plain(f"y ({unit})"))
     ax.set_title(drawing.plain(_title(ds, values, cell)))
@@ -226,7 +225,7 @@ def _name(values: xr.DataArray) -> str:
     """What the values are, with threshold and unit."""
     name, unit = values.attrs.get("long_name", values.name or "value"), values.attrs.get("units")
     if "threshold" in values.attrs:
-        name, unit = f"{name} at threshold {values.attrs['threshold']:g}", unit or _NO_UNIT
+        name, unit = f"{name} at threshold {values.attrs['threshold']:g}", unit or UNKNOWN_UNIT
     return str(name) if unit in (None, "1") else f"{name} ({unit})"
 
 

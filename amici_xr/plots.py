@@ -15,7 +15,7 @@ from .curves import check_distance, curve, curve_summary
 from .errors import NotFoundError, check_choice, check_names, listed
 from .length_scale_intervals import bootstrap
 from .length_scales import length_scale
-from .schema import distance_unit
+from .schema import UNKNOWN_UNIT, distance_unit
 from .selection import one_run, select, with_head_dim
 from .summaries import Statistic
 from .validation import check_structure
@@ -243,4 +243,4 @@ def _labels(ds: xr.Dataset, asked: Sequence[str] | None) -> list[str]:
 
 
 def _with_unit(what: str, ds: xr.Dataset) -> str:
-    return drawing.plain(f"{what} ({distance_unit(ds) or 'coordinate units'})")
+    return drawing.plain(f"{what} ({distance_unit(ds) or UNKNOWN_UNIT})")

@@ -10,9 +10,10 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from . import bootstrap_distribution
+from .bootstrap_distribution import EXACT
 from .errors import SchemaError, check_choice, check_fraction
 from .grouping import ordered, rechunked
+from .intervals import ESTIMATES
 from .length_scales import length_scale, reach_attributes
 from .schema import distance_attributes
 from .summaries import STATISTICS, Statistic, summary_of_labels
@@ -20,12 +21,7 @@ from .validation import check_structure
 
 Floats = NDArray[np.float64]
 
-_EXACT = {
-    "mean": bootstrap_distribution.interval_of_mean,
-    "median": bootstrap_distribution.interval_of_median,
-}
 _OVER_RUNS = ("mean", "std", "min", "max", "ci_lower", "ci_upper")
-_INTERVAL = ("point_estimate", "ci_lower", "ci_upper")
 
 
 def reach_across_runs(
@@ -181,16 +177,16 @@ def bootstrap_over_runs(
         "run",
         ["estimate"],
         _interval,
-        {"estimate": len(_INTERVAL)},
+        {"estimate": len(ESTIMATES)},
         statistic=statistic,
         probabilities=np.array([alpha / 2, 1 - alpha / 2]),
     )
-    result = xr.Dataset({name: estimates.isel(estimate=i) for i, name in enumerate(_INTERVAL)})
+    result = xr.Dataset({name: estimates.isel(estimate=i) for i, name in enumerate(ESTIMATES)})
     result["n_runs"] = per_run.notnull().sum("run")
     what = f"{statistic} length scale over runs"
     bounds = f"of the {100 * confidence_level:.4g}% interval of the {what}"
     for name, long_name in zip(
-        _INTERVAL, (what, f"lower bound {bounds}", f"upper bound {bounds}"), strict=True
+        ESTIMATES, (what, f"lower bound {bounds}", f"upper bound {bounds}"), strict=True
     ):
         result[name].attrs = distance_attributes(long_name, ds)
     result["n_runs"].attrs = {"long_name": "number of runs"}
@@ -253,10 +249,10 @@ def _over_runs(values: Floats, confidence: float) -> Floats:
 
 
 def _interval(values: Floats, statistic: str, probabilities: Floats) -> Floats:
-    """(..., run) → (..., _INTERVAL)."""
-    out = np.full((*values.shape[:-1], len(_INTERVAL)), np.nan)
+    """(..., run) → (..., ESTIMATES)."""
+    out = np.full((*values.shape[:-1], len(ESTIMATES)), np.nan)
     for position in np.ndindex(values.shape[:-1]):
         own = values[position]
         if not np.isnan(own).any():
-            out[position] = (STATISTICS[statistic](own), *_EXACT[statistic](own, probabilities))
+            out[position] = (STATISTICS[statistic](own), *EXACT[statistic](own, probabilities))
     return out

@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from . import kernels
-from .errors import SchemaError, check_names, check_positive
+from .errors import SchemaError, check_names, check_positive_number
 from .matching import Matching, match_heads, same_heads
 from .run_areas import mean_areas
 from .same_tissue import check_same_tissue
@@ -118,7 +118,7 @@ def align_runs(
     >>> runs.base_attention_score.dims
     ('run', 'neighbor', 'head')
     """
-    unmatched_cost = check_positive("unmatched_cost", unmatched_cost)
+    unmatched_cost = check_positive_number("unmatched_cost", unmatched_cost)
     if unmatched_cost > 1:
         raise ValueError(f"unmatched_cost={unmatched_cost!r} must be at most 1, a share of an area")
     given = _checked(datasets)
@@ -195,7 +195,7 @@ def _checked(datasets: Any) -> list[xr.Dataset]:
 
 def _end_of_range(ds: xr.Dataset, distance: float | None) -> float:
     if distance is not None:
-        return check_positive("distance", distance)
+        return check_positive_number("distance", distance)
     if not has_neighborhoods(ds):
         raise SchemaError(
             "these Datasets have no neighborhoods, which tell up to which distance curves are to "

@@ -100,6 +100,7 @@ _ROWS = (
 SCHEMA: Mapping[str, Variable] = {row.name: row for row in _ROWS}
 SCORES = ("base_attention_score", "position_coefficient")
 MATCHING = ("original_head", "is_matched", "matching_cost", "matching_margin")
+UNKNOWN_UNIT = "coordinate units"  # what figures call the unit where nobody told it
 NEIGHBORHOODS = ("neighborhood_index", "neighborhood_distance", "neighborhood_label")
 
 

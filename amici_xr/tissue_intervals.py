@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from . import kernels, unit_resampling
 from .errors import SchemaError, listed
 from .grouping import groups, reduce_neighbors
-from .intervals import described
+from .intervals import ESTIMATES, described
 from .selection import samples
 from .spatial_intervals import FEWEST_PATCHES, block_interval
 from .summaries import STATISTICS, Statistic
@@ -21,7 +21,6 @@ from .variograms import prepare
 Floats = NDArray[np.float64]
 
 ENOUGH_PATCHES = 16  # from which on intervals from blocks cover what they should
-_ESTIMATES = ("point_estimate", "ci_lower", "ci_upper")
 
 
 def interval_over_samples(
@@ -96,7 +95,7 @@ def _interval(
 ) -> xr.Dataset:
     """Apply a kernel that gives the estimates and further numbers of each label."""
     names, codes = groups(one, "label")
-    numbers = (*_ESTIMATES, *further)
+    numbers = (*ESTIMATES, *further)
     found = reduce_neighbors(
         kernel,
         one["length_scale"],

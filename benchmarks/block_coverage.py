@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from scipy.stats import norm
 
-from amici_xr.bootstrap_distribution import interval_of_mean, interval_of_median
+from amici_xr.bootstrap_distribution import EXACT
 from amici_xr.spatial_intervals import block_interval, occupied_area
 from amici_xr.variograms import prepare
 
@@ -37,7 +37,6 @@ Values = NDArray[np.float64]
 CLAIMED, LOWEST, HIGHEST, CELLS_BELOW = 16, 92.0, 97.0, 60.0  # patches; coverage in percent
 PLACE_DRAWS = 5
 LEVELS = np.array([0.025, 0.975])
-CELL_INTERVALS = {"mean": interval_of_mean, "median": interval_of_median}
 CORRELATIONS: dict[str, tuple[Callable[[Values], Values], float]] = {  # of h/ℓ; integral over ℓ²
     "exponential": (lambda h: np.exp(-h), 2 * math.pi),
     "Matérn 3/2": (lambda h: (1 + h) * np.exp(-h), 6 * math.pi),
@@ -193,7 +192,7 @@ def measure(setting: Setting, n_fields: int, seed: int = 0) -> list[Coverage]:
         for statistic, rows in found.items():
             of_blocks = block_interval(values, pairs, statistic)
             for row, (_, lower, upper, n_blocks, patches) in zip(values, of_blocks, strict=True):
-                low, high = CELL_INTERVALS[statistic](row, LEVELS)
+                low, high = EXACT[statistic](row, LEVELS)
                 true = truth[statistic]
                 rows.append((low <= true <= high, lower, upper, true, n_blocks, patches))
     coverages = []

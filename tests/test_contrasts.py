@@ -448,7 +448,6 @@ def test_the_share_of_false_discoveries_is_at_most_0_05():
     assert 0 < n_false < 0.05 * (n_true + n_false)
 
 
-@pytest.mark.skipif(not hasattr(amici_xr, "align_runs"), reason="no Datasets of several runs")
 class TestRuns:
     """Trainings of the same tissue are averaged before anything is compared."""
 

@@ -19,6 +19,8 @@ ZARR_SUFFIXES = [pytest.param(suffix, marks=needs_zarr) for suffix in (".zarr", 
 SUFFIXES = [".nc", *ZARR_SUFFIXES]
 FILES = [".nc", pytest.param(".zarr.zip", marks=needs_zarr)]
 ODD_LABELS = ["CD8⁺ T/αβ", "", "NA", "nan", " ", "ლეიკოციტი", "類" * 256, "e\u0301", "🙂", "a\nb"]
+# zarr's own warnings about its own format, in plain to_zarr
+plain_zarr = pytest.mark.filterwarnings("ignore::UserWarning:zarr", "ignore::FutureWarning")
 # h5netcdf's own, when a file that it could not open is collected
 h5netcdf_leftovers = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
@@ -116,7 +118,7 @@ def test_eight_threads_read_one_lazy_dataset_alike(ds, suffix):
     assert all(one.identical(ds) for one in read)
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning:zarr", "ignore::FutureWarning")
+@plain_zarr
 @pytest.mark.parametrize("suffix", [".nc", pytest.param(".zarr", marks=needs_zarr)])
 @pytest.mark.parametrize("chunks", [None, {}])
 def test_a_file_of_a_newer_schema_asks_for_an_upgrade(ds, suffix, chunks):
@@ -129,7 +131,7 @@ def test_a_file_of_a_newer_schema_asks_for_an_upgrade(ds, suffix, chunks):
     assert not Path(f"b{suffix}").exists()
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning:zarr", "ignore::FutureWarning")
+@plain_zarr
 @pytest.mark.parametrize("suffix", [".nc", pytest.param(".zarr", marks=needs_zarr)])
 @pytest.mark.parametrize("chunks", [None, {}])
 def test_a_foreign_file_is_named(suffix, chunks):

@@ -208,13 +208,15 @@ while True:
 def test_a_process_killed_while_it_saves_leaves_a_whole_file(process, ds, tmp_path, suffix):
     rng = random.Random(0)
     interrupted = 0
-    for _ in range(KILLS):
+    for killed in range(1, 51):
         code = SAVE_BOTH.format(suffix=suffix)
         assert process.run(code, kill_after=rng.uniform(0, 0.5)) == ""  # no error of its own
         found = amici_xr.open_dataset(f"a{suffix}")
         xr.testing.assert_identical(found, ds if found.sizes["head"] == 2 else ds.isel(head=[0]))
         interrupted += any(path.name.endswith(".partial") for path in tmp_path.iterdir())
-    assert interrupted
+        if killed >= KILLS and interrupted:
+            break
+    assert interrupted  # at least one in the middle
 
 
 SAVE_ANOTHER = """

@@ -14,6 +14,7 @@ from amici_xr.run_spread import bootstrap_over_runs
 
 SAMPLES = ["left", "middle", "right"]
 ESTIMATES = ["point_estimate", "ci_lower", "ci_upper"]
+# by chance, of some fields: the estimated length is far from the planted one
 few_patches_may_be_found = pytest.mark.filterwarnings(
     "ignore:.* intervals rest on fewer than 16 effective patches:UserWarning"
 )
@@ -133,10 +134,7 @@ def fields():
     )
 
 
-# of some fields the estimated length is far from the planted one
-@pytest.mark.filterwarnings(
-    "ignore:.* intervals rest on fewer than 16 effective patches:UserWarning"
-)
+@few_patches_may_be_found
 @pytest.mark.parametrize("statistic", TAKE)
 def test_blocks_cover_the_mean_of_a_smooth_field_where_cells_do_not(fields, statistic):
     """Head for head another field: a binomial count of those whose interval holds 10."""
@@ -155,9 +153,7 @@ def test_blocks_cover_the_mean_of_a_smooth_field_where_cells_do_not(fields, stat
     assert interval.point_estimate.attrs["units"] == "µm"
 
 
-@pytest.mark.filterwarnings(
-    "ignore:.* intervals rest on fewer than 16 effective patches:UserWarning"
-)  # by chance
+@few_patches_may_be_found
 def test_blocks_of_unlike_neighbors_agree_with_the_t_interval():
     rng = np.random.default_rng(1)
     lengths = rng.normal(10, 2, (500, 40))

@@ -153,7 +153,7 @@ class TestToAnnData:
 
     @pytest.fixture
     def adata(self):
-        anndata = pytest.importorskip("anndata")
+        anndata = pytest.importorskip("anndata")  # the core environment deselects these
         names = [f"cell_{cell}" for cell in range(500)]
         return anndata.AnnData(obs=pd.DataFrame(index=names))
 

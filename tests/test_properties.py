@@ -1,5 +1,6 @@
 """What holds of every Dataset that the schema accepts, with Datasets drawn by Hypothesis."""
 
+import importlib.util
 import itertools
 import sys
 import tempfile
@@ -16,6 +17,9 @@ from scipy.special import logit
 
 import amici_xr
 from amici_xr.testing import datasets
+
+HAS_ZARR = importlib.util.find_spec("zarr") is not None
+SUFFIXES = [".nc", ".zarr", ".zarr.zip"] if HAS_ZARR else [".nc"]
 
 PACKAGE = Path(amici_xr.__file__).parent
 THRESHOLDS = st.floats(1e-12, 1 - 1e-12)
@@ -191,10 +195,8 @@ def test_the_order_of_neighbors_does_not_matter(ds, name, by_neighbor, random):
     xr.testing.assert_identical(ask(shuffled), ask(ds).isel(neighbor=order))
 
 
-@given(datasets(runs=None), st.sampled_from([".nc", ".zarr", ".zarr.zip"]))
+@given(datasets(runs=None), st.sampled_from(SUFFIXES))
 def test_what_is_saved_is_what_is_opened(ds, suffix):
-    if "zarr" in suffix:
-        pytest.importorskip("zarr")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"ds{suffix}"
         amici_xr.save(ds, path)

@@ -10,7 +10,7 @@ from recorded_data import data_folder
 import amici_xr
 
 torch = pytest.importorskip("torch")  # the core environment deselects what needs the model
-pytest.importorskip("safetensors")
+pytest.importorskip("safetensors")  # likewise
 pytestmark = pytest.mark.needs_model
 
 

@@ -6,7 +6,7 @@ import pytest
 import amici_xr
 
 anndata = pytest.importorskip("anndata")  # neither is in the environments that deselect this
-scvi = pytest.importorskip("scvi")
+scvi = pytest.importorskip("scvi")  # likewise
 pytestmark = [
     pytest.mark.live,
     pytest.mark.needs_model,
