@@ -25,6 +25,7 @@ from . import (
     run_spread,
     selection,
     storage,
+    structure,
     units,
     validation,
     whole_tissue,
@@ -111,7 +112,7 @@ else:
             """Show what can be asked where the Dataset is ours, then what cf_xarray shows."""
             shown_by_cf_xarray: Callable[[], str] = super().__repr__  # which has no types
             theirs = shown_by_cf_xarray()
-            if not validation.is_valid_structure(self._obj):
+            if not structure.is_valid_structure(self._obj):
                 return str(theirs)
             return f"{overview(self._obj, 'cf', CounterfactualMethods)}\n\n{theirs}"
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .curves import curve
 from .errors import NotFoundError, listed
 from .length_scales import length_scale
-from .validation import check_structure
+from .structure import check_structure
 
 if TYPE_CHECKING:
     import anndata

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from . import drawing
 from .errors import check_names, check_positive_number, listed
 from .schema import UNKNOWN_UNIT
-from .validation import is_valid_structure
+from .structure import is_valid_structure
 from .whole_tissue import REACHES, atlas, strongest_by_attention, strongest_by_reach
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ from .grouping import by_query, groups, ordered, reduce_neighbors
 from .length_scales import length_scale
 from .permutation import FEWEST_UNITS
 from .schema import distance_attributes
+from .structure import check_structure
 from .study_design import StudyDesign, study_design
 from .summaries import STATISTICS, Statistic
-from .validation import check_structure
 
 HeadSummary = Literal["each", "max"]
 

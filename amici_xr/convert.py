@@ -17,7 +17,7 @@ from .assembly import from_arrays
 from .errors import SchemaError, listed
 from .schema import provenance, scores
 from .selection import one_run, select, with_head_dim
-from .validation import check_structure
+from .structure import check_structure
 
 # Before 3.1 the default parser loses the last bits; from 3.1 on it is exact, and warns if asked.
 _PANDAS = tuple(int(part) for part in pd.__version__.split(".")[:2])

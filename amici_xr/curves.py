@@ -19,7 +19,7 @@ from .grouping import (
 )
 from .repeating import for_each_sample
 from .schema import distance_attributes, scores
-from .validation import check_structure
+from .structure import check_structure
 
 LARGEST_EAGER_CURVE = 2e9  # bytes
 

@@ -1,46 +1,84 @@
-"""A digest of every variable and attribute, by which a damaged file is told from a whole one."""
+"""Digests of every variable, block by block, by which a damaged file is told from a whole one."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Hashable, Mapping
+import math
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
+
+Digests = dict[str, list[str]]
 
 _ATTRIBUTES = ""  # stands for the Dataset's own attributes among the names of variables
+_BLOCK = 2**18  # elements of a block at most; files are read by it, so it goes with the schema
 
 
-def digests(ds: xr.Dataset) -> dict[str, str]:
-    """SHA-256 of each variable (dims, values, attributes) and of the Dataset's attributes.
+def digests(ds: xr.Dataset) -> Digests:
+    """SHA-256 of each variable: of dims, shape, kind and attributes, then of each block of values.
 
-    Computes lazy variables. Equal values have equal digests whatever file they came from.
+    The Dataset's own attributes come first, under the name "". Equal values have equal digests
+    whatever file they came from. Of what is not loaded, one block at a time is.
     """
-    found = {_ATTRIBUTES: hashlib.sha256(_text(ds.attrs)).hexdigest()}
+    found = {_ATTRIBUTES: [_hashed(_text(ds.attrs))]}
     for name, variable in ds.variables.items():
-        found[str(name)] = _of_variable(variable)
+        blocks = (of_block(variable[at].values) for at in blocks_of(variable.shape))
+        found[str(name)] = [of_header(variable), *blocks]
     return found
 
 
-def differing(ds: xr.Dataset, expected: Mapping[str, str]) -> list[str]:
+def differing(ds: xr.Dataset, expected: Mapping[str, Sequence[str]]) -> list[str]:
     """Names of the variables that are not as `expected`, and "attributes" if these are not."""
     found = digests(ds)
     names = [name for name in {**found, **expected} if found.get(name) != expected.get(name)]
     return [name or "attributes" for name in names]
 
 
-def _of_variable(variable: xr.Variable) -> str:
-    values = np.asarray(variable.values)
-    is_text = values.dtype.kind in "UOT"
-    kind = "string" if is_text else values.dtype.newbyteorder("<").str
-    digest = hashlib.sha256(_text([variable.dims, values.shape, kind, variable.attrs]))
-    if is_text:
-        digest.update(_text(values.ravel().tolist()))
-    else:
-        digest.update(values.astype(values.dtype.newbyteorder("<")).tobytes())
-    return digest.hexdigest()
+def of_header(variable: xr.Variable) -> str:
+    """Digest of all that a variable has beside its values."""
+    kind = "string" if _is_text(variable.dtype) else variable.dtype.newbyteorder("<").str
+    return _hashed(_text([variable.dims, variable.shape, kind, variable.attrs]))
+
+
+def of_block(values: NDArray[Any]) -> str:
+    """Digest of the values of a block."""
+    values = np.asarray(values)
+    if _is_text(values.dtype):
+        return _hashed(_text(values.ravel().tolist()))
+    little = values.astype(values.dtype.newbyteorder("<"), order="C", copy=False)
+    return _hashed(little.tobytes())
+
+
+def block_shape(shape: Sequence[int]) -> tuple[int, ...]:
+    """How large blocks are: whole in the last dims, a part of one, and 1 in those before it."""
+    left, lengths = _BLOCK, []
+    for length in reversed(shape):
+        lengths.append(max(1, min(length, left)))
+        left //= max(1, length)
+    return tuple(reversed(lengths))
+
+
+def blocks_of(shape: Sequence[int]) -> Iterator[tuple[slice, ...]]:
+    """Where the blocks of an array lie, the last dim's first."""
+    lengths = block_shape(shape)
+    counts = [math.ceil(size / length) for size, length in zip(shape, lengths, strict=True)]
+    for position in np.ndindex(*counts):
+        yield tuple(
+            slice(at * length, min((at + 1) * length, size))
+            for at, length, size in zip(position, lengths, shape, strict=True)
+        )
+
+
+def _is_text(dtype: Any) -> bool:
+    return bool(dtype.kind in "UOT")
+
+
+def _hashed(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _text(value: Any) -> bytes:

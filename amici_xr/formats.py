@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -12,10 +13,12 @@ from typing import Any
 
 import xarray as xr
 
+from .digest import Digests, block_shape, digests
 from .disk import DeferredErrorFile
 from .errors import listed
 from .optional import require
 from .replacing import remove
+from .streaming import write_blocks
 
 SUFFIXES = (".nc", ".zarr", ".zarr.zip")
 # Beside the data, where xarray does not look: as an attribute it would go on, unnoticed and untrue,
@@ -44,61 +47,105 @@ def check_replaceable(target: Path, suffix: str) -> None:
             )
 
 
-def write(ds: xr.Dataset, path: Path, suffix: str, digests: Mapping[str, str]) -> None:
-    """Write the Dataset with its digests to a path that does not exist yet."""
+def write(ds: xr.Dataset, path: Path, suffix: str) -> Digests:
+    """Write the Dataset to a path that does not exist yet; lazy numbers block by block.
+
+    Returns the digests of what was written, which lie in the file too.
+    """
+    lazy = {str(n): v for n, v in ds.variables.items() if v.chunks is not None}
+    found = digests(ds.drop_vars(lazy))
     if suffix == ".nc":
-        _write_netcdf(ds, path, digests)
-        return
+        _write_netcdf(ds, lazy, path, found)
+        return found
     require("zarr", "zarr", f"writing {suffix}")
     folder = path if suffix == ".zarr" else path.with_name(path.name + ".folder")
     try:
-        # Format 2 has a specification for strings and for consolidated metadata; 3 has neither.
-        ds.to_zarr(folder, mode="w-", zarr_format=2, consolidated=True)
-        (folder / _DIGEST).write_text(json.dumps(digests))
+        _write_zarr(ds, lazy, folder, found)
         if suffix == ".zarr.zip":
             _zip(folder, path)
     finally:
         if folder != path:
             remove(folder)
+    return found
 
 
-def read(path: Path, suffix: str, chunks: Any) -> tuple[xr.Dataset, dict[str, str]]:
+def read(path: Path, suffix: str) -> tuple[xr.Dataset, Digests]:
     """Open the Dataset, lazily, and read its digests; none where plain xarray wrote the file."""
     if suffix == ".nc":
-        digests = _read_netcdf_digests(path)
         # h5netcdf, since netCDF4 crashes when several threads read.
-        return xr.open_dataset(path, engine="h5netcdf", chunks=chunks), digests
+        return xr.open_dataset(path, engine="h5netcdf", cache=False), _read_netcdf_digests(path)
     zarr = require("zarr", "zarr", f"reading {suffix}")
     store = zarr.storage.ZipStore(path, mode="r") if suffix == ".zarr.zip" else path
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*[Cc]onsolidated metadata.*")
         warnings.filterwarnings("ignore", message=f".*{_DIGEST} is not recognized.*")
-        ds = xr.open_dataset(store, engine="zarr", chunks=chunks)
+        ds = xr.open_dataset(store, engine="zarr", chunks=None, cache=False)
     return ds, _read_zarr_digests(path, suffix)
 
 
-def _write_netcdf(ds: xr.Dataset, path: Path, digests: Mapping[str, str]) -> None:
+def _write_netcdf(
+    ds: xr.Dataset, lazy: Mapping[str, xr.Variable], path: Path, found: Digests
+) -> None:
     import h5netcdf
+    import h5py
 
-    packed = {"zlib": True, "complevel": 1, "shuffle": True}
+    packed = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
     numeric = [n for n, array in ds.variables.items() if array.ndim and array.dtype.kind in "fiu"]
+    encoding = {n: packed | {"chunksizes": block_shape(ds[n].shape)} for n in numeric}
     with DeferredErrorFile(path) as disk:
         with h5netcdf.File(disk, "w") as file:
-            ds.dump_to_store(
-                xr.backends.H5NetCDFStore(file), encoding=dict.fromkeys(numeric, packed)
+            ds.drop_vars(lazy).dump_to_store(
+                xr.backends.H5NetCDFStore(file),
+                encoding={n: encoding[n] for n in numeric if n not in lazy},
             )
-            file.create_group(_DIGEST).attrs["sha256"] = json.dumps(digests)
+            targets = {
+                name: _netcdf_variable(file, name, variable, packed)
+                for name, variable in lazy.items()
+            }
+            found.update(write_blocks(lazy, targets, threading.Lock()))
+            text = file.create_group(_DIGEST).create_variable("sha256", (), h5py.string_dtype())
+            text[()] = json.dumps(found)
         disk.raise_error()
 
 
-def _read_netcdf_digests(path: Path) -> dict[str, str]:
+def _netcdf_variable(file: Any, name: str, variable: xr.Variable, packed: dict[str, Any]) -> Any:
+    """Make a variable that holds nothing yet."""
+    for dim, size in variable.sizes.items():
+        if dim not in file.dimensions:
+            file.dimensions[dim] = size
+    layout = {"chunks": block_shape(variable.shape)} | packed if variable.ndim else {}
+    made = file.create_variable(name, variable.dims, variable.dtype, **layout)
+    made.attrs.update(variable.attrs)
+    return made
+
+
+def _write_zarr(
+    ds: xr.Dataset, lazy: Mapping[str, xr.Variable], folder: Path, found: Digests
+) -> None:
+    import zarr
+
+    chunks = {n: {"chunks": block_shape(array.shape)} for n, array in ds.variables.items()}
+    encoding = {name: one for name, one in chunks.items() if one["chunks"]}
+    # Format 2 has a specification for strings and for consolidated metadata; 3 has neither.
+    ds.to_zarr(
+        folder, mode="w-", zarr_format=2, consolidated=True, compute=False, encoding=encoding
+    )
+    group = zarr.open_group(folder, mode="r+")
+    found.update(write_blocks(lazy, {name: group[name] for name in lazy}, None))
+    (folder / _DIGEST).write_text(json.dumps(found))
+
+
+def _read_netcdf_digests(path: Path) -> Digests:
     import h5netcdf
 
     with h5netcdf.File(path, "r") as file:
-        return _loaded(file[_DIGEST].attrs["sha256"]) if _DIGEST in file.groups else {}
+        if _DIGEST not in file.groups:
+            return {}
+        text = file[_DIGEST].variables["sha256"][()]
+        return _loaded(text.decode() if isinstance(text, bytes) else text)
 
 
-def _read_zarr_digests(path: Path, suffix: str) -> dict[str, str]:
+def _read_zarr_digests(path: Path, suffix: str) -> Digests:
     if suffix == ".zarr":
         file = path / _DIGEST
         return _loaded(file.read_text()) if file.exists() else {}
@@ -106,11 +153,11 @@ def _read_zarr_digests(path: Path, suffix: str) -> dict[str, str]:
         return _loaded(archive.read(_DIGEST).decode()) if _DIGEST in archive.namelist() else {}
 
 
-def _loaded(text: str) -> dict[str, str]:
-    digests = json.loads(text)
-    if not isinstance(digests, dict) or not digests:
+def _loaded(text: str) -> Digests:
+    found = json.loads(text)
+    if not isinstance(found, dict) or not found:
         raise ValueError("its digest is damaged")
-    return digests
+    return found
 
 
 def _zip(folder: Path, path: Path) -> None:

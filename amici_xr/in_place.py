@@ -16,7 +16,8 @@ from .grouping import by_query, loaded_if_empty, ordered, read_once, reduce_neig
 from .repeating import for_each_sample
 from .schema import NEIGHBORHOODS, distance_attributes, has_neighborhoods, scores
 from .selection import select
-from .validation import check_neighborhoods, check_structure
+from .structure import check_structure
+from .validation import check_neighborhoods
 
 _Labelled = TypeVar("_Labelled", xr.Dataset, xr.DataArray)
 

@@ -13,13 +13,13 @@ from .intervals import Method, bootstrap_ci
 from .length_scales import length_scale, reach_attributes
 from .repeating import for_each_sample, for_each_threshold
 from .run_spread import bootstrap_over_runs
+from .structure import check_structure
 from .summaries import STATISTICS, Statistic
 from .tissue_intervals import (
     interval_from_blocks,
     interval_over_samples,
     warn_of_few_patches,
 )
-from .validation import check_structure
 
 ResamplingUnit = Literal["cell", "sample", "run", "block"]
 

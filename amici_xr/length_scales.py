@@ -23,7 +23,8 @@ from .grouping import (
 )
 from .repeating import for_each_sample, for_each_threshold
 from .schema import NEIGHBORHOODS, distance_attributes, has_neighborhoods, scores
-from .validation import check_neighborhoods, check_structure
+from .structure import check_structure
+from .validation import check_neighborhoods
 
 
 def length_scale(

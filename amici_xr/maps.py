@@ -14,7 +14,7 @@ from .errors import NotFoundError, SchemaError, check_names, check_positive_numb
 from .length_scales import length_scale
 from .schema import UNKNOWN_UNIT, distance_unit
 from .selection import samples, select
-from .validation import check_structure
+from .structure import check_structure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

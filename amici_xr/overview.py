@@ -9,7 +9,7 @@ import xarray as xr
 
 from .errors import SchemaError
 from .schema import distance_unit, has_neighborhoods
-from .validation import check_structure
+from .structure import check_structure
 
 
 def overview(ds: xr.Dataset, name: str, methods: type) -> str:

@@ -17,8 +17,8 @@ from .length_scale_intervals import bootstrap
 from .length_scales import length_scale
 from .schema import UNKNOWN_UNIT, distance_unit
 from .selection import one_run, select, with_head_dim
+from .structure import check_structure
 from .summaries import Statistic
-from .validation import check_structure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,8 +16,8 @@ from .grouping import ordered, rechunked
 from .intervals import ESTIMATES
 from .length_scales import length_scale, reach_attributes
 from .schema import distance_attributes
+from .structure import check_structure
 from .summaries import STATISTICS, Statistic, summary_of_labels
-from .validation import check_structure
 
 Floats = NDArray[np.float64]
 

@@ -17,7 +17,7 @@ from .run_areas import mean_areas
 from .same_tissue import check_same_tissue
 from .schema import MATCHING, SCORES, describe, distance_unit, has_neighborhoods
 from .selection import with_head_dim
-from .validation import check_structure
+from .structure import check_structure
 
 Floats = NDArray[np.float64]
 

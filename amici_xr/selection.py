@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from .errors import NotFoundError, SchemaError, listed
 from .schema import SCHEMA, has_neighborhoods
-from .validation import check_samples, check_structure
+from .structure import check_structure
+from .validation import check_samples
 
 
 def select(ds: xr.Dataset, query: str | None = None, *, sample: str | None = None) -> xr.Dataset:

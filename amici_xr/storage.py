@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
-from .digest import differing, digests
+from .checked_reading import open_checked
+from .digest import Digests, differing, of_header
 from .errors import SchemaError, listed
 from .formats import check_replaceable, parsed, read, write
 from .replacing import recover, replaced
 from .schema import SCHEMA_VERSION
 from .storable import check_storable
-from .validation import check_structure, validate
+from .streaming import partly_computed
+from .structure import check_structure
+from .validation import validate, validate_loaded
 
-_SMALL = 2**20  # elements; larger data variables of a lazily opened file are not checked
+_SMALL = 2**20  # elements; larger data variables of a lazily opened file are checked when read
 
 
 def save(ds: xr.Dataset, path: str | os.PathLike[str]) -> None:
     """Write a Dataset so that the file is always whole: the old one or the new one.
 
-    It is written beside the target, with a SHA-256 of every variable and attribute, read back,
-    compared, and only then put in the target's place. Lazy variables are computed first, once.
+    It is written beside the target, with a SHA-256 of every attribute and block of values, read
+    back, compared, and only then put in the target's place.
+
+    Lazy scores are written a block at a time, each computed once: memory stays that of a few
+    blocks, of 2¹⁸ elements each. Coordinates, and what holds no numbers, are computed first. With
+    ``dask.distributed`` the workers write ``.zarr`` and ``.zarr.zip``, in a folder that they share;
+    ``.nc`` is computed whole.
 
     Parameters
     ----------
@@ -55,21 +64,17 @@ def save(ds: xr.Dataset, path: str | os.PathLike[str]) -> None:
     """
     target, suffix = parsed(path)
     check_replaceable(target, suffix)
-    whole = validate(check_structure(ds).compute().drop_encoding())
-    check_storable(whole)
-    whole = whole.assign_attrs({"schema_version": SCHEMA_VERSION} | whole.attrs)
-    expected = digests(whole)
+    ds = check_structure(ds).drop_encoding()
+    ds = validate_loaded(partly_computed(ds, only_here=suffix == ".nc"))
+    check_storable(ds)
+    ds = ds.assign_attrs({"schema_version": SCHEMA_VERSION} | ds.attrs)
     try:
         with replaced(target) as beside:
-            write(whole, beside, suffix, expected)
-            written, _ = read(beside, suffix, None)
-            with written:
-                wrong = differing(written, expected)
-            if wrong:
-                raise ValueError(
-                    f"path={os.fspath(path)!r}: {listed(wrong)} did not read back as written, so "
-                    "nothing was replaced; write to another disk"
-                )
+            expected = write(ds, beside, suffix)
+            _check_written(beside, suffix, expected, os.fspath(path))
+            if ds.chunks:
+                with open_checked(beside, suffix, {}) as written:
+                    validate(ds.assign({name: written[name] for name in ds if ds[name].chunks}))
     except OSError as error:
         if error.errno is None:  # it already says what is wrong
             raise
@@ -91,8 +96,9 @@ def open_dataset(
         What `save` wrote, or ``ds.to_netcdf`` or ``ds.to_zarr``.
     chunks
         None loads the Dataset and closes the file; everything is checked. Chunk sizes, as in
-        ``xarray.open_dataset``, leave it lazy: attributes, coordinates and variables of up to a
-        million elements are still read and checked at once; larger variables are not checked.
+        ``xarray.open_dataset``, leave it lazy ({} takes the file's own): attributes, coordinates
+        and variables of up to a million elements are still read and checked at once, and every
+        block when it is read; a damaged one raises a ValueError then.
 
     Returns
     -------
@@ -120,13 +126,10 @@ def open_dataset(
     recover(target)
     if not target.exists():
         raise FileNotFoundError(f"path={os.fspath(path)!r}: there is no such file")
+    is_lazy = chunks is not None
     try:
-        ds, expected = read(target, suffix, chunks)
-        try:
-            wrong = _damage(ds, expected, is_lazy=chunks is not None)
-        finally:
-            if chunks is None:
-                ds.close()
+        ds, wrong = _opened(target, suffix, is_lazy=is_lazy)
+        ds = open_checked(target, suffix, chunks) if is_lazy and not wrong else ds
     except Exception as error:
         if isinstance(error, Warning | ModuleNotFoundError | SchemaError):
             raise
@@ -134,28 +137,46 @@ def open_dataset(
             f"path={os.fspath(path)!r} can't be read as {suffix}: {error}; is it complete?"
         ) from error
     if wrong:
-        ds.close()
         raise ValueError(
             f"path={os.fspath(path)!r} is damaged: {listed(wrong)} differ from what was saved; "
             "restore the file from a copy, or extract again"
         )
     try:
-        is_checkable = chunks is None or not _large(ds)
-        return validate(ds) if is_checkable else check_structure(ds)
+        return check_structure(ds) if is_lazy and _large(ds) else validate(ds)
     except SchemaError as error:
         ds.close()
         raise SchemaError(f"path={os.fspath(path)!r} is {error}") from None
 
 
-def _damage(ds: xr.Dataset, expected: Mapping[str, str], *, is_lazy: bool) -> list[str]:
-    """Load what is to be checked, and compare it with its digests; [] where there are none."""
-    skipped = _large(ds) if is_lazy else set()
-    if not is_lazy:
-        ds.load()
-    if not expected:
-        return []
-    expected = {name: value for name, value in expected.items() if name not in skipped}
-    return differing(ds.drop_vars(skipped), expected)
+def _opened(path: Path, suffix: str, *, is_lazy: bool) -> tuple[xr.Dataset, list[str]]:
+    """Read what is to be checked at once, and name what differs from its digests, if there are any.
+
+    Of a lazy Dataset, whose larger variables are checked when they are read, the file is closed.
+    """
+    ds, expected = read(path, suffix)
+    with ds:
+        later = _large(ds) if is_lazy else set()
+        if not is_lazy:
+            ds.load()
+        now = {name: found for name, found in expected.items() if name not in later}
+        wrong = differing(ds.drop_vars(later), now) if expected else []
+        wrong += [
+            name
+            for name in later & set(expected)
+            if of_header(ds.variables[name]) != expected[name][0]
+        ]
+    return ds, wrong
+
+
+def _check_written(beside: Path, suffix: str, expected: Digests, path: str) -> None:
+    written, _ = read(beside, suffix)
+    with written:
+        wrong = differing(written, expected)
+    if wrong:
+        raise ValueError(
+            f"path={path!r}: {listed(wrong)} did not read back as written, so nothing was "
+            "replaced; write to another disk"
+        )
 
 
 def _large(ds: xr.Dataset) -> set[str]:

@@ -7,7 +7,7 @@ import xarray as xr
 
 from .errors import check_positive_number
 from .schema import SCHEMA, distance_unit
-from .validation import check_structure
+from .structure import check_structure
 
 MICRON = "µm"
 _MICRONS = (  # as casefold leaves them: the micro sign becomes the Greek letter

@@ -10,29 +10,14 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from .errors import SchemaError, listed
-from .schema import (
-    NEIGHBORHOODS,
-    SCHEMA,
-    SCHEMA_VERSION,
-    SCORES,
-    Variable,
-    has_neighborhoods,
-)
+from .errors import listed
+from .schema import NEIGHBORHOODS, SCHEMA, SCORES, has_neighborhoods
+from .structure import check_structure, raise_problems
 
 _UNKNOWN = -2  # a cell that is not among the neighbors, or no cell
 _RECEIVERS = 100_000  # compared at a time
 _IS_NO_STRING = "holds values that are no strings"
 LONGEST_LABEL = 256  # strings come back from NetCDF with a fixed width that every element pays
-
-_DTYPE_KINDS = {
-    "float32": "f",
-    "float64": "f",
-    "int16": "iu",
-    "int64": "iu",
-    "bool": "b",
-    "string": "UOT",
-}
 
 
 def validate(ds: xr.Dataset) -> xr.Dataset:
@@ -71,7 +56,7 @@ def validate(ds: xr.Dataset) -> xr.Dataset:
     - position_coefficient: 1 value is not above 0; extract the scores again
     """
     check_structure(ds)
-    _raise(list(_value_problems(ds)))
+    raise_problems(list(_value_problems(ds)))
     return ds
 
 
@@ -79,87 +64,8 @@ def validate_loaded(ds: xr.Dataset) -> xr.Dataset:
     """As `validate`, but of the values only those that are not lazy."""
     check_structure(ds)
     lazy = [name for name, variable in ds.variables.items() if variable.chunks is not None]
-    _raise(list(_value_problems(ds.drop_vars(lazy))))
+    raise_problems(list(_value_problems(ds.drop_vars(lazy))))
     return ds
-
-
-def check_structure(ds: xr.Dataset) -> xr.Dataset:
-    """Check names, dims and kinds, without computing a single value."""
-    if not isinstance(ds, xr.Dataset):
-        raise TypeError(f"ds must be an xarray.Dataset, not {type(ds).__name__}")
-    _raise(list(_structure_problems(ds)))
-    return ds
-
-
-def _raise(problems: list[str]) -> None:
-    if problems:
-        lines = "\n- ".join(problems)
-        raise SchemaError(f"not a Dataset of counterfactual attention scores:\n- {lines}")
-
-
-def _structure_problems(ds: xr.Dataset) -> Iterator[str]:
-    version = ds.attrs.get("schema_version", SCHEMA_VERSION)
-    if not isinstance(version, int | np.integer):
-        yield f"schema_version {version!r} is no integer; remove the attribute"
-    elif version > SCHEMA_VERSION:
-        yield (
-            f"schema_version {version} is newer than {SCHEMA_VERSION}, which this version of "
-            "amici_xr knows; pip install --upgrade amici-xr"
-        )
-        return  # a newer schema may rightly look different
-    if "label" in ds.dims:
-        yield (
-            "label is a dimension: a reduction by label was assigned into the Dataset and has "
-            "replaced the label of each neighbor; keep reductions in Datasets of their own"
-        )
-    missing = [
-        row.name for row in SCHEMA.values() if row.is_required and row.name not in ds.variables
-    ]
-    if missing:
-        yield (
-            f"missing: {listed(missing)}; Datasets come from extract, from_dataframe, from_arrays "
-            "or open_dataset"
-        )
-    for row in SCHEMA.values():
-        if row.name in ds.variables and not (row.name == "label" and "label" in ds.dims):
-            yield from _shape_problems(ds, row)
-    for name in ("neighbor", "head", "query", "run", "cell_type", "receiver"):
-        if name in ds.dims and name in ds.coords and not ds.indexes[name].is_unique:
-            twice = ds.indexes[name][ds.indexes[name].duplicated()].unique()
-            yield f"{name} holds {listed(twice, 5)} more than once; drop_duplicates({name!r})"
-    if ds.sizes.get("query") == 0:
-        yield "query is empty; keep at least one query"
-    if "run" in ds.dims:
-        yield from _run_problems(ds)
-    if "query" in ds.dims and "is_neighbor" not in ds.variables:
-        yield "is_neighbor is missing: with several queries it tells whose neighbor a cell is"
-    if any(name in ds.variables for name in NEIGHBORHOODS):
-        wanted = (*NEIGHBORHOODS, "receiver", "receiver_label", "cell_type")
-        missing = [name for name in wanted if name not in ds.variables]
-        if missing:
-            yield f"neighborhoods without {listed(missing)}; keep all of {listed(wanted)}, or none"
-
-
-def _run_problems(ds: xr.Dataset) -> Iterator[str]:
-    if not ds.sizes["run"]:
-        yield "run is empty; keep at least one run"
-    if "run" not in ds.coords:
-        yield "run is a dim without its coordinate; put runs together with align_runs"
-    without = [name for name in SCORES if name in ds and "run" not in ds[name].dims]
-    if without:
-        yield f"run is a dim, but not of {listed(without)}; put runs together with align_runs"
-
-
-def _shape_problems(ds: xr.Dataset, row: Variable) -> Iterator[str]:
-    array = ds.variables[row.name]
-    scalar = {name for name in ("run", "query", "head") if name in ds.coords and not ds[name].dims}
-    needed = set(row.dims) - scalar
-    if not needed <= set(array.dims) <= needed | set(row.further_dims):
-        is_of_runs = set(array.dims) - needed == {"run"}
-        remedy = "put runs together with align_runs" if is_of_runs else "rename or select"
-        yield f"{row.name} has dims {tuple(array.dims)}, not {row.dims}; {remedy}"
-    if array.dtype.kind not in _DTYPE_KINDS[row.kind]:
-        yield f"{row.name} has dtype {array.dtype}, not {row.kind}; cast it with astype"
 
 
 def _value_problems(ds: xr.Dataset) -> Iterator[str]:
@@ -193,16 +99,23 @@ def _role_problems(ds: xr.Dataset) -> Iterator[str]:
 
 def _score_problems(ds: xr.Dataset) -> Iterator[str]:
     is_neighbor = ds.get("is_neighbor", xr.DataArray(True))
+    wrong = {}
     for name in (name for name in SCORES if name in ds):
-        wrong = int((is_neighbor & ~np.isfinite(ds[name])).sum())
-        if wrong:
-            yield f"{name}: {_values(wrong)} not finite; extract the scores again"
-        extra = int((~is_neighbor & ds[name].notnull()).sum())
-        if extra:
-            yield f"{name}: {_values(extra)} where is_neighbor is False; use where(ds.is_neighbor)"
-        low = int((ds[name] <= 0).sum()) if name == "position_coefficient" else 0
-        if low:
-            yield f"position_coefficient: {_values(low)} not above 0; extract the scores again"
+        scores = ds[name]
+        wrong[f"{name}: {{}} not finite; extract the scores again"] = is_neighbor & ~np.isfinite(
+            scores
+        )
+        wrong[f"{name}: {{}} where is_neighbor is False; use where(ds.is_neighbor)"] = (
+            ~is_neighbor & scores.notnull()
+        )
+    if "position_coefficient" in ds:
+        wrong["position_coefficient: {} not above 0; extract the scores again"] = (
+            ds["position_coefficient"] <= 0
+        )
+    sums = xr.Dataset({problem: at.sum() for problem, at in wrong.items()})
+    for problem, count in sums.compute().items():  # together, so that lazy scores are read once
+        if count:
+            yield str(problem).format(_values(int(count)))
     unit_scale = ds["distance_kernel_unit_scale"]
     if not np.isfinite(ds["dummy_attention_score"]).all():
         yield "dummy_attention_score is not finite; take it from the model's settings"
@@ -252,7 +165,7 @@ def _sample_problems(ds: xr.Dataset) -> Iterator[str]:
 def is_reordered(ds: xr.Dataset) -> bool:
     """Whether neighbors have other labels than their neighborhoods give them."""
     code = pd.Index(ds["cell_type"].values).get_indexer(pd.Index(ds["label"].values))
-    return _differ(ds, code, ds["neighborhood_label"].transpose("receiver", "rank").values)
+    return _differ(ds, code, ds["neighborhood_label"].transpose("receiver", "rank"))
 
 
 def crosses_samples(ds: xr.Dataset) -> bool:
@@ -265,17 +178,17 @@ def crosses_samples(ds: xr.Dataset) -> bool:
     return _differ(ds, code, receiver[:, np.newaxis])
 
 
-def _differ(ds: xr.Dataset, code: NDArray[np.intp], expected: NDArray[Any]) -> bool:
+def _differ(ds: xr.Dataset, code: NDArray[np.intp], expected: Any) -> bool:
     """Whether a neighbor has another code than is expected of it, (receiver, rank), somewhere."""
-    index = ds["neighborhood_index"].transpose("receiver", "rank").values
+    index = ds["neighborhood_index"].transpose("receiver", "rank")
     neighbor = ds["neighbor"].values
-    largest = max(index.max(initial=-1), neighbor.max(initial=-1))
-    own = np.full(largest + 2, _UNKNOWN)  # the last for −1, where there is no neighbor
+    nobody = neighbor.max(initial=-1) + 1
+    own = np.full(nobody + 1, _UNKNOWN)  # the last for −1 too, where there is no neighbor
     own[neighbor] = code
     for start in range(0, len(index), _RECEIVERS):  # what is compared takes little memory
         block = slice(start, start + _RECEIVERS)
-        found = own[index[block]]
-        if ((found != _UNKNOWN) & (found != expected[block])).any():
+        found = own[np.minimum(index[block].values, nobody)]
+        if ((found != _UNKNOWN) & (found != np.asarray(expected[block]))).any():
             return True
     return False
 
@@ -286,14 +199,9 @@ def _values(count: int) -> str:
 
 def check_neighborhoods(ds: xr.Dataset) -> None:
     """Check that neighborhoods and labels still belong together, as `support` takes for granted."""
-    _raise(list(_neighborhood_problems(ds)))
+    raise_problems(list(_neighborhood_problems(ds)))
 
 
 def check_samples(ds: xr.Dataset) -> None:
     """Check that no neighborhood crosses samples."""
-    _raise(list(_sample_problems(ds)))
-
-
-def is_valid_structure(ds: xr.Dataset) -> bool:
-    """Whether `check_structure` would pass."""
-    return not any(_structure_problems(ds))
+    raise_problems(list(_sample_problems(ds)))

@@ -15,8 +15,8 @@ from .length_scale_intervals import bootstrap
 from .length_scales import length_scale, support
 from .repeating import for_each_sample, for_each_threshold
 from .schema import NEIGHBORHOODS, distance_attributes
+from .structure import check_structure
 from .summaries import STATISTICS, Statistic, summary_of_labels
-from .validation import check_structure
 
 REACHES = ("ok", "beyond_neighborhood")  # the states in which a pair's length scales stand
 

@@ -24,7 +24,6 @@ import dask.array  # noqa: F401  # counted among the imports
 import long_table
 import numpy as np
 import setting
-import xarray as xr
 import zarr  # noqa: F401  # likewise
 
 import amici_xr
@@ -66,17 +65,18 @@ def extraction_to_zarr(folder: Path, query: str | None) -> None:
     """Score the cells of the file a chunk at a time, and write each where it belongs."""
     model = setting.saved_model()
     ds = amici_xr.extract(model, query, folder / "tissue.h5ad", chunks="auto")
-    ds.to_zarr(folder / "scores.zarr", zarr_format=2, mode="w")
+    amici_xr.save(ds, folder / "scores.zarr")
 
 
 def curve_summary_from_zarr(folder: Path, query: str | None) -> None:
     """Mean and standard deviation at 51 distances."""
-    xr.open_zarr(folder / "scores.zarr").amici.curve_summary(DISTANCES).compute()
+    opened = amici_xr.open_dataset(folder / "scores.zarr", chunks={})
+    opened.amici.curve_summary(DISTANCES).compute()
 
 
 def bootstrap_from_zarr(folder: Path, query: str | None) -> None:
     """Exact intervals of the median of corrected length scales."""
-    opened = xr.open_zarr(folder / "scores.zarr")
+    opened = amici_xr.open_dataset(folder / "scores.zarr", chunks={})
     opened.amici.bootstrap(THRESHOLD, SAMPLE_THRESHOLD, "median").compute()
 
 

@@ -56,6 +56,18 @@ def test_workers_give_the_scores_of_one_process_and_write_them_to_zarr(
     )
 
 
+@pytest.mark.parametrize("suffix", [".nc", ".zarr", ".zarr.zip"])
+def test_what_workers_score_is_saved_whole(client, demo, tissue_file, tmp_path, suffix):
+    if suffix != ".nc":
+        pytest.importorskip("zarr")  # an extra
+    expected = amici_xr.extract(demo[0], "T_cell", tissue_file, progress=False)
+    lazy = amici_xr.extract(demo[0], "T_cell", tissue_file, chunks=500)
+    amici_xr.save(lazy, tmp_path / f"a{suffix}")
+    with amici_xr.open_dataset(tmp_path / f"a{suffix}", chunks={}) as opened:
+        lengths = amici_xr.length_scale(opened).compute()  # read by the workers
+    xr.testing.assert_allclose(lengths, amici_xr.length_scale(expected), rtol=1e-3, atol=1e-4)
+
+
 def test_a_worker_killed_in_the_middle_changes_no_number(client, demo, tissue_file):
     expected = amici_xr.extract(demo[0], "T_cell", tissue_file, progress=False)
     lazy = amici_xr.extract(demo[0], "T_cell", tissue_file, chunks=100)

@@ -199,20 +199,9 @@ def test_flipped_bits_are_noticed_or_harmless(ds):
 def test_a_damaged_digest_is_noticed(ds, digest):
     amici_xr.save(ds, "a.nc")
     with h5py.File("a.nc", "r+") as file:
-        file["_amici_xr_digest"].attrs["sha256"] = digest
+        file["_amici_xr_digest/sha256"][()] = digest
     with pytest.raises(ValueError, match=r"path='a\.nc' can't be read as \.nc"):
         amici_xr.open_dataset("a.nc")
-
-
-def test_larger_variables_of_a_lazy_file_are_not_read_but_coordinates_are(ds, monkeypatch):
-    monkeypatch.setattr("amici_xr.storage._SMALL", 300)
-    for name in ("base_attention_score", "label"):
-        amici_xr.save(ds, f"{name}.nc")
-        with h5py.File(f"{name}.nc", "r+") as file:
-            file[name][:2] = file[name][:2][::-1]
-    assert amici_xr.open_dataset("base_attention_score.nc", chunks={}).sizes == ds.sizes
-    with pytest.raises(ValueError, match="damaged: 'label' differ"):
-        amici_xr.open_dataset("label.nc", chunks={})
 
 
 def test_digests_tell_dims_shapes_kinds_and_attributes_apart():
@@ -227,7 +216,7 @@ def test_digests_tell_dims_shapes_kinds_and_attributes_apart():
         xr.Variable("x", values, {"units": "µm"}),
         xr.Variable("x", values[::-1]),
     ]
-    found = [digests(xr.Dataset({"a": variable}))["a"] for variable in variants]
+    found = [tuple(digests(xr.Dataset({"a": variable}))["a"]) for variable in variants]
     assert len(set(found)) == len(found)
 
 
