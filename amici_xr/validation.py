@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
-from numpy.typing import NDArray
 
 from .errors import SchemaError, listed
+from .neighborhood_checks import neighborhood_problems, sample_problems
 from .schema import (
     NEIGHBORHOODS,
     SCHEMA,
@@ -20,8 +18,6 @@ from .schema import (
     has_neighborhoods,
 )
 
-_UNKNOWN = -2  # a cell that is not among the neighbors, or no cell
-_RECEIVERS = 100_000  # compared at a time
 _IS_NO_STRING = "holds values that are no strings"
 LONGEST_LABEL = 256  # strings come back from NetCDF with a fixed width that every element pays
 
@@ -120,9 +116,14 @@ def _structure_problems(ds: xr.Dataset) -> Iterator[str]:
             f"missing: {listed(missing)}; Datasets come from extract, from_dataframe, from_arrays "
             "or open_dataset"
         )
+    scalar = {
+        name
+        for name in ("run", "query", "head")
+        if name in ds.coords and not ds.variables[name].dims
+    }
     for row in SCHEMA.values():
         if row.name in ds.variables and not (row.name == "label" and "label" in ds.dims):
-            yield from _shape_problems(ds, row)
+            yield from _shape_problems(ds.variables[row.name], row, scalar)
     for name in ("neighbor", "head", "query", "run", "cell_type", "receiver"):
         if name in ds.dims and name in ds.coords and not ds.indexes[name].is_unique:
             twice = ds.indexes[name][ds.indexes[name].duplicated()].unique()
@@ -150,9 +151,7 @@ def _run_problems(ds: xr.Dataset) -> Iterator[str]:
         yield f"run is a dim, but not of {listed(without)}; put runs together with align_runs"
 
 
-def _shape_problems(ds: xr.Dataset, row: Variable) -> Iterator[str]:
-    array = ds.variables[row.name]
-    scalar = {name for name in ("run", "query", "head") if name in ds.coords and not ds[name].dims}
+def _shape_problems(array: xr.Variable, row: Variable, scalar: set[str]) -> Iterator[str]:
     needed = set(row.dims) - scalar
     if not needed <= set(array.dims) <= needed | set(row.further_dims):
         is_of_runs = set(array.dims) - needed == {"run"}
@@ -180,38 +179,45 @@ def _value_problems(ds: xr.Dataset) -> Iterator[str]:
                 strange = listed(sorted(used - known, key=str), 5)
                 yield f"{name} holds {strange}, not in cell_type ({listed(sorted(known))})"
     if has_neighborhoods(ds):
-        yield from _neighborhood_problems(ds)
+        yield from neighborhood_problems(ds)
 
 
 def _role_problems(ds: xr.Dataset) -> Iterator[str]:
-    if (ds["neighbor"] < 0).any():
+    variables = ds.variables
+    if (variables["neighbor"] < 0).any():
         yield "neighbor holds negative positions; count cells from 0"
-    is_neighbor = ds.get("is_neighbor", xr.DataArray(True))
-    if bool((is_neighbor & (ds["label"] == ds["query"])).any()):
+    if bool((_mask(ds) & (variables["label"] == variables["query"])).any()):
         yield "a neighbor has the label of its query; neighbors are cells of other types"
 
 
 def _score_problems(ds: xr.Dataset) -> Iterator[str]:
-    is_neighbor = ds.get("is_neighbor", xr.DataArray(True))
-    for name in (name for name in SCORES if name in ds):
-        wrong = int((is_neighbor & ~np.isfinite(ds[name])).sum())
+    is_neighbor = _mask(ds)
+    for name in (name for name in SCORES if name in ds.variables):
+        values = ds.variables[name]
+        wrong = int((is_neighbor & ~np.isfinite(values)).sum())
         if wrong:
             yield f"{name}: {_values(wrong)} not finite; extract the scores again"
-        extra = int((~is_neighbor & ds[name].notnull()).sum())
+        extra = int((~is_neighbor & ~np.isnan(values)).sum())
         if extra:
             yield f"{name}: {_values(extra)} where is_neighbor is False; use where(ds.is_neighbor)"
-        low = int((ds[name] <= 0).sum()) if name == "position_coefficient" else 0
+        low = int((values <= 0).sum()) if name == "position_coefficient" else 0
         if low:
             yield f"position_coefficient: {_values(low)} not above 0; extract the scores again"
-    unit_scale = ds["distance_kernel_unit_scale"]
-    if not np.isfinite(ds["dummy_attention_score"]).all():
+    unit_scale = ds.variables["distance_kernel_unit_scale"].values
+    if not np.isfinite(ds.variables["dummy_attention_score"].values).all():
         yield "dummy_attention_score is not finite; take it from the model's settings"
     if not (np.isfinite(unit_scale) & (unit_scale > 0)).all():
         yield "distance_kernel_unit_scale is not a positive number; take it from the model"
 
 
+def _mask(ds: xr.Dataset) -> xr.Variable:
+    """Which cell is a neighbor of which query; a Variable, for which nothing has to be aligned."""
+    every: xr.Variable = ds.variables.get("is_neighbor", xr.Variable((), True))
+    return every
+
+
 def _string_problems(ds: xr.Dataset, name: str) -> Iterator[str]:
-    values = ds[name].values.ravel()
+    values = ds.variables[name].values.ravel()
     if values.dtype.kind != "U" and not all(isinstance(value, str) for value in values.tolist()):
         yield f"{name} {_IS_NO_STRING} (missing ones?); give each cell a string"
         return
@@ -220,78 +226,18 @@ def _string_problems(ds: xr.Dataset, name: str) -> Iterator[str]:
         yield f"{name} holds a string of {longest} characters, over {LONGEST_LABEL}; shorten it"
 
 
-def _neighborhood_problems(ds: xr.Dataset) -> Iterator[str]:
-    index, distance, label = (ds[name] for name in NEIGHBORHOODS)
-    absent = index < 0
-    if not (absent == distance.isnull()).all() or not (absent == (label < 0)).all():
-        yield (
-            "neighborhood_index, _distance and _label disagree on where there is no neighbor; "
-            "use -1, NaN and -1 in the same places"
-        )
-    if (distance < 0).any() or np.isinf(distance).any():
-        yield "neighborhood_distance holds negative or infinite distances; extract again"
-    yield from _sample_problems(ds)
-    if (label >= ds.sizes["cell_type"]).any():
-        yield "neighborhood_label points past the end of cell_type; keep cell_type whole"
-    elif is_reordered(ds):
-        yield (
-            "neighborhood_label disagrees with label: cell_type was reordered, labels renamed or "
-            "neighbors renumbered; keep them as they were, and name groups of your own in another "
-            "coordinate"
-        )
-
-
-def _sample_problems(ds: xr.Dataset) -> Iterator[str]:
-    if crosses_samples(ds):
-        yield (
-            "a neighborhood holds cells of another sample than its receiver's; extract it with "
-            "sample_key=…, so that no neighborhood crosses samples"
-        )
-
-
-def is_reordered(ds: xr.Dataset) -> bool:
-    """Whether neighbors have other labels than their neighborhoods give them."""
-    code = pd.Index(ds["cell_type"].values).get_indexer(pd.Index(ds["label"].values))
-    return _differ(ds, code, ds["neighborhood_label"].transpose("receiver", "rank").values)
-
-
-def crosses_samples(ds: xr.Dataset) -> bool:
-    """Whether a neighborhood holds a neighbor of another sample than its receiver's."""
-    if not {"neighbor_sample", "receiver_sample"} <= set(ds.variables):
-        return False
-    names = pd.Index(np.unique(ds["neighbor_sample"].values))
-    code = names.get_indexer(pd.Index(ds["neighbor_sample"].values))
-    receiver = names.get_indexer(pd.Index(ds["receiver_sample"].values))
-    return _differ(ds, code, receiver[:, np.newaxis])
-
-
-def _differ(ds: xr.Dataset, code: NDArray[np.intp], expected: NDArray[Any]) -> bool:
-    """Whether a neighbor has another code than is expected of it, (receiver, rank), somewhere."""
-    index = ds["neighborhood_index"].transpose("receiver", "rank").values
-    neighbor = ds["neighbor"].values
-    largest = max(index.max(initial=-1), neighbor.max(initial=-1))
-    own = np.full(largest + 2, _UNKNOWN)  # the last for −1, where there is no neighbor
-    own[neighbor] = code
-    for start in range(0, len(index), _RECEIVERS):  # what is compared takes little memory
-        block = slice(start, start + _RECEIVERS)
-        found = own[index[block]]
-        if ((found != _UNKNOWN) & (found != expected[block])).any():
-            return True
-    return False
-
-
 def _values(count: int) -> str:
     return f"{count} value is" if count == 1 else f"{count:,} values are"
 
 
 def check_neighborhoods(ds: xr.Dataset) -> None:
     """Check that neighborhoods and labels still belong together, as `support` takes for granted."""
-    _raise(list(_neighborhood_problems(ds)))
+    _raise(list(neighborhood_problems(ds)))
 
 
 def check_samples(ds: xr.Dataset) -> None:
     """Check that no neighborhood crosses samples."""
-    _raise(list(_sample_problems(ds)))
+    _raise(list(sample_problems(ds)))
 
 
 def is_valid_structure(ds: xr.Dataset) -> bool:
