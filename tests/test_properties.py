@@ -212,6 +212,10 @@ def test_curve_and_length_scale_invert_each_other(ds, threshold):
             np.testing.assert_allclose(at_length, threshold, rtol=1e-12)
 
 
+def has_samples(ds):
+    return "neighbor_sample" in ds.coords and ds.sizes["neighbor"] > 0
+
+
 REDUCTIONS = {
     "curve_summary": lambda ds: amici_xr.curve_summary(ds, [0, 10], quantiles=[0.1, 0.9]),
     "support": amici_xr.support,
@@ -221,7 +225,7 @@ REDUCTIONS = {
     "dummy_attention": amici_xr.dummy_attention,
     "attention_by_distance": lambda ds: amici_xr.attention_by_distance(ds, 3),
     "in_context": lambda ds: amici_xr.in_context_length_scale(ds, 0.1),
-    "by_sample": lambda ds: amici_xr.support(ds, by_sample="neighbor_sample" in ds.coords),
+    "by_sample": lambda ds: amici_xr.support(ds, by_sample=has_samples(ds)),
 }
 BY_NEIGHBOR = {
     "curve": lambda ds: amici_xr.curve(ds, [0, 10]),
