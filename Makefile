@@ -1,5 +1,6 @@
 # make demo: install, extract both receivers of the packaged model, draw and save.
-# make test: install what development needs, then every check of this environment.
+# make test: install what development needs, then every check of this environment, with 300 examples
+# of each property; the other environments draw 15, see conftest.py.
 # test-core, test-oldest and test-amici make environments of their own.
 # test-long: properties, damaged checkpoints and killed writes, with thousands of examples of each.
 # bench: speed and memory beside the same job in long tables, on an otherwise idle machine, with the
@@ -23,7 +24,7 @@ test: .venv/test
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/python -m pytest $(ON_EVERY_CORE)
+	HYPOTHESIS_PROFILE=ci .venv/bin/python -m pytest $(ON_EVERY_CORE)
 
 test-long: .venv/test
 	HYPOTHESIS_PROFILE=long AMICI_XR_LONG=1 .venv/bin/python -m pytest $(ON_EVERY_CORE) \

@@ -1,5 +1,6 @@
-"""What tests and doctests share: a folder of their own, no figures left open."""
+"""What tests and doctests share: a folder of their own, no figures left open, drawn examples."""
 
+import functools
 import importlib.util
 import os
 
@@ -18,7 +19,7 @@ DOCTESTS_THAT_NEED_MODEL = (
 collect_ignore = [] if HAS_TORCH else ["amici_xr/network.py", "amici_xr/scoring.py"]
 
 # Without a deadline, and the same examples each time but in the long run: a test fails for what it
-# tests alone. HYPOTHESIS_PROFILE names another number of examples.
+# tests alone. HYPOTHESIS_PROFILE names another number of examples: `make test` takes "ci".
 for _name, _examples in {"default": 15, "ci": 300, "long": 5_000}.items():
     settings.register_profile(
         f"amici_xr_{_name}",
@@ -40,6 +41,41 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.name.startswith(DOCTESTS_THAT_NEED_MODEL):
             item.add_marker(pytest.mark.needs_model)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """Count the examples of a property that ran to their end."""
+    drawn = getattr(getattr(item, "obj", None), "hypothesis", None)
+    if drawn is None:
+        return (yield)
+    body, passed = drawn.inner_test, 0
+
+    @functools.wraps(body)
+    def counted(*args, **kwargs):
+        nonlocal passed
+        body(*args, **kwargs)
+        passed += 1
+
+    drawn.inner_test = counted
+    try:
+        return (yield)
+    finally:
+        drawn.inner_test = body
+        item.user_properties.append(("examples", passed))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say how many examples were tried, also where several processes did."""
+    reports = [one for key in ("passed", "failed") for one in terminalreporter.stats.get(key, [])]
+    tried = [
+        number
+        for report in reports
+        for name, number in report.user_properties
+        if name == "examples" and report.when == "call"
+    ]
+    if tried:
+        terminalreporter.write_line(f"{len(tried)} properties, {sum(tried):,} examples")
 
 
 @pytest.fixture(autouse=True)

@@ -28,8 +28,8 @@ def in_place_scores(
     each.
     """
     exists = position >= 0
-    if not a.shape[-1]:
-        a, p = (np.zeros((*array.shape[:-1], 1)) for array in (a, p))
+    if not a.shape[-1]:  # a cell that nobody points at, whose slope may be divided by
+        a, p = (np.ones((*array.shape[:-1], 1)) for array in (a, p))
     own_a = a[..., position].astype(np.float64)
     slope = p[..., position] / np.asarray(u, dtype=np.float64)[..., np.newaxis, np.newaxis]
     fall = slope * np.where(exists, distance, 0.0)

@@ -99,9 +99,12 @@ def read_once(ds: xr.Dataset, *further: str) -> xr.Dataset:
 
     Scores that are dask arrays stay lazy.
     """
-    named = [name for name in (*_ASKED_OFTEN, *further) if name in ds.variables]
-    read = [name for name in named if name not in SCORES or ds[name].chunks is None]
-    return ds.assign({name: ds[name].copy(deep=False).load() for name in read})
+    read = ds.copy()  # variables of its own: those of `ds` stay unread
+    for name in (*_ASKED_OFTEN, *further):
+        variable = read.variables.get(name)
+        if variable is not None and not (name in SCORES and variable.chunks is not None):
+            variable.load()
+    return read
 
 
 def rechunked(array: xr.DataArray, sizes: Mapping[str, int]) -> xr.DataArray:
@@ -117,18 +120,20 @@ def rechunked(array: xr.DataArray, sizes: Mapping[str, int]) -> xr.DataArray:
 
 def _without_nan(one: xr.Dataset) -> xr.Dataset:
     query = one["query"].item()
-    checked = {
-        name: xr.apply_ufunc(
-            _refuse_nan,
-            one[name],
-            kwargs={"query": query},
-            dask="parallelized",
-            output_dtypes=[one[name].dtype],
-            keep_attrs=True,
-        )
-        for name in SCORES
-    }
-    return one.assign(checked)
+    checked = {}
+    for name in SCORES:
+        if one.variables[name].chunks is None:
+            _refuse_nan(one.variables[name].values, query)
+        else:  # checked when it is computed
+            checked[name] = xr.apply_ufunc(
+                _refuse_nan,
+                one[name],
+                kwargs={"query": query},
+                dask="parallelized",
+                output_dtypes=[one[name].dtype],
+                keep_attrs=True,
+            )
+    return one.assign(checked) if checked else one
 
 
 def _refuse_nan(scores: NDArray[Any], query: str) -> NDArray[Any]:

@@ -212,7 +212,7 @@ def _support_of_one(ds: xr.Dataset, threshold: float, sample_threshold: float | 
     label = ds["neighborhood_label"].transpose("receiver", "rank").values
     nearest = kernels.nearest_distance(distance, label, names.size)
     edge = np.broadcast_to(kernels.edge_distance(distance)[:, np.newaxis], nearest.shape)
-    result = xr.Dataset({"median_length_scale": median})
+    result = {"median_length_scale": median}
     for name, values in (("support", nearest), ("edge_share", edge)):
         result[name] = xr.apply_ufunc(
             kernels.share_below,
@@ -234,12 +234,12 @@ def _support_of_one(ds: xr.Dataset, threshold: float, sample_threshold: float | 
         output_dtypes=[np.dtype("<U19")],
     )
     result["n_neighbors"] = count.broadcast_like(median)
-    for variable in result.data_vars.values():
-        variable.attrs = {"long_name": str(variable.name).replace("_", " ")}
+    for name, array in result.items():
+        array.attrs = {"long_name": name.replace("_", " ")}
     result["median_length_scale"].attrs = distance_attributes("median length scale", ds)
     for name in ("support", "edge_share"):
         result[name].attrs["units"] = "1"
-    return result.assign_coords(label=names)
+    return xr.Dataset(result).assign_coords(label=names)
 
 
 def _status(

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from .saved_model import ModelSettings
 
+_MANY = 1_000  # receivers; to start threads for fewer takes longer than the search
+
 
 @dataclass(frozen=True)
 class Neighborhoods:
@@ -121,7 +123,8 @@ def _nearest(
 
     ranks = np.arange(1, n_neighbors + 1)
     tree = KDTree(coordinates[others])
-    distance, position = tree.query(coordinates[receiver], k=ranks, workers=-1)
+    workers = -1 if receiver.size >= _MANY else 1
+    distance, position = tree.query(coordinates[receiver], k=ranks, workers=workers)
     exists = np.isfinite(distance)
     index = np.where(exists, others[np.where(exists, position, 0)], -1)
     return index, np.where(exists, distance, np.nan)

@@ -188,7 +188,7 @@ def _checked(datasets: Any) -> list[xr.Dataset]:
     mask = given[0].get("is_neighbor", xr.DataArray(True))
     if not given[0][SCORES[0]].size or not mask.any():
         raise ValueError("datasets[0] holds no scores, by which heads could be matched")
-    for number, ds in enumerate(given):
+    for number, ds in enumerate(given[1:], start=1):
         check_same_tissue(given[0], ds, number)
     return given
 

@@ -61,9 +61,9 @@ def _difference(row: Variable, first: xr.Dataset, other: xr.Dataset, number: int
         is_needed = row.name in (*NEIGHBORHOODS, "is_neighbor")
         has_it = f"only datasets[{0 if is_in[0] else number}] has it"
         return has_it if is_needed and any(is_in) else None
-    arrays = [ds[row.name].transpose(*(dim for dim in row.dims if dim in ds[row.name].dims))
-              for ds in (first, other)]  # fmt: skip
-    ours, theirs = (array.values for array in arrays)
+    arrays = [ds.variables[row.name] for ds in (first, other)]
+    ours, theirs = (array.transpose(*(dim for dim in row.dims if dim in array.dims)).values
+                    for array in arrays)  # fmt: skip
     if row.dims == (row.name,) and not np.array_equal(ours, theirs):
         return _of_names(np.atleast_1d(ours), np.atleast_1d(theirs), number)
     if ours.shape != theirs.shape:

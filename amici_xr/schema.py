@@ -115,7 +115,7 @@ def describe(ds: xr.Dataset, unit: str | None = None) -> xr.Dataset:
             attributes["units"] = "1"
         elif row.units == "distance" and unit is not None:
             attributes["units"] = unit
-        out[name].attrs = attributes
+        out.variables[name].attrs = attributes
     return out
 
 

@@ -63,9 +63,14 @@ def _structure_problems(ds: xr.Dataset) -> Iterator[str]:
             f"missing: {listed(missing)}; Datasets come from extract, from_dataframe, from_arrays "
             "or open_dataset"
         )
+    scalar = {
+        name
+        for name in ("run", "query", "head")
+        if name in ds.coords and not ds.variables[name].dims
+    }
     for row in SCHEMA.values():
         if row.name in ds.variables and not (row.name == "label" and "label" in ds.dims):
-            yield from _shape_problems(ds, row)
+            yield from _shape_problems(ds.variables[row.name], row, scalar)
     for name in ("neighbor", "head", "query", "run", "cell_type", "receiver"):
         if name in ds.dims and name in ds.coords and not ds.indexes[name].is_unique:
             twice = ds.indexes[name][ds.indexes[name].duplicated()].unique()
@@ -93,9 +98,7 @@ def _run_problems(ds: xr.Dataset) -> Iterator[str]:
         yield f"run is a dim, but not of {listed(without)}; put runs together with align_runs"
 
 
-def _shape_problems(ds: xr.Dataset, row: Variable) -> Iterator[str]:
-    array = ds.variables[row.name]
-    scalar = {name for name in ("run", "query", "head") if name in ds.coords and not ds[name].dims}
+def _shape_problems(array: xr.Variable, row: Variable, scalar: set[str]) -> Iterator[str]:
     needed = set(row.dims) - scalar
     if not needed <= set(array.dims) <= needed | set(row.further_dims):
         is_of_runs = set(array.dims) - needed == {"run"}

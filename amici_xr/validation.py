@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
-from numpy.typing import NDArray
 
 from .errors import listed
-from .schema import NEIGHBORHOODS, SCHEMA, SCORES, has_neighborhoods
+from .neighborhood_checks import neighborhood_problems, sample_problems
+from .schema import SCHEMA, SCORES, has_neighborhoods
 from .structure import check_structure, raise_problems
 
-_UNKNOWN = -2  # a cell that is not among the neighbors, or no cell
-_RECEIVERS = 100_000  # compared at a time
 _IS_NO_STRING = "holds values that are no strings"
 LONGEST_LABEL = 256  # strings come back from NetCDF with a fixed width that every element pays
 
@@ -86,45 +82,54 @@ def _value_problems(ds: xr.Dataset) -> Iterator[str]:
                 strange = listed(sorted(used - known, key=str), 5)
                 yield f"{name} holds {strange}, not in cell_type ({listed(sorted(known))})"
     if has_neighborhoods(ds):
-        yield from _neighborhood_problems(ds)
+        yield from neighborhood_problems(ds)
 
 
 def _role_problems(ds: xr.Dataset) -> Iterator[str]:
-    if (ds["neighbor"] < 0).any():
+    variables = ds.variables
+    if (variables["neighbor"] < 0).any():
         yield "neighbor holds negative positions; count cells from 0"
-    is_neighbor = ds.get("is_neighbor", xr.DataArray(True))
-    if bool((is_neighbor & (ds["label"] == ds["query"])).any()):
+    if bool((_mask(ds) & (variables["label"] == variables["query"])).any()):
         yield "a neighbor has the label of its query; neighbors are cells of other types"
 
 
 def _score_problems(ds: xr.Dataset) -> Iterator[str]:
-    is_neighbor = ds.get("is_neighbor", xr.DataArray(True))
+    is_neighbor = _mask(ds)
     wrong = {}
-    for name in (name for name in SCORES if name in ds):
-        scores = ds[name]
+    for name in (name for name in SCORES if name in ds.variables):
+        values = ds.variables[name]
         wrong[f"{name}: {{}} not finite; extract the scores again"] = is_neighbor & ~np.isfinite(
-            scores
+            values
         )
         wrong[f"{name}: {{}} where is_neighbor is False; use where(ds.is_neighbor)"] = (
-            ~is_neighbor & scores.notnull()
+            ~is_neighbor & ~np.isnan(values)
         )
-    if "position_coefficient" in ds:
+    if "position_coefficient" in ds.variables:
         wrong["position_coefficient: {} not above 0; extract the scores again"] = (
-            ds["position_coefficient"] <= 0
+            ds.variables["position_coefficient"] <= 0
         )
-    sums = xr.Dataset({problem: at.sum() for problem, at in wrong.items()})
-    for problem, count in sums.compute().items():  # together, so that lazy scores are read once
-        if count:
-            yield str(problem).format(_values(int(count)))
-    unit_scale = ds["distance_kernel_unit_scale"]
-    if not np.isfinite(ds["dummy_attention_score"]).all():
+    sums = {problem: at.sum() for problem, at in wrong.items()}
+    if any(count.chunks is not None for count in sums.values()):
+        together = xr.Dataset(sums).compute()  # so that scores are read once
+        sums = {problem: together.variables[problem] for problem in sums}
+    for problem, count in sums.items():
+        if count.values:
+            yield problem.format(_values(int(count)))
+    unit_scale = ds.variables["distance_kernel_unit_scale"].values
+    if not np.isfinite(ds.variables["dummy_attention_score"].values).all():
         yield "dummy_attention_score is not finite; take it from the model's settings"
     if not (np.isfinite(unit_scale) & (unit_scale > 0)).all():
         yield "distance_kernel_unit_scale is not a positive number; take it from the model"
 
 
+def _mask(ds: xr.Dataset) -> xr.Variable:
+    """Which cell is a neighbor of which query; a Variable, for which nothing has to be aligned."""
+    every: xr.Variable = ds.variables.get("is_neighbor", xr.Variable((), True))
+    return every
+
+
 def _string_problems(ds: xr.Dataset, name: str) -> Iterator[str]:
-    values = ds[name].values.ravel()
+    values = ds.variables[name].values.ravel()
     if values.dtype.kind != "U" and not all(isinstance(value, str) for value in values.tolist()):
         yield f"{name} {_IS_NO_STRING} (missing ones?); give each cell a string"
         return
@@ -133,75 +138,15 @@ def _string_problems(ds: xr.Dataset, name: str) -> Iterator[str]:
         yield f"{name} holds a string of {longest} characters, over {LONGEST_LABEL}; shorten it"
 
 
-def _neighborhood_problems(ds: xr.Dataset) -> Iterator[str]:
-    index, distance, label = (ds[name] for name in NEIGHBORHOODS)
-    absent = index < 0
-    if not (absent == distance.isnull()).all() or not (absent == (label < 0)).all():
-        yield (
-            "neighborhood_index, _distance and _label disagree on where there is no neighbor; "
-            "use -1, NaN and -1 in the same places"
-        )
-    if (distance < 0).any() or np.isinf(distance).any():
-        yield "neighborhood_distance holds negative or infinite distances; extract again"
-    yield from _sample_problems(ds)
-    if (label >= ds.sizes["cell_type"]).any():
-        yield "neighborhood_label points past the end of cell_type; keep cell_type whole"
-    elif is_reordered(ds):
-        yield (
-            "neighborhood_label disagrees with label: cell_type was reordered, labels renamed or "
-            "neighbors renumbered; keep them as they were, and name groups of your own in another "
-            "coordinate"
-        )
-
-
-def _sample_problems(ds: xr.Dataset) -> Iterator[str]:
-    if crosses_samples(ds):
-        yield (
-            "a neighborhood holds cells of another sample than its receiver's; extract it with "
-            "sample_key=…, so that no neighborhood crosses samples"
-        )
-
-
-def is_reordered(ds: xr.Dataset) -> bool:
-    """Whether neighbors have other labels than their neighborhoods give them."""
-    code = pd.Index(ds["cell_type"].values).get_indexer(pd.Index(ds["label"].values))
-    return _differ(ds, code, ds["neighborhood_label"].transpose("receiver", "rank"))
-
-
-def crosses_samples(ds: xr.Dataset) -> bool:
-    """Whether a neighborhood holds a neighbor of another sample than its receiver's."""
-    if not {"neighbor_sample", "receiver_sample"} <= set(ds.variables):
-        return False
-    names = pd.Index(np.unique(ds["neighbor_sample"].values))
-    code = names.get_indexer(pd.Index(ds["neighbor_sample"].values))
-    receiver = names.get_indexer(pd.Index(ds["receiver_sample"].values))
-    return _differ(ds, code, receiver[:, np.newaxis])
-
-
-def _differ(ds: xr.Dataset, code: NDArray[np.intp], expected: Any) -> bool:
-    """Whether a neighbor has another code than is expected of it, (receiver, rank), somewhere."""
-    index = ds["neighborhood_index"].transpose("receiver", "rank")
-    neighbor = ds["neighbor"].values
-    nobody = neighbor.max(initial=-1) + 1
-    own = np.full(nobody + 1, _UNKNOWN)  # the last for −1 too, where there is no neighbor
-    own[neighbor] = code
-    for start in range(0, len(index), _RECEIVERS):  # what is compared takes little memory
-        block = slice(start, start + _RECEIVERS)
-        found = own[np.minimum(index[block].values, nobody)]
-        if ((found != _UNKNOWN) & (found != np.asarray(expected[block]))).any():
-            return True
-    return False
-
-
 def _values(count: int) -> str:
     return f"{count} value is" if count == 1 else f"{count:,} values are"
 
 
 def check_neighborhoods(ds: xr.Dataset) -> None:
     """Check that neighborhoods and labels still belong together, as `support` takes for granted."""
-    raise_problems(list(_neighborhood_problems(ds)))
+    raise_problems(list(neighborhood_problems(ds)))
 
 
 def check_samples(ds: xr.Dataset) -> None:
     """Check that no neighborhood crosses samples."""
-    raise_problems(list(_sample_problems(ds)))
+    raise_problems(list(sample_problems(ds)))

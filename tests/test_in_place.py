@@ -289,3 +289,23 @@ def test_several_thresholds_add_a_dim(ds):
 def test_what_can_not_be_answered_is_named(ds, ask, error, message):
     with pytest.raises(error, match=message):
         ask(ds)
+
+
+@pytest.mark.parametrize("competitors", ["all", "other_labels"])
+def test_without_a_single_neighbor_there_is_no_length_scale_in_context(competitors):
+    alone = amici_xr.from_arrays(
+        np.empty((0, 1)),
+        np.empty((0, 1)),
+        [],
+        query="A",
+        receiver=[0],
+        receiver_label=["A"],
+        neighborhood_index=[[-1]],
+        neighborhood_distance=[[np.nan]],
+        neighborhood_label=[[-1]],
+    )
+    found = amici_xr.in_context_length_scale(alone, 0.1, competitors)
+    assert found["in_context_length_scale"].isnull().all()
+    assert not found["is_beyond_neighborhood"].any()
+    assert amici_xr.attention(alone).isnull().all()
+    assert (amici_xr.dummy_attention(alone) == 1).all()

@@ -1,6 +1,7 @@
 """What holds of every Dataset that the schema accepts, with Datasets drawn by Hypothesis."""
 
 import importlib.util
+import inspect
 import itertools
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from scipy.special import logit
 import amici_xr
 from amici_xr.testing import datasets
 
+HAS_ANNDATA = importlib.util.find_spec("anndata") is not None
 HAS_ZARR = importlib.util.find_spec("zarr") is not None
 SUFFIXES = [".nc", ".zarr", ".zarr.zip"] if HAS_ZARR else [".nc"]
 
@@ -66,7 +68,7 @@ def several_calls(ds):
     yield "dummy_attention", lambda: amici_xr.dummy_attention(ds)
     for competitors in ("all", "other_labels"):
         yield (
-            f"in_context {competitors}",
+            f"in_context_length_scale {competitors}",
             lambda one=competitors: amici_xr.in_context_length_scale(ds, thresholds, one),
         )
     for query in np.atleast_1d(ds["query"].values):
@@ -74,19 +76,63 @@ def several_calls(ds):
     yield "select a sample", lambda: amici_xr.select(ds, sample="1")
     yield "to_microns", lambda: amici_xr.to_microns(ds, 0.25)
     yield "to_dataframe", lambda: amici_xr.to_dataframe(ds)
+    yield "save", lambda: amici_xr.save(ds, "ds.nc")
+    lengths = amici_xr.length_scale(ds, sample_threshold=None)
+    for statistic, method in itertools.product(("mean", "median"), ("exact", "resample")):
+        options = {"statistic": statistic, "method": method, "n_resamples": 20}
+        yield (
+            f"bootstrap_ci {options}",
+            lambda options=options: amici_xr.bootstrap_ci(lengths, **options),
+        )
+    if HAS_ANNDATA:
+        for share in (None, 0.02):
+            yield (
+                f"to_anndata {share}",
+                lambda share=share: amici_xr.to_anndata(ds, anndata_of(ds), sample_threshold=share),
+            )
     yield "align_runs", lambda: amici_xr.align_runs([ds, ds])
     names = np.unique(ds["neighbor_sample"].values).tolist() if "neighbor_sample" in ds else []
     conditions = {name: "ab"[place % 2] for place, name in enumerate(names)}
     yield "contrast", lambda: amici_xr.contrast(ds, conditions)
 
 
+def anndata_of(ds):
+    """Cells that are there in the Dataset too, and more."""
+    import anndata
+
+    n_cells = max(ds[cell].max().item() if ds.sizes[cell] else 0 for cell in cells_of(ds)) + 2
+    return anndata.AnnData(obs=pd.DataFrame(index=[f"cell_{cell}" for cell in range(n_cells)]))
+
+
+def cells_of(ds):
+    return [cell for cell in ("neighbor", "receiver") if cell in ds.dims]
+
+
 def drawings(ds):
     """The figures, each on a figure of its own."""
     head = int(np.atleast_1d(ds["head"].values)[0])
     yield "plot_curve", lambda: amici_xr.plot_curve(ds, head, [0, 1, 10])
-    yield "plot_length_scale", lambda: amici_xr.plot_length_scale(ds, sample_threshold=None)
+    for kind in ("box", "violin", "density"):
+        yield (
+            f"plot_length_scale {kind}",
+            lambda kind=kind: amici_xr.plot_length_scale(ds, sample_threshold=None, kind=kind),
+        )
     yield "plot_spatial", lambda: amici_xr.plot_spatial(ds, head=head, sample_threshold=None)
     yield "plot_atlas", lambda: amici_xr.plot_atlas(ds)
+
+
+def test_every_public_function_of_a_dataset_is_called():
+    ds = amici_xr.testing.simulate_dataset(n_cells=20)
+    called = {name.split()[0] for calls in (several_calls, drawings) for name, _ in calls(ds)}
+    functions = {name: getattr(amici_xr, name) for name in amici_xr.__all__}
+    of_datasets = {
+        name
+        for name, function in functions.items()
+        if inspect.isfunction(function)
+        and next(iter(inspect.signature(function).parameters), "") in ("ds", "da", "datasets")
+    }
+    assert len(of_datasets) > 20
+    assert of_datasets - called == (set() if HAS_ANNDATA else {"to_anndata"})
 
 
 def assert_survives(data, calls):
@@ -166,6 +212,10 @@ def test_curve_and_length_scale_invert_each_other(ds, threshold):
             np.testing.assert_allclose(at_length, threshold, rtol=1e-12)
 
 
+def has_samples(ds):
+    return "neighbor_sample" in ds.coords and ds.sizes["neighbor"] > 0
+
+
 REDUCTIONS = {
     "curve_summary": lambda ds: amici_xr.curve_summary(ds, [0, 10], quantiles=[0.1, 0.9]),
     "support": amici_xr.support,
@@ -173,11 +223,17 @@ REDUCTIONS = {
     "atlas": amici_xr.atlas,
     "attention": amici_xr.attention,
     "dummy_attention": amici_xr.dummy_attention,
+    "attention_by_distance": lambda ds: amici_xr.attention_by_distance(ds, 3),
     "in_context": lambda ds: amici_xr.in_context_length_scale(ds, 0.1),
+    "by_sample": lambda ds: amici_xr.support(ds, by_sample=has_samples(ds)),
 }
 BY_NEIGHBOR = {
     "curve": lambda ds: amici_xr.curve(ds, [0, 10]),
     "length_scale": lambda ds: amici_xr.length_scale(ds, [0.1, 0.5]),
+}
+DATASETS = {
+    "select": lambda ds: amici_xr.select(ds, str(np.atleast_1d(ds["query"].values)[0])),
+    "to_microns": lambda ds: amici_xr.to_microns(ds, 0.25),
 }
 
 
@@ -230,10 +286,10 @@ def test_table_and_dataset_convert_back_and_forth_without_loss(ds):
 @given(
     datasets(runs=None, neighborhoods=True),
     st.integers(1, 5),
-    st.sampled_from(list(REDUCTIONS | BY_NEIGHBOR)),
+    st.sampled_from(list(REDUCTIONS | BY_NEIGHBOR | DATASETS)),
 )
 def test_lazy_gives_what_eager_gives(ds, size, name):
-    ask = (REDUCTIONS | BY_NEIGHBOR)[name]
+    ask = (REDUCTIONS | BY_NEIGHBOR | DATASETS)[name]
     lazy = ds.chunk(neighbor=size) if ds.sizes["neighbor"] else ds.chunk()
     eager, computed = ask(ds), ask(lazy).compute()
     xr.testing.assert_allclose(computed, eager, rtol=1e-12)
