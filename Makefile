@@ -3,6 +3,8 @@
 # of each property; the other environments draw 15, see conftest.py.
 # test-core, test-oldest and test-amici make environments of their own.
 # test-long: properties, damaged checkpoints and killed writes, with thousands of examples of each.
+# test-mutants: the code of MUTATED changed at one place at a time, and whether its tests notice: how
+# many mutants there are, how many were killed, and what changed in each that was not.
 # bench: speed and memory beside the same job in long tables, on an otherwise idle machine, with the
 # picture of the README; about half an hour. Adds the original itself after test-amici.
 
@@ -15,7 +17,7 @@ TORCH ?= torch==2.13.0
 # worksteal: a core that is done takes tests from one that is not
 ON_EVERY_CORE := -n auto --dist worksteal
 
-.PHONY: demo test test-long test-core test-oldest test-amici bench clean
+.PHONY: demo test test-long test-mutants test-core test-oldest test-amici bench clean
 
 demo: .venv/demo
 	.venv/bin/python -m amici_xr.demo_data demo_output
@@ -29,6 +31,14 @@ test: .venv/test
 test-long: .venv/test
 	HYPOTHESIS_PROFILE=long AMICI_XR_LONG=1 .venv/bin/python -m pytest $(ON_EVERY_CORE) \
 		tests/test_properties.py tests/test_damaged_checkpoints.py tests/test_file_faults.py
+
+# MUTATED="bootstrap_distribution storage" for those; mutmut keeps its copy of the code in mutants/.
+# One thread for linear algebra, since as many mutants are tried at a time as there are cores.
+MUTATED ?= kernels intervals
+test-mutants: .venv/test
+	rm -rf mutants
+	OMP_NUM_THREADS=1 .venv/bin/mutmut run $(MUTATED:%="amici_xr.%.*")
+	.venv/bin/python benchmarks/mutants.py $(MUTATED)
 
 # The core alone, without torch and AnnData: what is saved elsewhere is opened here.
 test-core: .venv-core/installed .venv/demo
@@ -102,4 +112,4 @@ INTERPRETER = python$*
 	touch $@
 
 clean:
-	rm -rf .venv .venv-* demo_output
+	rm -rf .venv .venv-* demo_output mutants

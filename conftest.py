@@ -7,6 +7,7 @@ import os
 import matplotlib as mpl
 import pytest
 from hypothesis import HealthCheck, settings
+from matplotlib import pyplot as plt
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 DOCTESTS_THAT_NEED_MODEL = (
@@ -83,6 +84,4 @@ def _own_folder(tmp_path, monkeypatch):
     """Doctests may write files, and no figure outlives its test."""
     monkeypatch.chdir(tmp_path)
     yield
-    from matplotlib import pyplot as plt
-
     plt.close("all")

@@ -92,7 +92,7 @@ def bootstrap_ci(
     da = da if da.size else da.compute()
     if dim not in da.dims:
         raise NotFoundError(f"dim={dim!r} is no dim of the array, which has {listed(da.dims)}")
-    if dim in da.coords and not da.get_index(dim).is_monotonic_increasing:
+    if not da.get_index(dim).is_monotonic_increasing:
         da = da.sortby(dim)  # so that the order in which values are kept does not matter
     names, codes = groups(da, by, dim)  # sorted by name, the order in which the stream is used
     alpha = 1 - confidence_level
@@ -125,10 +125,8 @@ def bootstrap_ci(
     )
     estimates = estimates.isel({stream: np.argsort(order)})
     count = xr.DataArray(np.bincount(codes, minlength=names.size), dims="_group")
-    result = xr.Dataset(
-        {name: estimates.isel(_estimate=i) for i, name in enumerate(ESTIMATES)}
-        | {f"n_{dim}s": count.broadcast_like(estimates.isel(_estimate=0))}
-    )
+    result = xr.Dataset({name: estimates.isel(_estimate=i) for i, name in enumerate(ESTIMATES)})
+    result[f"n_{dim}s"] = count.broadcast_like(result["point_estimate"])
     result = described(result, da, statistic, confidence_level)
     result[f"n_{dim}s"].attrs = {"long_name": f"number of {dim}s"}
     result = result if shares_stream else result.isel({stream: 0})
@@ -190,10 +188,12 @@ def described(
     what = da.attrs.get("long_name", da.name or "value")
     unit = {"units": da.attrs["units"]} if "units" in da.attrs else {}
     bounds = f"of the {100 * confidence_level:.4g}% interval of the {statistic} {what}"
-    for name, long_name in zip(
-        ESTIMATES, (f"{statistic} {what}", f"lower bound {bounds}", f"upper bound {bounds}"),
-        strict=True,
-    ):  # fmt: skip
+    long_names = {
+        "point_estimate": f"{statistic} {what}",
+        "ci_lower": f"lower bound {bounds}",
+        "ci_upper": f"upper bound {bounds}",
+    }
+    for name, long_name in long_names.items():
         result[name].attrs = {"long_name": long_name} | unit
     result.attrs = {"statistic": statistic, "confidence_level": confidence_level}
     return result

@@ -52,7 +52,7 @@ def corrected(lengths: Floats, codes: Integers, is_supported: NDArray[np.bool_])
 
     (...) and the groups' positions, with (..., group) → (...).
     """
-    shape = np.broadcast_shapes(lengths.shape, codes.shape, is_supported.shape[:-1])
+    shape = np.broadcast_shapes(codes.shape, is_supported.shape[:-1])
     own = np.take_along_axis(
         np.broadcast_to(is_supported, (*shape, is_supported.shape[-1])),
         np.broadcast_to(codes, shape)[..., np.newaxis],
@@ -120,7 +120,7 @@ def curve_moments(
 def _moments(score: Floats, slope: Floats, distance: Floats) -> Floats:
     """(neighbor,) and (distance,) → (distance, 3)."""
     size = min(score.size, MOMENT_BLOCK)
-    rows = max(1, min(distance.size, CURVE_BLOCK // size))
+    rows = CURVE_BLOCK // size
     buffer = np.empty((rows, size))  # one for all blocks: fresh memory costs more than the curve
     parts = np.empty((distance.size, -(-score.size // size), 3))
     for at in range(0, distance.size, rows):
@@ -153,8 +153,7 @@ def combined_moments(parts: Floats) -> Floats:
 def mean_and_std(moments: Floats) -> Floats:
     """(..., 3) → (..., 2): mean and standard deviation (ddof 1), NaN of too few values."""
     count, mean, squares = np.moveaxis(moments, -1, 0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        variance = np.where(count > 1, squares / (count - 1), np.nan)
+    variance = np.where(count > 1, squares, np.nan) / (count - 1)
     return np.stack([np.where(count > 0, mean, np.nan), np.sqrt(variance)], axis=-1)
 
 
@@ -238,7 +237,7 @@ def share_below(bounds: Floats, values: Floats) -> Floats:
     for label in range(bounds.shape[-1]):
         known = np.sort(values[~np.isnan(values[:, label]), label])
         if known.size:
-            share[..., label] = np.searchsorted(known, bounds[..., label], side="left") / known.size
+            share[..., label] = np.searchsorted(known, bounds[..., label]) / known.size
     return np.where(np.isnan(bounds), np.nan, share)
 
 
@@ -258,7 +257,7 @@ def resampled_interval(
     n = values.size
     ordered = np.sort(values)
     rank = np.empty(n, np.min_scalar_type(n))  # narrow integers sort faster than floats
-    rank[np.argsort(values, kind="stable")] = np.arange(n)
+    rank[np.argsort(values)] = np.arange(n)
     middle = [(n - 1) // 2, n // 2]
 
     def estimates(drawn: Integers) -> Floats:

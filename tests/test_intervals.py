@@ -1,5 +1,7 @@
 """Bootstrap intervals over a named dim."""
 
+import dask
+import dask.array
 import numpy as np
 import pytest
 import xarray as xr
@@ -163,8 +165,12 @@ def test_heads_themselves_can_be_resampled(ds):
 
 def test_nan_and_infinite_values_raise(several):
     lengths = several.amici.length_scale(0.1)
+    message = (
+        r"^da holds NaN or infinite values, which have no place in a resample; drop them first, "
+        r"or call bootstrap\(ds\), which knows for each query who is a neighbor$"
+    )
     for values in (lengths, lengths.fillna(np.inf)):
-        with pytest.raises(ValueError, match=r"da holds NaN or infinite.*call bootstrap\(ds\)"):
+        with pytest.raises(ValueError, match=message):
             amici_xr.bootstrap_ci(values)
 
 
@@ -215,3 +221,129 @@ def test_something_else_than_an_array_is_named():
 def test_bad_arguments_are_named(ds, options, error, message):
     with pytest.raises(error, match=message):
         amici_xr.bootstrap_ci(ds.amici.length_scale(0.1), **options)
+
+
+@pytest.fixture
+def lengths():
+    """Three heads out of order, of cells of two types."""
+    rng = np.random.default_rng(11)
+    return xr.DataArray(
+        rng.gamma(2.0, size=(3, 40)),
+        dims=("head", "neighbor"),
+        coords={
+            "head": ("head", [2, 0, 1], {"long_name": "attention head"}),
+            "label": ("neighbor", rng.choice(["B", "A"], 40), {"long_name": "sender type"}),
+        },
+        name="length_scale",
+        attrs={"long_name": "length scale", "units": "µm"},
+    )
+
+
+@pytest.mark.parametrize("method", ["exact", "resample"])
+@pytest.mark.parametrize("by", ["label", None])
+def test_a_lazy_array_in_chunks_has_the_interval_of_the_same_array_in_memory(lengths, method, by):
+    options = {"by": by, "method": method, "n_resamples": 30}
+    with dask.config.set(scheduler="synchronous"):
+        got = amici_xr.bootstrap_ci(lengths.chunk(head=2, neighbor=7), **options)
+        for name in ("point_estimate", "ci_lower", "ci_upper"):
+            assert got[name].chunks is not None, "computed before it is asked for"
+            assert got[name].dtype == np.float64
+        xr.testing.assert_identical(got.compute(), amici_xr.bootstrap_ci(lengths, **options))
+
+
+@pytest.mark.parametrize("method", ["exact", "resample"])
+def test_a_lazy_array_of_nothing_has_intervals_of_nan(method):
+    nothing = xr.DataArray(dask.array.zeros((2, 0)), dims=("head", "neighbor"))
+    interval = amici_xr.bootstrap_ci(nothing, by=None, method=method, n_resamples=10)
+    assert interval.ci_lower.dims == ("head",)
+    assert interval.ci_lower.dtype == np.float64
+    assert bool(interval.ci_lower.isnull().all())
+    assert interval.n_neighbors.values.tolist() == [0, 0]
+
+
+def test_the_order_in_which_cells_are_kept_does_not_change_the_resamples(lengths):
+    numbered = lengths.assign_coords(neighbor=np.arange(100, 140))
+    shuffled = numbered.isel(neighbor=np.random.default_rng(3).permutation(40))
+    options = {"method": "resample", "n_resamples": 20}
+    xr.testing.assert_identical(
+        amici_xr.bootstrap_ci(shuffled, **options), amici_xr.bootstrap_ci(numbered, **options)
+    )
+
+
+def test_each_place_along_other_dims_has_the_stream_of_an_array_of_its_own(lengths):
+    several = xr.concat([lengths, lengths**2], "threshold")
+    options = {"method": "resample", "n_resamples": 20}
+    interval = amici_xr.bootstrap_ci(several, **options)
+    for at, alone in enumerate([lengths, lengths**2]):
+        expected = amici_xr.bootstrap_ci(alone, **options)
+        xr.testing.assert_equal(interval.isel(threshold=at), expected)
+
+
+def test_resampled_heads_have_a_stream_for_each_cell(lengths):
+    interval = amici_xr.bootstrap_ci(
+        lengths, dim="head", by=None, method="resample", n_resamples=25
+    )
+    assert interval.ci_upper.dims == ("neighbor",)
+    of_head = lengths.sortby("head").values  # in their order, as any dim that is resampled
+    for cell in (0, 17):
+        rng = np.random.default_rng(42)
+        means = [np.mean(of_head[rng.integers(0, 3, 3), cell]) for _ in range(25)]
+        expected = np.percentile(means, 100 * (1 - (1 - 0.95) / 2))
+        assert float(interval.ci_upper[cell]) == expected
+
+
+def test_ten_thousand_resamples_of_seed_42_are_drawn_unless_asked_otherwise(lengths):
+    values = lengths.values[0]
+    interval = amici_xr.bootstrap_ci(lengths[0], by=None, method="resample")
+    rng = np.random.default_rng(42)
+    means = values[rng.integers(0, 40, size=(10_000, 40))].mean(axis=1)
+    alpha = 1 - 0.95
+    assert float(interval.ci_lower) == np.percentile(means, 100 * alpha / 2)
+
+
+def test_the_estimates_say_what_they_are(lengths):
+    with xr.set_options(keep_attrs=False):  # whatever the user prefers elsewhere
+        interval = amici_xr.bootstrap_ci(lengths, statistic="median", confidence_level=0.9)
+    bounds = "of the 90% interval of the median length scale"
+    assert {name: dict(interval[name].attrs) for name in interval.data_vars} == {
+        "point_estimate": {"long_name": "median length scale", "units": "µm"},
+        "ci_lower": {"long_name": f"lower bound {bounds}", "units": "µm"},
+        "ci_upper": {"long_name": f"upper bound {bounds}", "units": "µm"},
+        "n_neighbors": {"long_name": "number of neighbors"},
+    }
+    assert interval.attrs == {"statistic": "median", "confidence_level": 0.9}
+    assert interval["head"].attrs == {"long_name": "attention head"}
+
+
+@pytest.mark.parametrize(("name", "described"), [("depth", "mean depth"), (None, "mean value")])
+def test_an_array_without_a_description_is_called_by_its_name(name, described):
+    interval = amici_xr.bootstrap_ci(
+        xr.DataArray(np.arange(3.0), dims="cell", name=name), "cell", None
+    )
+    assert interval.point_estimate.attrs == {"long_name": described}
+
+
+def test_by_label_over_neighbors_is_what_is_asked_for_unless_told_otherwise(lengths):
+    xr.testing.assert_identical(
+        amici_xr.bootstrap_ci(lengths), amici_xr.bootstrap_ci(lengths, "neighbor", "label")
+    )
+    assert amici_xr.bootstrap_ci(lengths).sizes == {"label": 2, "head": 3}
+    assert amici_xr.bootstrap_ci(lengths).attrs == {"statistic": "mean", "confidence_level": 0.95}
+
+
+def test_a_type_of_the_vocabulary_without_a_neighbor_has_a_count_of_zero_and_nan(lengths):
+    by_type = lengths.rename(head="cell_type").assign_coords(cell_type=["A", "C", "B"])
+    interval = amici_xr.bootstrap_ci(by_type).isel(cell_type=0)
+    expected = amici_xr.bootstrap_ci(lengths).isel(head=0)
+    assert interval.label.values.tolist() == ["A", "C", "B"]
+    assert int(interval.n_neighbors.sel(label="C")) == 0
+    assert bool(interval.ci_lower.sel(label="C").isnull())
+    for name in expected.data_vars:
+        assert (
+            interval[name].sel(label=["A", "B"]).values.tolist() == expected[name].values.tolist()
+        )
+
+
+def test_exact_intervals_of_heads_in_chunks_of_their_own_are_computed_apart(lengths):
+    interval = amici_xr.bootstrap_ci(lengths.chunk(head=1))
+    assert interval.ci_lower.chunksizes["head"] == (1, 1, 1)
