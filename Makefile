@@ -1,6 +1,6 @@
 # make demo: install, extract both receivers of the packaged model, draw and save.
 # make test: install what development needs, then every check of this environment.
-# test-core, test-oldest and test-amici make environments of their own.
+# test-core, test-oldest, test-newest, test-scvi and test-amici make environments of their own.
 # test-long: properties, damaged checkpoints and killed writes, with thousands of examples of each.
 # bench: speed and memory beside the same job in long tables, on an otherwise idle machine, with the
 # picture of the README; about half an hour. Adds the original itself after test-amici.
@@ -14,7 +14,7 @@ TORCH ?= torch==2.13.0
 # worksteal: a core that is done takes tests from one that is not
 ON_EVERY_CORE := -n auto --dist worksteal
 
-.PHONY: demo test test-long test-core test-oldest test-amici bench clean
+.PHONY: demo test test-long test-core test-oldest test-newest test-scvi test-amici bench clean
 
 demo: .venv/demo
 	.venv/bin/python -m amici_xr.demo_data demo_output
@@ -42,9 +42,19 @@ test-oldest: .venv-oldest/installed .venv/demo
 	.venv/bin/python -m amici_xr.demo_data demo_output
 	AMICI_XR_SAVED="$(CURDIR)/demo_output" .venv-oldest/bin/python -m pytest $(ON_EVERY_CORE) -m "not needs_model and not live"
 
+# The newest of each, pre-releases too, under $(PYTHON): pandas 3 and, from Python 3.12 on, NumPy 2.5.
+test-newest: .venv-newest/installed .venv/demo
+	.venv/bin/python -m amici_xr.demo_data demo_output
+	AMICI_XR_SAVED="$(CURDIR)/demo_output" .venv-newest/bin/python -m pytest $(ON_EVERY_CORE) -m "not needs_model and not live"
+
 test-core-%: .venv-core-%/installed .venv/demo
 	.venv/bin/python -m amici_xr.demo_data demo_output
 	AMICI_XR_SAVED="$(CURDIR)/demo_output" .venv-core-$*/bin/python -m pytest $(ON_EVERY_CORE) -m "not needs_model and not live"
+
+# Other models of the newest scvi-tools for this Python, trained and saved: none is taken for AMICI's.
+test-scvi: .venv-scvi/installed
+	.venv-scvi/bin/python -m pytest -m "live or not live" tests/live/test_live_scvi.py \
+		tests/test_checkpoint.py tests/test_checkpoint_versions.py
 
 # A user's own AMICI environment: old NumPy and SciPy, and the live model itself.
 test-amici: .venv-amici/installed
@@ -85,11 +95,22 @@ OLDEST = import re, tomllib; \
 	.venv-oldest/bin/python -m pip install --quiet -e ".[test,zarr]" $$($(PYTHON) -c '$(OLDEST)') "pyparsing<3.3"
 	touch $@
 
+.venv-newest/installed: $(SOURCES)
+	$(PYTHON) -m venv .venv-newest
+	.venv-newest/bin/python -m pip install --quiet --pre --upgrade --upgrade-strategy eager -e ".[test,zarr]"
+	touch $@
+
 .PRECIOUS: .venv-core-%/installed
 INTERPRETER = python$*
 .venv-core-%/installed: $(SOURCES)
 	$(INTERPRETER) -m venv .venv-core-$*
 	.venv-core-$*/bin/python -m pip install --quiet -e ".[test]"
+	touch $@
+
+.venv-scvi/installed: $(SOURCES)
+	$(PYTHON) -m venv .venv-scvi
+	.venv-scvi/bin/python -m pip install --quiet $(TORCH)
+	.venv-scvi/bin/python -m pip install --quiet -e ".[model,test]" scvi-tools
 	touch $@
 
 # pyarrow: with the NumPy 1.26 that amici-st needs, newer ones can't be imported.

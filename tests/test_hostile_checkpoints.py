@@ -63,7 +63,7 @@ class Calls:
         (Calls(subprocess.run, "touch it-ran"), r"(subprocess|commands)\.run"),
         (Calls(dict, [("a", Calls(os.system, "touch it-ran"))]), r"posix\.system"),
         ({"a": [({"b": Calls(os.system, "touch it-ran")},)]}, r"posix\.system"),
-        (Calls(bytearray, 10**12), r"builtins\.bytearray"),
+        (Calls(memoryview, b"text"), r"builtins\.memoryview"),
         (Calls(pickle.loads, b"cos\nsystem\n(S'touch it-ran'\ntR."), r"_?pickle\.loads"),
     ],
 )
@@ -145,6 +145,7 @@ RECONSTRUCT = (
 )
 OBJECTS = global_("numpy", "dtype") + text("O8") + b"\x89\x88\x87R"
 LONG_TEXT = text("a" * 10**5) + b"q\x01"
+LONG_BYTES = global_("_codecs", "encode") + LONG_TEXT + text("latin1") + b"\x86Rq\x02"
 COPIES = (global_("_codecs", "encode") + b"h\x01" + text("latin1") + b"\x86R") * 3000
 
 ASK_TOO_MUCH = {
@@ -171,6 +172,18 @@ ASK_TOO_MUCH = {
     "an array class that is called": (
         global_("numpy", "ndarray") + number(10**9) + b"\x85\x85R",
         r"calls numpy\.ndarray as no model does",
+    ),
+    "an array of bytes that is made large": (
+        global_("builtins", "bytearray") + number(10**9) + b"\x85R",
+        r"calls builtins\.bytearray as no model does",
+    ),
+    "an array of bytes in an encoding that is longer": (
+        global_("builtins", "bytearray") + text("a") + text("utf-32") + b"\x86R",
+        r"calls builtins\.bytearray as no model does",
+    ),
+    "an array of bytes that is copied again and again": (
+        b"(" + LONG_BYTES + (global_("builtins", "bytearray") + b"h\x02\x85R") * 3000 + b"t",
+        "asks for more memory than its content needs",
     ),
     "a text that is copied again and again": (
         b"(" + LONG_TEXT + COPIES + b"t",
