@@ -4,12 +4,15 @@ import os
 import re
 import subprocess
 import sys
-from importlib.metadata import requires
+import tomllib
+from pathlib import Path
 
 import pytest
 
+import amici_xr
 from amici_xr.optional import require
 
+PROJECT = Path(__file__).parent.parent / "pyproject.toml"
 START = """
 import sys
 sys.modules[sys.argv[1]] = None  # as if it were not installed
@@ -122,6 +125,13 @@ def test_a_package_that_lacks_something_itself_is_not_told_to_be_absent(tmp_path
 
 
 def test_every_package_of_the_extras_for_users_was_absent_once():
-    of_users = re.compile(r"^([\w-]+).*extra == ['\"](?:model|zarr)['\"]")
-    named = {found[1] for one in requires("amici-xr") if (found := of_users.match(one))}
+    extras = tomllib.loads(PROJECT.read_text("utf-8"))["project"]["optional-dependencies"]
+    named = {re.split(r"[<>=\[]", one)[0] for one in (*extras["model"], *extras["zarr"])}
     assert named == {*WITHOUT_PARTS_OF_THE_MODEL, "zarr"}
+
+
+@pytest.mark.needs_model
+def test_a_tissue_in_zarr_without_it_names_the_extra(demo, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "zarr", None)
+    with pytest.raises(ModuleNotFoundError, match=r"reading \.zarr needs zarr: pip install 'amici"):
+        amici_xr.extract(demo[0], "T_cell", tmp_path)
