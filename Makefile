@@ -1,5 +1,6 @@
 # make demo: install, extract both receivers of the packaged model, draw and save.
 # make test: install what development needs, then every check of this environment.
+# coverage: the tests again, with the lines and branches that they reach.
 # test-core, test-oldest, test-newest, test-scvi and test-amici make environments of their own.
 # test-long: properties, damaged checkpoints and killed writes, with thousands of examples of each.
 # bench: speed and memory beside the same job in long tables, on an otherwise idle machine, with the
@@ -14,7 +15,7 @@ TORCH ?= torch==2.13.0
 # worksteal: a core that is done takes tests from one that is not
 ON_EVERY_CORE := -n auto --dist worksteal
 
-.PHONY: demo test test-long test-core test-oldest test-newest test-scvi test-amici bench clean
+.PHONY: demo test coverage test-long test-core test-oldest test-newest test-scvi test-amici bench clean
 
 demo: .venv/demo
 	.venv/bin/python -m amici_xr.demo_data demo_output
@@ -24,6 +25,17 @@ test: .venv/test
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/python -m pytest $(ON_EVERY_CORE)
+
+# The same tests, counted; fails below the bound in pyproject.toml, and in lines or branches alone.
+PERCENT = import json; \
+	found = json.load(open("coverage.json"))["totals"]; \
+	parts = [100 * found[f"covered_{part}"] / found[f"num_{of}"] \
+		for part, of in (("lines", "statements"), ("branches", "branches"))]; \
+	print("covered: {:.1f}% of lines, {:.1f}% of branches".format(*parts)); \
+	raise SystemExit(min(parts) < 95)
+coverage: .venv/test
+	.venv/bin/python -m pytest $(ON_EVERY_CORE) --cov --cov-report=term --cov-report=json
+	.venv/bin/python -c '$(PERCENT)'
 
 test-long: .venv/test
 	HYPOTHESIS_PROFILE=long AMICI_XR_LONG=1 .venv/bin/python -m pytest $(ON_EVERY_CORE) \
@@ -122,4 +134,4 @@ INTERPRETER = python$*
 	touch $@
 
 clean:
-	rm -rf .venv .venv-* demo_output
+	rm -rf .venv .venv-* demo_output .coverage coverage.json
