@@ -1,7 +1,8 @@
 # make demo: install, extract both receivers of the packaged model, draw and save.
 # make test: install what development needs, then every check of this environment, with 300 examples
 # of each property; the other environments draw 15, see conftest.py.
-# test-core, test-oldest and test-amici make environments of their own.
+# coverage: the tests again, with the lines and branches that they reach.
+# test-core, test-oldest, test-newest, test-scvi and test-amici make environments of their own.
 # test-long: properties, damaged checkpoints and killed writes, with thousands of examples of each.
 # test-mutants: the code of MUTATED changed at one place at a time, and whether its tests notice: how
 # many mutants there are, how many were killed, and what changed in each that was not.
@@ -17,7 +18,8 @@ TORCH ?= torch==2.13.0
 # worksteal: a core that is done takes tests from one that is not
 ON_EVERY_CORE := -n auto --dist worksteal
 
-.PHONY: demo test test-long test-mutants test-core test-oldest test-amici bench clean
+.PHONY: demo test coverage test-long test-mutants test-core test-oldest test-newest test-scvi \
+	test-amici bench clean
 
 demo: .venv/demo
 	.venv/bin/python -m amici_xr.demo_data demo_output
@@ -27,6 +29,17 @@ test: .venv/test
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	HYPOTHESIS_PROFILE=ci .venv/bin/python -m pytest $(ON_EVERY_CORE)
+
+# The same tests, counted; fails below the bound in pyproject.toml, and in lines or branches alone.
+PERCENT = import json; \
+	found = json.load(open("coverage.json"))["totals"]; \
+	parts = [100 * found[f"covered_{part}"] / found[f"num_{of}"] \
+		for part, of in (("lines", "statements"), ("branches", "branches"))]; \
+	print("covered: {:.1f}% of lines, {:.1f}% of branches".format(*parts)); \
+	raise SystemExit(min(parts) < 95)
+coverage: .venv/test
+	.venv/bin/python -m pytest $(ON_EVERY_CORE) --cov --cov-report=term --cov-report=json
+	.venv/bin/python -c '$(PERCENT)'
 
 test-long: .venv/test
 	HYPOTHESIS_PROFILE=long AMICI_XR_LONG=1 .venv/bin/python -m pytest $(ON_EVERY_CORE) \
@@ -53,9 +66,20 @@ test-oldest: .venv-oldest/installed .venv/demo
 	.venv/bin/python -m amici_xr.demo_data demo_output
 	AMICI_XR_SAVED="$(CURDIR)/demo_output" .venv-oldest/bin/python -m pytest $(ON_EVERY_CORE) -m "not needs_model and not live"
 
+# The newest of each, pre-releases too, under $(PYTHON): pandas 3 and, from Python 3.12 on, NumPy 2.5.
+test-newest: .venv-newest/installed .venv/demo
+	.venv/bin/python -m amici_xr.demo_data demo_output
+	AMICI_XR_SAVED="$(CURDIR)/demo_output" .venv-newest/bin/python -m pytest $(ON_EVERY_CORE) -m "not needs_model and not live"
+
 test-core-%: .venv-core-%/installed .venv/demo
 	.venv/bin/python -m amici_xr.demo_data demo_output
 	AMICI_XR_SAVED="$(CURDIR)/demo_output" .venv-core-$*/bin/python -m pytest $(ON_EVERY_CORE) -m "not needs_model and not live"
+
+# Other models of the newest scvi-tools for this Python, trained and saved: none is taken for AMICI's.
+# -W default: from Python 3.12 on it brings pandas 3, at which AnnData itself warns.
+test-scvi: .venv-scvi/installed
+	.venv-scvi/bin/python -m pytest -m "live or not live" -W default tests/live/test_live_scvi.py \
+		tests/test_checkpoint.py tests/test_checkpoint_versions.py tests/test_extraction.py
 
 # A user's own AMICI environment: old NumPy and SciPy, and the live model itself.
 test-amici: .venv-amici/installed
@@ -96,11 +120,22 @@ OLDEST = import re, tomllib; \
 	.venv-oldest/bin/python -m pip install --quiet -e ".[test,zarr]" $$($(PYTHON) -c '$(OLDEST)') "pyparsing<3.3"
 	touch $@
 
+.venv-newest/installed: $(SOURCES)
+	$(PYTHON) -m venv .venv-newest
+	.venv-newest/bin/python -m pip install --quiet --pre --upgrade --upgrade-strategy eager -e ".[test,zarr]"
+	touch $@
+
 .PRECIOUS: .venv-core-%/installed
 INTERPRETER = python$*
 .venv-core-%/installed: $(SOURCES)
 	$(INTERPRETER) -m venv .venv-core-$*
 	.venv-core-$*/bin/python -m pip install --quiet -e ".[test]"
+	touch $@
+
+.venv-scvi/installed: $(SOURCES)
+	$(PYTHON) -m venv .venv-scvi
+	.venv-scvi/bin/python -m pip install --quiet $(TORCH)
+	.venv-scvi/bin/python -m pip install --quiet -e ".[model,test]" scvi-tools
 	touch $@
 
 # pyarrow: with the NumPy 1.26 that amici-st needs, newer ones can't be imported.
@@ -112,4 +147,4 @@ INTERPRETER = python$*
 	touch $@
 
 clean:
-	rm -rf .venv .venv-* demo_output mutants
+	rm -rf .venv .venv-* demo_output mutants .coverage coverage.json

@@ -130,8 +130,9 @@ def _spans(cells: NDArray[np.intp]) -> list[NDArray[np.intp]]:
 
 
 def _no_layer(layer: str, known: Any) -> NotFoundError:
+    named = [name for name in known if name is not None]  # as AnnData calls X from 0.13 on
     return NotFoundError(
-        f"adata.layers has no {layer!r}, from which the model was trained; it has {listed(known)}"
+        f"adata.layers has no {layer!r}, from which the model was trained; it has {listed(named)}"
     )
 
 

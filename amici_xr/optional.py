@@ -11,8 +11,9 @@ def require(module: str, extra: str, task: str) -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if error.name != module:  # there, but something that it needs itself is not
+        package = module.partition(".")[0]
+        if error.name not in (module, package):  # there, but something that it needs itself is not
             raise
         raise ModuleNotFoundError(
-            f"{task} needs {module}: pip install 'amici-xr[{extra}]'", name=error.name
+            f"{task} needs {package}: pip install 'amici-xr[{extra}]'", name=error.name
         ) from error

@@ -59,6 +59,12 @@ def _no_bytes() -> Made:
     return Made("bytes")
 
 
+def _byte_array(raw: Made | None = None) -> Made:
+    """The buffers of pyarrow, in which pandas 3 keeps text; from a number it would be any size."""
+    _need(raw is None or raw.kind == "bytes")
+    return raw or Made("bytes")
+
+
 def _array(kind: Global, shape: tuple[int, ...], letter: Any) -> Made:
     _need(kind.name == "numpy.ndarray")
     _need(shape == (0,))
@@ -99,6 +105,7 @@ def _parameter(tensor: Made, *_: Any) -> Made:
 
 CALLS: dict[str, Callable[..., Made]] = {
     "_codecs.encode": _encoded,
+    "builtins.bytearray": _byte_array,
     "builtins.bytes": _no_bytes,
     "builtins.dict": _empty_dict,
     "builtins.slice": _slice,

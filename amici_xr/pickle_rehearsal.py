@@ -12,7 +12,9 @@ from .pickle_calls import CALLS, Global, Made, inert, is_size
 
 _DEEPEST = 5  # tuples in tuples
 _SLACK = 2**20  # bytes and elements that may be made beside those that the file itself holds
-INERT = ("pandas.", "pyarrow.")
+# Nothing of these is made: tables, and the constraint that Pyro keeps beside each of its parameters
+# (scvi-tools' other models), so that a file with them is read, or told to be no AMICI model.
+INERT = ("pandas.", "pyarrow.", "torch.distributions.constraints._Real")
 
 
 def globals_named(pickled: bytes) -> set[str]:

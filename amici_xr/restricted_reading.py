@@ -16,7 +16,7 @@ from .pickle_rehearsal import INERT, globals_named, rehearse
 
 
 class _Inert:
-    """Stands in for every pandas and pyarrow object, none of which a score depends on."""
+    """Stands in for every object of pandas, pyarrow and Pyro; no score depends on any."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> _Inert:
         return super().__new__(cls)

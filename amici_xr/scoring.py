@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Generator, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .expression import Expression
+from .optional import require
 from .threads import ahead
 
 if TYPE_CHECKING:
@@ -33,19 +34,18 @@ def score(
     progress: bool = False,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Base scores and position coefficients of cells in ascending order, (cell, query, head)."""
-    from tqdm import tqdm
-
     n_queries, n_heads = network.shape
     base, position = (  # query by query in memory, as they are used later
         np.empty((n_queries, cells.size, n_heads), np.float32).swapaxes(0, 1) for _ in range(2)
     )
     on_gpu = network.device.type == "cuda"
-    starts = range(0, cells.size, batch_size)
-    shown: dict[str, Any] = {"disable": not progress, "delay": PROGRESS_DELAY, "leave": False}
+    starts: Iterable[int] = range(0, cells.size, batch_size)
+    if progress:
+        tqdm = require("tqdm", "model", "showing progress (progress=False goes without)").tqdm
+        starts = tqdm(starts, "extract", unit="batch", delay=PROGRESS_DELAY, leave=False)
     with contextlib.closing(_tensors(expression, cells, batch_size, on_gpu)) as batches:
         scored = _on_gpu(network, batches) if on_gpu else _on_cpu(network, batches)
-        bar = tqdm(starts, "extract", unit="batch", **shown)
-        for start, (a, p) in zip(bar, scored, strict=True):
+        for start, (a, p) in zip(starts, scored, strict=True):
             base[start : start + batch_size] = a.numpy()
             position[start : start + batch_size] = p.numpy()
     wrong = ~(np.isfinite(base) & np.isfinite(position)).all(axis=(1, 2))

@@ -195,6 +195,28 @@ def test_settings_without_which_nothing_can_be_read_are_named(saved, tmp_path, h
         amici_xr.load_model(written(saved, tmp_path))
 
 
+@pytest.mark.parametrize("how", ["folder", "live"])
+@pytest.mark.parametrize("name", [None, ["a"], b"gene"])
+def test_gene_names_that_are_no_text_are_named(saved, tmp_path, how, name):
+    genes = np.array(saved["var_names"], dtype=object)
+    genes[3] = name
+    module = SimpleNamespace(state_dict=lambda: saved["model_state_dict"])
+    live = SimpleNamespace(
+        module=module, adata=SimpleNamespace(var_names=genes), **saved["attr_dict"]
+    )
+    model = live if how == "live" else written(saved | {"var_names": genes}, tmp_path)
+    where = "the live SimpleNamespace" if how == "live" else r"model\.pt"
+    with pytest.raises(ValueError, match=f"{where}: gene names and cell types must be text or num"):
+        amici_xr.extract(model, "Tumor", SimpleNamespace())
+
+
+def test_cell_types_that_are_no_text_make_no_registry(saved, tmp_path):
+    registry = saved["attr_dict"]["registry_"]["field_registries"]["labels"]["state_registry"]
+    registry["categorical_mapping"] = np.array(["a", None], dtype=object)
+    with pytest.raises(ValueError, match="is not an AMICI model: it lacks 'registry_'"):
+        amici_xr.load_model(written(saved, tmp_path))
+
+
 def test_weights_that_are_not_finite_are_named(saved, tmp_path, demo):
     saved["model_state_dict"]["ct_embed.weight"][0, 0] = float("nan")
     with pytest.raises(ValueError, match=r"weights 'ct_embed\.weight' hold NaN or infinite"):

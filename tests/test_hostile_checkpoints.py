@@ -63,7 +63,7 @@ class Calls:
         (Calls(subprocess.run, "touch it-ran"), r"(subprocess|commands)\.run"),
         (Calls(dict, [("a", Calls(os.system, "touch it-ran"))]), r"posix\.system"),
         ({"a": [({"b": Calls(os.system, "touch it-ran")},)]}, r"posix\.system"),
-        (Calls(bytearray, 10**12), r"builtins\.bytearray"),
+        (Calls(memoryview, b"text"), r"builtins\.memoryview"),
         (Calls(pickle.loads, b"cos\nsystem\n(S'touch it-ran'\ntR."), r"_?pickle\.loads"),
     ],
 )
@@ -145,6 +145,7 @@ RECONSTRUCT = (
 )
 OBJECTS = global_("numpy", "dtype") + text("O8") + b"\x89\x88\x87R"
 LONG_TEXT = text("a" * 10**5) + b"q\x01"
+LONG_BYTES = global_("_codecs", "encode") + LONG_TEXT + text("latin1") + b"\x86Rq\x02"
 COPIES = (global_("_codecs", "encode") + b"h\x01" + text("latin1") + b"\x86R") * 3000
 
 ASK_TOO_MUCH = {
@@ -171,6 +172,18 @@ ASK_TOO_MUCH = {
     "an array class that is called": (
         global_("numpy", "ndarray") + number(10**9) + b"\x85\x85R",
         r"calls numpy\.ndarray as no model does",
+    ),
+    "an array of bytes that is made large": (
+        global_("builtins", "bytearray") + number(10**9) + b"\x85R",
+        r"calls builtins\.bytearray as no model does",
+    ),
+    "an array of bytes in an encoding that is longer": (
+        global_("builtins", "bytearray") + text("a") + text("utf-32") + b"\x86R",
+        r"calls builtins\.bytearray as no model does",
+    ),
+    "an array of bytes that is copied again and again": (
+        b"(" + LONG_BYTES + (global_("builtins", "bytearray") + b"h\x02\x85R") * 3000 + b"t",
+        "asks for more memory than its content needs",
     ),
     "a text that is copied again and again": (
         b"(" + LONG_TEXT + COPIES + b"t",
@@ -244,6 +257,71 @@ def test_64_megabytes_are_enough_to_refuse_every_bomb(tmp_path):
         check=True,
     )
     assert done.stdout.split() == ["refused"] * len(ASK_TOO_MUCH)
+
+
+NO_MODEL = {
+    "a tuple of what is not there": (b"\x86", "its pickle is not whole"),
+    "a mark that was never set": (b"t", r"its pickle is not whole \(pop from empty list\)"),
+    "a number that is filled": (b"K\x01K\x02a", "fills what can't be filled"),
+    "bytes that are filled as a dict": (
+        global_("builtins", "bytes") + b")RNNs",
+        "fills what can't be filled",
+    ),
+    "a number that is called": (b"K\x01)R", "calls what is no function"),
+    "a function that is called without a tuple": (
+        global_("builtins", "dict") + b"K\x01R",
+        "calls what is no function",
+    ),
+    "a kind of numbers that is called": (
+        global_("torch", "FloatStorage") + b")R",
+        r"calls torch\.FloatStorage as no model does",
+    ),
+    "a dict that is made as a class": (
+        global_("builtins", "dict") + b")\x81",
+        r"calls builtins\.dict as no model does",
+    ),
+    "a slice of text": (
+        global_("builtins", "slice") + text("a") + b"\x85R",
+        r"calls builtins\.slice as no model does",
+    ),
+    "a dtype that is no text": (
+        global_("numpy", "dtype") + b"K\x01\x89\x88\x87R",
+        r"calls numpy\.dtype as no model does",
+    ),
+    "numbers of another kind": (
+        b"(" + text("memory") + global_("torch", "FloatStorage") + text("0") + text("cpu")
+        + number(250) + b"tQ",
+        "numbers that are of no known kind",
+    ),
+    "numbers of a kind without a size": (
+        storage(250, kind="ComplexFloatStorage"),
+        "numbers that are of no known kind",
+    ),
+    "numbers that are not there": (storage(250, key="999"), "and that has no bytes"),
+    "a number that is changed": (b"K\x01Nb", "changes what can't be changed"),
+    "a dict that is changed by a number": (
+        global_("builtins", "dict") + b")RK\x01b",
+        "changes what can't be changed",
+    ),
+    "an array of another version": (
+        RECONSTRUCT + b"(K\x02K\x00\x85" + OBJECTS + b"\x89]tb",
+        "an array that NumPy did not write",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NO_MODEL)
+def test_what_no_model_asks_for_is_refused_before_torch_sees_it(name):
+    body, message = NO_MODEL[name]
+    with pytest.raises(ValueError, match=message):
+        rehearse(b"\x80\x02}" + body + b".", {"torch.FloatStorage": 4}, {"0": 1000})
+
+
+def test_names_that_are_put_together_on_the_stack_are_found():
+    pickled = pickle.dumps({"a": os.system, "b": np.random.PCG64}, protocol=4)
+    assert globals_named(pickled) == {"posix.system", "numpy.random._pcg64.PCG64"}
+    with pytest.raises(ValueError, match=r"holds .*, which torch does not write"):
+        rehearse(pickled, {}, {})
 
 
 def test_a_good_pickle_passes_and_its_names_are_all_found():

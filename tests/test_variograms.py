@@ -135,6 +135,12 @@ def test_structure_is_seen_where_it_is_and_in_one_row_of_noise_in_twenty():
         assert 0.02 < share_seen(noise) < 0.09
 
 
+def test_a_constant_row_has_no_structure():
+    pairs = prepare(np.random.default_rng(3).random((50, 2)))
+    values = np.full(50, 2.5)
+    assert is_structured(values, empirical_variogram(values, pairs), pairs) is False
+
+
 def test_two_bins_of_noise_vary_as_their_covariance_says():
     """Cov(γ̂_a, γ̂_b) from the counts of pairs, beside a Monte-Carlo estimate, with κ = 6."""
     rng = np.random.default_rng(7)

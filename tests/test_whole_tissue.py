@@ -232,6 +232,13 @@ def test_axes_of_ones_own_are_drawn_on(several):
     assert mpl.rcParams == before
 
 
+def test_three_panels_leave_no_empty_axes(several):
+    drawn = amici_xr.plot_atlas(several, heads=[0, 1, 2])
+    with_images = [ax for ax in drawn[0].figure.axes if ax.images]
+    assert with_images == drawn.tolist()
+    assert len(drawn[0].figure.axes) == 3 + 1  # and the colors' own
+
+
 def test_one_query_is_one_row(ds):
     ax = amici_xr.plot_atlas(ds, 0.1)
     assert ax.images[0].get_array().shape == (1, 4)
