@@ -1,5 +1,6 @@
 """What tests and doctests share: a folder of their own, no figures left open, drawn examples."""
 
+import collections
 import functools
 import importlib.util
 import os
@@ -38,6 +39,13 @@ def pytest_configure():
     settings.load_profile(f"amici_xr_{os.environ.get('HYPOTHESIS_PROFILE', 'default')}")
 
 
+TRIED_BY_FILE = {
+    "tests/test_file_faults.py": "faults while a file is written",
+    "tests/test_damaged_files.py": "damaged or foreign files",
+    "tests/test_hostile_checkpoints.py": "hostile checkpoints",
+}
+
+
 def pytest_collection_modifyitems(items):
     for item in items:
         if item.name.startswith(DOCTESTS_THAT_NEED_MODEL):
@@ -63,20 +71,19 @@ def pytest_runtest_call(item):
         return (yield)
     finally:
         drawn.inner_test = body
-        item.user_properties.append(("examples", passed))
+        item.user_properties.append(("examples of properties", passed))
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Say how many examples were tried, also where several processes did."""
+    """Say what was tried: what tests have noted with record_property, and tests of bad input."""
     reports = [one for key in ("passed", "failed") for one in terminalreporter.stats.get(key, [])]
-    tried = [
-        number
-        for report in reports
-        for name, number in report.user_properties
-        if name == "examples" and report.when == "call"
-    ]
-    if tried:
-        terminalreporter.write_line(f"{len(tried)} properties, {sum(tried):,} examples")
+    tried = collections.Counter()
+    for report in (one for one in reports if one.when == "call"):
+        tried[TRIED_BY_FILE.get(report.nodeid.partition("::")[0], "")] += 1
+        for name, number in report.user_properties:
+            tried[name] += number
+    for name in sorted(filter(None, tried)):
+        terminalreporter.write_line(f"tried: {tried[name]:,} {name}")
 
 
 @pytest.fixture(autouse=True)

@@ -186,9 +186,7 @@ def _settings(described: dict[str, Any], file: Path) -> ModelSettings:
 
 def _weights(file: Path, described: dict[str, Any]) -> dict[str, torch.Tensor]:
     """The weights, once their digest is right and their shapes are those of the settings."""
-    require(
-        "torch", "model", "reading a shared model"
-    )  # which safetensors asks for in its own words
+    require("torch", "model", "reading a shared model")  # safetensors would ask in its own words
     load = require("safetensors.torch", "model", "reading a shared model").load
     numbers = sum(math.prod(shape) for shape in described["shapes"].values())
     if file.stat().st_size > 8 * numbers + 2**20 + 1000 * len(described["shapes"]):

@@ -115,13 +115,21 @@ def outcome(file, adata, expected):
     return "right" if is_same else "wrong"
 
 
+def note(found, record_property):
+    """Count outcomes for the summary of the test run."""
+    for outcome, number in found.items():
+        record_property(f"damaged checkpoints, {outcome}", number)
+
+
 @pytest.fixture
 def few_cells(demo):
     return demo[1][:40].copy()
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_file_is_refused_or_gives_the_right_scores(damage, few_cells, tmp_path):
+def test_a_damaged_file_is_refused_or_gives_the_right_scores(
+    damage, few_cells, tmp_path, record_property
+):
     expected = amici_xr.extract(MODEL, "T_cell", few_cells, progress=False)
     file = tmp_path / "model.pt"
     rng = np.random.default_rng(DAMAGES.index(damage))
@@ -129,12 +137,14 @@ def test_a_damaged_file_is_refused_or_gives_the_right_scores(damage, few_cells, 
     for _ in range(-(-N_DAMAGED // len(DAMAGES))):
         file.write_bytes(damage(rng))
         found[outcome(file, few_cells, expected)] += 1
-    print(f"{damage.__name__}: {dict(found)}")
+    note(found, record_property)
     assert set(found) <= {"refused", "right"}
     assert found["refused"]
 
 
-def test_a_damaged_pickle_with_a_right_checksum_ends_in_words_or_in_a_model(tmp_path):
+def test_a_damaged_pickle_with_a_right_checksum_ends_in_words_or_in_a_model(
+    tmp_path, record_property
+):
     with zipfile.ZipFile(MODEL) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     rng = np.random.default_rng(0)
@@ -154,6 +164,6 @@ def test_a_damaged_pickle_with_a_right_checksum_ends_in_words_or_in_a_model(tmp_
             assert isinstance(model, amici_xr.SavedModel)
             assert len(model.labels) == 5
             found["read"] += 1
-    print(f"pickle: {dict(found)}")
+    note(found, record_property)
     assert set(found) <= {"refused", "read"}
     assert found["refused"]

@@ -205,7 +205,9 @@ while True:
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_a_process_killed_while_it_saves_leaves_a_whole_file(process, ds, tmp_path, suffix):
+def test_a_process_killed_while_it_saves_leaves_a_whole_file(
+    process, ds, tmp_path, suffix, record_property
+):
     rng = random.Random(0)
     interrupted = 0
     for killed in range(1, 51):
@@ -217,6 +219,7 @@ def test_a_process_killed_while_it_saves_leaves_a_whole_file(process, ds, tmp_pa
         if killed >= KILLS and interrupted:
             break
     assert interrupted  # at least one in the middle
+    record_property("processes killed while they save", killed)
 
 
 SAVE_ANOTHER = """
