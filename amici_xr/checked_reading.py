@@ -33,12 +33,15 @@ class _CheckedFiles(xr.backends.BackendEntrypoint):
         checked = {}
         for name, variable in ds.variables.items():
             if str(name) in expected:
-                values = CheckedArray(
-                    variable, expected[str(name)][1:], f"path={str(path)!r}: {name}"
-                )
-                lazy = indexing.LazilyIndexedArray(values)
+                what = f"path={str(path)!r}: {name}"
+                values = CheckedArray(variable, expected[str(name)][1:], what)
+                sizes = dict(zip(variable.dims, values.block_shape, strict=True))
                 checked[name] = xr.Variable(
-                    variable.dims, lazy, variable.attrs, variable.encoding, fastpath=True
+                    variable.dims,
+                    indexing.LazilyIndexedArray(values),
+                    variable.attrs,
+                    variable.encoding | {"preferred_chunks": sizes},
+                    fastpath=True,
                 )
         result = ds.drop_indexes(ds.indexes).assign(checked)
         result.set_close(ds.close)
@@ -50,6 +53,7 @@ class CheckedArray(xr.backends.BackendArray):
 
     def __init__(self, variable: xr.Variable, digests: list[str], what: str) -> None:
         self.shape = variable.shape
+        self.block_shape = block_shape(variable.dims, variable.shape)
         self.dtype = variable.dtype
         self._variable = variable
         self._digests = digests
@@ -62,7 +66,7 @@ class CheckedArray(xr.backends.BackendArray):
 
     def _read(self, key: tuple[Any, ...]) -> NDArray[Any]:
         """Read the blocks that integers and slices touch, and return what they ask for."""
-        lengths = block_shape(self.shape)
+        lengths = self.block_shape
         asked = [
             np.atleast_1d(np.array(range(size)[one], dtype=np.intp))
             for one, size in zip(key, self.shape, strict=True)
@@ -80,7 +84,7 @@ class CheckedArray(xr.backends.BackendArray):
 
     def _checked(self, block: tuple[int, ...]) -> NDArray[Any]:
         """Values of one block, once they are known to be those that were saved."""
-        lengths = block_shape(self.shape)
+        lengths = self.block_shape
         counts = [math.ceil(n / length) for n, length in zip(self.shape, lengths, strict=True)]
         at = tuple(
             slice(number * length, (number + 1) * length)

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 Digests = dict[str, list[str]]
 
 _ATTRIBUTES = ""  # stands for the Dataset's own attributes among the names of variables
-_BLOCK = 2**18  # elements of a block at most; files are read by it, so it goes with the schema
+# By these files are read, so they go with the schema.
+_CELLS = 2**15  # neighbors or receivers of a block
+_BLOCK = 2**20  # elements of a block at most
 
 
 def digests(ds: xr.Dataset) -> Digests:
@@ -26,7 +28,7 @@ def digests(ds: xr.Dataset) -> Digests:
     """
     found = {_ATTRIBUTES: [_hashed(_text(ds.attrs))]}
     for name, variable in ds.variables.items():
-        blocks = (of_block(variable[at].values) for at in blocks_of(variable.shape))
+        blocks = (of_block(variable[at].values) for at in blocks_of(variable.dims, variable.shape))
         found[str(name)] = [of_header(variable), *blocks]
     return found
 
@@ -53,18 +55,26 @@ def of_block(values: NDArray[Any]) -> str:
     return _hashed(little.tobytes())
 
 
-def block_shape(shape: Sequence[int]) -> tuple[int, ...]:
-    """How large blocks are: whole in the last dims, a part of one, and 1 in those before it."""
-    left, lengths = _BLOCK, []
-    for length in reversed(shape):
-        lengths.append(max(1, min(length, left)))
-        left //= max(1, length)
-    return tuple(reversed(lengths))
+def block_shape(dims: Sequence[Hashable], shape: Sequence[int]) -> tuple[int, ...]:
+    """How large blocks are.
+
+    So many cells, alike in all variables; one query and run; and of the other dims, the last one
+    first, what makes no more than `_BLOCK` elements.
+    """
+    fixed: dict[Hashable, int]
+    fixed = {"neighbor": _CELLS, "receiver": _CELLS, "query": 1, "run": 1}
+    lengths = [max(1, min(n, fixed.get(dim, n))) for dim, n in zip(dims, shape, strict=True)]
+    others = [place for place, dim in enumerate(dims) if dim not in fixed]
+    left = _BLOCK // math.prod(n for place, n in enumerate(lengths) if place not in others)
+    for place in reversed(others):
+        lengths[place] = max(1, min(lengths[place], left))
+        left //= lengths[place]
+    return tuple(lengths)
 
 
-def blocks_of(shape: Sequence[int]) -> Iterator[tuple[slice, ...]]:
+def blocks_of(dims: Sequence[Hashable], shape: Sequence[int]) -> Iterator[tuple[slice, ...]]:
     """Where the blocks of an array lie, the last dim's first."""
-    lengths = block_shape(shape)
+    lengths = block_shape(dims, shape)
     counts = [math.ceil(size / length) for size, length in zip(shape, lengths, strict=True)]
     for position in np.ndindex(*counts):
         yield tuple(

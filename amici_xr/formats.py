@@ -90,13 +90,17 @@ def _write_netcdf(
     import h5py
 
     packed = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
-    numeric = [n for n, array in ds.variables.items() if array.ndim and array.dtype.kind in "fiu"]
-    encoding = {n: packed | {"chunksizes": block_shape(ds[n].shape)} for n in numeric}
+    eager = {name: array for name, array in ds.drop_vars(lazy).variables.items() if array.ndim}
+    encoding = {
+        name: {"chunksizes": block_shape(array.dims, array.shape)}
+        | (packed if array.dtype.kind in "fiu" else {})
+        for name, array in eager.items()
+    }
     with DeferredErrorFile(path) as disk:
         with h5netcdf.File(disk, "w") as file:
             ds.drop_vars(lazy).dump_to_store(
                 xr.backends.H5NetCDFStore(file),
-                encoding={n: encoding[n] for n in numeric if n not in lazy},
+                encoding=encoding,
             )
             targets = {
                 name: _netcdf_variable(file, name, variable, packed)
@@ -113,7 +117,9 @@ def _netcdf_variable(file: Any, name: str, variable: xr.Variable, packed: dict[s
     for dim, size in variable.sizes.items():
         if dim not in file.dimensions:
             file.dimensions[dim] = size
-    layout = {"chunks": block_shape(variable.shape)} | packed if variable.ndim else {}
+    layout = (
+        {"chunks": block_shape(variable.dims, variable.shape)} | packed if variable.ndim else {}
+    )
     made = file.create_variable(name, variable.dims, variable.dtype, **layout)
     made.attrs.update(variable.attrs)
     return made
@@ -124,7 +130,9 @@ def _write_zarr(
 ) -> None:
     import zarr
 
-    chunks = {n: {"chunks": block_shape(array.shape)} for n, array in ds.variables.items()}
+    chunks = {
+        n: {"chunks": block_shape(array.dims, array.shape)} for n, array in ds.variables.items()
+    }
     encoding = {name: one for name, one in chunks.items() if one["chunks"]}
     # Format 2 has a specification for strings and for consolidated metadata; 3 has neither.
     ds.to_zarr(

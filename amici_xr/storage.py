@@ -30,7 +30,7 @@ def save(ds: xr.Dataset, path: str | os.PathLike[str]) -> None:
     back, compared, and only then put in the target's place.
 
     Lazy scores are written a block at a time, each computed once: memory stays that of a few
-    blocks, of 2¹⁸ elements each. Coordinates, and what holds no numbers, are computed first. With
+    blocks, of 2¹⁵ cells each. Coordinates, and what holds no numbers, are computed first. With
     ``dask.distributed`` the workers write ``.zarr`` and ``.zarr.zip``, in a folder that they share;
     ``.nc`` is computed whole.
 
@@ -72,9 +72,13 @@ def save(ds: xr.Dataset, path: str | os.PathLike[str]) -> None:
         with replaced(target) as beside:
             expected = write(ds, beside, suffix)
             _check_written(beside, suffix, expected, os.fspath(path))
-            if ds.chunks:
+            if any(variable.chunks is not None for variable in ds.variables.values()):
                 with open_checked(beside, suffix, {}) as written:
-                    validate(ds.assign({name: written[name] for name in ds if ds[name].chunks}))
+                    validate(
+                        ds.assign(
+                            {name: written[name] for name in ds if ds[name].chunks is not None}
+                        )
+                    )
     except OSError as error:
         if error.errno is None:  # it already says what is wrong
             raise

@@ -33,7 +33,7 @@ def partly_computed(ds: xr.Dataset, *, only_here: bool) -> xr.Dataset:
     blocks = {}
     for name in streamed:
         variable = ds.variables[name]
-        sizes = dict(zip(variable.dims, block_shape(variable.shape), strict=True))
+        sizes = dict(zip(variable.dims, block_shape(variable.dims, variable.shape), strict=True))
         blocks[name] = variable.chunk(sizes)
     return ds.assign(computed.variables).assign(blocks)
 
@@ -53,7 +53,7 @@ def write_blocks(
     tasks = []
     for name, variable in variables.items():
         blocks = variable.data.to_delayed(optimize_graph=False).ravel()
-        places = zip(blocks, blocks_of(variable.shape), strict=True)
+        places = zip(blocks, blocks_of(variable.dims, variable.shape), strict=True)
         tasks.append([write(block, targets[name], at, lock) for block, at in places])
     (written,) = compute(tasks)  # type: ignore[no-untyped-call]
     return {

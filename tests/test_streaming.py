@@ -14,7 +14,7 @@ import xarray as xr
 
 import amici_xr
 from amici_xr.checked_reading import open_checked
-from amici_xr.digest import block_shape, blocks_of, digests
+from amici_xr.digest import blocks_of, digests
 
 HAS_ZARR = importlib.util.find_spec("zarr") is not None
 needs_zarr = pytest.mark.skipif(not HAS_ZARR, reason="zarr is not installed")
@@ -25,7 +25,8 @@ SCORES = ["base_attention_score", "position_coefficient"]
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Blocks of so few elements that small variables have many, and count as large."""
-    monkeypatch.setattr("amici_xr.digest._BLOCK", 60)
+    monkeypatch.setattr("amici_xr.digest._CELLS", 30)
+    monkeypatch.setattr("amici_xr.digest._BLOCK", 90)
     monkeypatch.setattr("amici_xr.storage._SMALL", 300)
 
 
@@ -168,13 +169,21 @@ def test_parts_of_what_is_compared_are_those_of_the_array(ds, small_blocks):
 @pytest.mark.parametrize(
     "shape", [(), (0,), (5,), (0, 3), (1000, 2), (3, 1000, 2), (7, 9, 61), (61, 1), (60,), (2, 61)]
 )
-def test_blocks_cover_an_array_once_and_are_no_larger_than_allowed(shape, small_blocks):
+@pytest.mark.parametrize("dims", [("query", "neighbor", "head"), ("x", "y", "z")])
+def test_blocks_cover_an_array_once_and_are_no_larger_than_allowed(shape, dims, small_blocks):
+    dims = dims[-len(shape) :] if shape else ()
     covered = np.zeros(shape, int)
-    for block in blocks_of(shape):
+    for block in blocks_of(dims, shape):
         covered[block] += 1
-        assert covered[block].size <= 60
-        assert covered[block].shape <= block_shape(shape)
+        assert covered[block].size <= 90
     assert (covered == 1).all()
+
+
+def test_all_variables_of_a_file_have_chunks_of_the_same_cells(several, small_blocks):
+    amici_xr.save(several, "a.nc")
+    with amici_xr.open_dataset("a.nc", chunks={}) as opened:
+        assert set(opened.chunksizes["neighbor"][:-1]) == {30}  # an error where they differ
+        assert opened.chunksizes["head"] == (3,)
 
 
 def test_one_changed_value_changes_the_digest_of_its_block_alone(small_blocks):
@@ -183,5 +192,5 @@ def test_one_changed_value_changes_the_digest_of_its_block_alone(small_blocks):
     values[70] = 0
     after = digests(xr.Dataset({"a": ("x", values)}))["a"]
     assert [one == other for one, other in zip(before, after, strict=True)] == [
-        *(True, True, False, True, True)  # the header, and four blocks
+        *(True, False, True, True)  # the header, and three blocks
     ]
