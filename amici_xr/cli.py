@@ -148,9 +148,7 @@ def convert_command(source: Path, target: Path, unit: str | None) -> None:
     """
     if not target.name.endswith((*CSV, *SUFFIXES)):
         known = ", ".join((*CSV, *SUFFIXES))
-        raise click.BadParameter(
-            f"{str(target)!r} must end in one of {known}.", param_hint="TARGET"
-        )
+        raise click.UsageError(f"TARGET {str(target)!r} must end in one of {known}")
     if unit is not None and not source.name.endswith(CSV):
         raise click.UsageError("--unit is for a .csv; other files tell their unit themselves")
     ds = read_csv(source, unit=unit) if source.name.endswith(CSV) else open_dataset(source)

@@ -17,7 +17,7 @@ _EXPECTED = (ValueError, TypeError, OSError, ModuleNotFoundError, NotFoundError,
 _POSITIONAL = ("path", "model", "adata")
 # name=value as messages write it; text in quotes and lists are one value
 _ARGUMENT = re.compile(
-    r"\b([a-z]\w*)=('[^']*'|\"[^\"]*\"|\[[^\]]*\]|[^\s,;:()\[\]'\"]*[^\s,;:.()])"
+    r"\b([a-z]\w*)=('[^']*'|\"[^\"]*\"|\[[^\]]*\]|\([^)]*\)|[^\s,;:()\[\]'\"]*[^\s,;:.()])"
 )
 
 
@@ -97,8 +97,8 @@ def in_options(text: str, options: frozenset[str]) -> str:
         flag = f"--{name.replace('_', '-')}"
         if value in ("True", "False"):
             return flag if value == "True" else f"--no-{flag[2:]}"
-        if value.startswith("["):
-            value = re.sub(r",\s+", ",", value[1:-1])
+        if value[0] in "[(":
+            value = re.sub(r",\s+", "," if value[0] == "[" else " ", value[1:-1])
         return f"{flag} {'none' if value == 'None' else value}".rstrip()
 
     head, colon, rest = text.partition(": ")  # "labels: unknown label …"

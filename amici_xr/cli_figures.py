@@ -25,8 +25,8 @@ _STEPS = 200  # between the distances of a figure, where none were asked for
 
 drawing = together(
     click.option("--run", type=int, help="Which training, of a file of several."),
-    click.option("--dpi", type=click.IntRange(min=1), metavar="INTEGER", default=150, show_default=True,
-                 help="Dots per inch, of .png."),
+    click.option("--dpi", type=click.IntRange(min=1), metavar="INTEGER", default=150,
+                 show_default=True, help="Dots per inch, of .png."),
     output(SUFFIXES, "Where to draw to", required=True),
 )  # fmt: skip
 QUERY = option(select, "query", "Receiving cell type, of a file of several.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -120,9 +121,8 @@ def _in_words(value: Any) -> str:
 def _questions(file: Path, ds: xr.Dataset) -> Iterator[str]:
     """Calls that work with this file."""
     query = str(np.atleast_1d(ds["query"].values)[0])
-    name = f"'{file}'" if " " in str(file) else str(file)
-    one = f" --query {query!r}" if " " in query else f" --query {query}"
-    one = one if "query" in ds.dims else ""
+    name = shlex.quote(str(file))
+    one = f" --query {shlex.quote(query)}" if "query" in ds.dims else ""
     one += f" --run {ds['run'].values[0]}" if "run" in ds.dims else ""
     known = has_neighborhoods(ds)
     uncorrected = "" if known else " --sample-threshold none"
@@ -135,6 +135,8 @@ def _questions(file: Path, ds: xr.Dataset) -> Iterator[str]:
     if known and "run" not in ds.dims:
         yield f"plot atlas {name} --threshold 0.1 --out atlas.png"
     if {"neighbor_x", "neighbor_y"} <= set(ds.variables):
+        own = samples(ds) if "neighbor_sample" in ds.variables else []
+        one += f" --sample {shlex.quote(str(own[0]))}" if len(own) > 1 else ""
         yield f"plot spatial {name}{one} --head {head} --threshold 0.1{uncorrected} --out map.png"
     if "run" not in ds.dims:
         yield f"convert {name} scores.csv.gz"

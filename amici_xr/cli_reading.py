@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from .convert import read_csv
-from .errors import check_names, listed
+from .errors import NotFoundError, check_names, listed
 from .schema import UNKNOWN_UNIT, distance_unit, has_neighborhoods
 from .selection import select, with_head_dim
 from .storage import open_dataset
@@ -30,8 +30,10 @@ def opened(
     """Read a file that `extract` or the original wrote, checked, and select from it."""
     ds = read_csv(file) if file.name.endswith(CSV) else open_dataset(file)
     if run is not None:
-        check_names("run", [run], np.atleast_1d(ds["run"].values).tolist() if "run" in ds else [])
-        ds = ds.sel(run=run) if "run" in ds.dims else ds
+        if "run" not in ds.dims:
+            raise NotFoundError(f"run={run}: this file holds a single training")
+        check_names("run", [run], ds["run"].values.tolist(), "run")
+        ds = ds.sel(run=run)
     if query is not None:
         ds = select(ds, query)
     if heads is not None:
