@@ -39,7 +39,8 @@ COLUMNS = """\b
 point_estimate       mean (or median) length scale; ci_lower to ci_upper is its
                      interval, of which --resampling-unit says what it takes
                      for independent
-n_neighbors          number of cells of the label
+n_neighbors          number of cells of the label; the original's tables call it
+                     n_samples, which here is a number of samples (sections)
 support              share of the receivers with such a cell nearer than the
                      median length scale
 edge_share           share of the receivers whose whole neighborhood is nearer

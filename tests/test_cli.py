@@ -17,7 +17,7 @@ from matplotlib import image
 from recorded_data import data_folder, read_recorded
 
 import amici_xr
-from amici_xr import cli, cli_options, scoring
+from amici_xr import cli, cli_options
 from amici_xr.cli_tables import aligned
 
 FIGURES = {
@@ -364,15 +364,26 @@ def test_info_tells_what_is_there_and_what_can_be_asked(done, folder):
     assert f"amici-xr plot curve {folder / 'several.nc'} --query A --head 0 --out" in shown
 
 
-@pytest.mark.parametrize("name", ["several.nc", "samples.nc", "runs.nc", "table.csv"])
-def test_what_info_says_can_be_asked_can_be(done, folder, name):
+@pytest.mark.parametrize(
+    ("name", "figures"),
+    [
+        ("several.nc", ["curve", "length-scale", "atlas", "spatial"]),
+        ("samples.nc", ["spatial"]),
+        ("runs.nc", ["curve"]),
+        ("table.csv", ["length-scale"]),
+    ],
+)
+def test_what_info_says_can_be_asked_can_be(done, folder, name, figures):
     shown = done("info", folder / name).out
-    asked = shown.partition("\nAsk\n")[2].strip().splitlines()
-    assert len(asked) >= 4
-    for line in asked:
-        program, *words = line.split()
-        assert program == "amici-xr"
-        done(*words, *(["--dpi", 30] if words[0] == "plot" else []))
+    asked = [line.split() for line in shown.partition("\nAsk\n")[2].strip().splitlines()]
+    assert {words[0] for words in asked} == {"amici-xr"}
+    assert {"length-scale", "curve", "plot"} <= {words[1] for words in asked}
+    assert set(figures) <= {words[2] for words in asked if words[1] == "plot"}
+    for _, *words in asked:
+        if words[0] != "plot":
+            done(*words)
+        elif words[1] in figures:
+            done(*words, "--dpi", 30)
 
 
 def test_info_quotes_names_with_spaces(done, tmp_path):
@@ -493,7 +504,7 @@ def test_extract_streams_chunks_to_zarr(done):
 
 @pytest.mark.needs_model
 def test_a_progress_bar_is_shown_on_request_and_else_on_a_terminal_alone(done, monkeypatch):
-    monkeypatch.setattr(scoring, "PROGRESS_DELAY", 0)
+    monkeypatch.setattr("amici_xr.scoring.PROGRESS_DELAY", 0)
     words = packaged("--query", "T_cell", "--out", "a.nc")
     assert "extract:" not in done(*words).err
     assert "extract:" in done(*words, "--progress").err
