@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -135,8 +135,10 @@ def _questions(file: Path, ds: xr.Dataset) -> Iterator[str]:
     if known and "run" not in ds.dims:
         yield f"plot atlas {name} --threshold 0.1 --out atlas.png"
     if {"neighbor_x", "neighbor_y"} <= set(ds.variables):
-        own = samples(ds) if "neighbor_sample" in ds.variables else []
-        one += f" --sample {shlex.quote(str(own[0]))}" if len(own) > 1 else ""
+        own: Sequence[str] = []
+        if "neighbor_sample" in ds.variables:
+            own = samples(ds).tolist()
+        one += f" --sample {shlex.quote(own[0])}" if len(own) > 1 else ""
         yield f"plot spatial {name}{one} --head {head} --threshold 0.1{uncorrected} --out map.png"
     if "run" not in ds.dims:
         yield f"convert {name} scores.csv.gz"
