@@ -18,7 +18,7 @@ pytestmark = pytest.mark.needs_model
 
 
 def test_the_tour_prints_planted_beside_recovered_and_writes_files_and_figures(tmp_path):
-    command = [sys.executable, "-W", "error", "-m", "amici_xr.demo_data", str(tmp_path)]
+    command = [sys.executable, "-W", "error", "-m", "amici_xr.cli", "demo", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     rows = {line.split("  ")[0]: line.split() for line in done.stdout.splitlines() if "→" in line}
     assert abs(float(rows["Macrophage → T_cell"][4]) - 10) < 1
@@ -37,6 +37,9 @@ def test_the_tour_prints_planted_beside_recovered_and_writes_files_and_figures(t
             assert {f"{receiver}_{what}.png", f"{receiver}_{what}.svg"} <= written
         with xr.open_dataset(tmp_path / f"{receiver}.nc") as ds:
             assert ds["query"].item() == receiver
+    model, tissue = tmp_path / "model", tmp_path / "tissue.h5ad"
+    assert amici_xr.load_model(model).settings == amici_xr.demo()[0].settings
+    assert tissue.read_bytes() == (files("amici_xr.demo_data") / "tissue.h5ad").read_bytes()
     assert done.stderr == ""
 
 

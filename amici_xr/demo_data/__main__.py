@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,11 @@ from amici_xr.demo_data import FOLDERS
 
 THRESHOLD = 0.1
 NEXT = """
-Next, type {python} and then:
+Next, in this shell:
+    amici-xr info {folder}/T_cell.nc
+    amici-xr extract {folder}/model {folder}/tissue.h5ad --query Tumor --out b.nc
+    amici-xr length-scale b.nc --threshold {threshold}
+or type {python} and then:
     >>> import amici_xr, xarray as xr
     >>> ds = xr.open_dataset({file!r})
     >>> ds.cf                                    # what is there, what can be asked
@@ -59,8 +65,20 @@ def main(folder: Path) -> None:
             print(f"    {path}")
     for path in write_atlas(amici_xr.extract(model, None, adata, progress=is_watched), folder):
         print(f"    {path}")
-    files = {"file": str(folder / "T_cell.nc"), "tissue": str(folder / "tissue.nc")}
-    print(NEXT.format(python=sys.executable, threshold=THRESHOLD, **files))
+    for path in write_model_and_tissue(folder):
+        print(f"    {path}")
+    named = {"file": str(folder / "T_cell.nc"), "tissue": str(folder / "tissue.nc")}
+    print(NEXT.format(python=sys.executable, threshold=THRESHOLD, folder=folder, **named))
+
+
+def write_model_and_tissue(folder: Path) -> list[Path]:
+    """Copy the model and its tissue, to extract from as from a model of one's own."""
+    written = [folder / "model" / "model.pt", folder / "tissue.h5ad"]
+    written[0].parent.mkdir(exist_ok=True)
+    with as_file(files("amici_xr.demo_data")) as packaged:
+        for source, target in zip((FOLDERS[0] + "/model.pt", "tissue.h5ad"), written, strict=True):
+            shutil.copyfile(packaged / source, target)
+    return written
 
 
 def print_recovered(ds: xr.Dataset, sender: str, planted: float) -> None:

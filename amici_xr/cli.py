@@ -1,0 +1,214 @@
+"""The command line, ``amici-xr``: what the functions do, from files to files."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .cli_completion import PROGRAM, completion_option, install_completion, show_completion
+from .cli_errors import OneLineErrors
+from .cli_figures import plot_group
+from .cli_options import (
+    FILE,
+    OUT_DATASET,
+    OrWord,
+    WholeNumbers,
+    one_or_several,
+    option,
+    output,
+)
+from .cli_questions import curve_command, length_scale_command
+from .cli_reading import CSV, opened
+from .convert import read_csv, to_dataframe
+from .extraction import extract
+from .formats import SUFFIXES
+from .optional import require
+from .schema import has_neighborhoods
+from .storage import open_dataset, save
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+DEMO_FOLDER = "demo_output"
+
+
+@click.group(
+    cls=OneLineErrors,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=f"{PROGRAM} COMMAND --help tells more of each. Start with: {PROGRAM} demo",
+)
+@click.version_option(package_name="amici-xr", prog_name=PROGRAM, message="%(prog)s %(version)s")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@completion_option("--show-completion", show_completion, "Print completion for a shell, and exit.")
+@completion_option(
+    "--install-completion", install_completion, "Install completion for a shell, and exit."
+)
+def command_line(debug: bool) -> None:
+    """How far one cell type reaches another: counterfactual attention of AMICI models."""
+
+
+@command_line.command("extract")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("adata", type=click.Path(path_type=Path), required=False)
+@option(extract, "query", "Receiving cell type; give it again for several.", multiple=True,
+        when_none="every type that ADATA has cells of")  # fmt: skip
+@option(extract, "heads", "Attention heads to keep, e.g. 0,2.", when_none="all",
+        type=WholeNumbers())  # fmt: skip
+@option(extract, "batch_size", "Cells scored at a time.", type=int,
+        when_none="1024 on a CPU, 16384 elsewhere")  # fmt: skip
+@option(
+    extract, "device", "A torch device, such as cpu or cuda.", when_none="a GPU if there is one"
+)
+@option(extract, "chunks", "Neighbors scored and written at a time, or auto; to a .zarr alone. "
+        "For tissues that memory does not hold.", when_none="all at once",
+        type=OrWord(int, "auto", "auto"))  # fmt: skip
+@option(extract, "sample_key", "Column of obs with the sample of each cell, which neighborhoods "
+        "never cross.")  # fmt: skip
+@option(extract, "unit", "Name of the unit of the coordinates, e.g. µm.")
+@option(extract, "microns_per_unit", "Microns in a unit of the coordinates, e.g. 0.2125 for "
+        "pixels of Xenium: every distance is then in µm.", type=float)  # fmt: skip
+@option(extract, "progress", "Show a progress bar.", default=None, show_default="on a terminal")
+@OUT_DATASET
+def extract_command(
+    model: Path,
+    adata: Path | None,
+    query: list[str] | None,
+    progress: bool | None,
+    chunks: Any,
+    out: Path,
+    **arguments: Any,
+) -> None:
+    """Score the neighbors of receiving cell types.
+
+    What is written answers everything else, without the model. MODEL is the folder of a saved
+    model, ADATA the tissue, an .h5ad or .zarr; without ADATA the adata.h5ad in the model's folder.
+    """
+    beside = (model if model.is_dir() else model.parent) / "adata.h5ad"
+    if adata is None and model.exists() and not beside.exists():
+        raise click.UsageError(f"ADATA, the tissue, is missing: there is no {beside} either")
+    if chunks is not None and out.suffix != ".zarr":
+        raise click.UsageError(f"--chunks streams to a .zarr; --out {out} is none")
+    if out.suffix != ".nc":
+        require("zarr", "zarr", f"writing {out}")
+    shown = sys.stderr.isatty() if progress is None else progress
+    ds = extract(model, one_or_several(query), adata, chunks=chunks, progress=shown, **arguments)
+    save(ds, out) if chunks is None else _stream(ds, out, progress=shown)
+    receivers = "every type" if query is None else ", ".join(query)
+    click.echo(
+        f"{out}: {ds.sizes['neighbor']:,} neighbors of {receivers}, {ds.sizes['head']} heads",
+        err=True,
+    )
+
+
+@command_line.command("info")
+@FILE
+def info_command(file: Path) -> None:
+    """What a file holds, and what can be asked of it."""
+    from .cli_overview import described_file
+
+    is_table = file.name.endswith(CSV)
+    ds = opened(file) if is_table else open_dataset(file, chunks={})
+    for line in described_file(file, ds):
+        click.echo(line)
+
+
+command_line.add_command(length_scale_command)
+command_line.add_command(curve_command)
+command_line.add_command(plot_group)
+
+
+@command_line.command("report")
+@FILE
+@output((".html",), "Where to write", required=True)
+def report_command(file: Path, out: Path) -> None:
+    """A page to explore in a browser, in one file."""
+    import amici_xr
+
+    report = getattr(amici_xr, "report", None)
+    if report is None:
+        raise ModuleNotFoundError(f"this version of {PROGRAM} has no report yet")
+    report(opened(file), out)
+    click.echo(f"{out}", err=True)
+
+
+@command_line.command("convert")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("target", type=click.Path(path_type=Path))
+@option(read_csv, "unit", "Name of the unit of distance, e.g. µm, which a .csv does not tell.")
+def convert_command(source: Path, target: Path, unit: str | None) -> None:
+    """The original's table of scores to .nc, or back.
+
+    From and to .csv, .csv.gz, .nc, .zarr and .zarr.zip, by the suffix. A table holds scores alone:
+    neighborhoods, places of cells and the unit stay behind.
+    """
+    if not target.name.endswith((*CSV, *SUFFIXES)):
+        known = ", ".join((*CSV, *SUFFIXES))
+        raise click.UsageError(f"TARGET {str(target)!r} must end in one of {known}")
+    if unit is not None and not source.name.endswith(CSV):
+        raise click.UsageError("--unit is for a .csv; other files tell their unit themselves")
+    ds = read_csv(source, unit=unit) if source.name.endswith(CSV) else open_dataset(source)
+    if target.name.endswith(CSV):
+        _write_table(ds, target)
+    else:
+        save(ds, target)
+    click.echo(f"{target}", err=True)
+
+
+@command_line.command("demo")
+@click.argument("folder", type=click.Path(path_type=Path), default=DEMO_FOLDER)
+def demo_command(folder: Path) -> None:
+    """A small example, and files to try the rest on.
+
+    Compares two interactions that were planted in a simulated tissue with what a model trained on
+    it recovers, and writes the model, the tissue, what is extracted from them and figures to
+    FOLDER, by default demo_output.
+    """
+    from .demo_data.__main__ import main as tour
+
+    tour(folder)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; ends with ``SystemExit``: 0, 1 after an error, 2 after a wrong call."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that knows no µ shows a ? instead
+            stream.reconfigure(errors="replace")
+    command_line.main(arguments, prog_name=PROGRAM)
+
+
+def _stream(ds: xr.Dataset, out: Path, *, progress: bool) -> None:
+    """Write a lazy Dataset to Zarr chunk by chunk; the old store stays if that fails."""
+    import contextlib
+
+    from dask.diagnostics.progress import ProgressBar
+
+    from .formats import check_replaceable
+    from .replacing import replaced
+
+    check_replaceable(out, ".zarr")
+    bar: Any = contextlib.nullcontext()
+    if progress:
+        bar = ProgressBar(minimum=1.0, out=sys.stderr)  # type: ignore[no-untyped-call]  # no types
+    with replaced(out) as beside, bar:
+        ds.to_zarr(beside, mode="w-", zarr_format=2, consolidated=True)
+
+
+def _write_table(ds: xr.Dataset, target: Path) -> None:
+    from .cli_tables import write
+
+    left_behind = [what for what, is_there in (
+        ("neighborhoods", has_neighborhoods(ds)),
+        ("places of cells", "neighbor_x" in ds.variables),
+    ) if is_there]  # fmt: skip
+    write(to_dataframe(ds), target, index=True)  # as the original writes it
+    if left_behind:
+        click.echo(f"left behind, which a table can't hold: {', '.join(left_behind)}", err=True)
+
+
+if __name__ == "__main__":
+    main()

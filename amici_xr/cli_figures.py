@@ -1,0 +1,169 @@
+"""The commands that draw: ``plot curve``, ``length-scale``, ``atlas`` and ``spatial``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import click
+
+from .atlas_figure import plot_atlas
+from .cli_errors import InOrder
+from .cli_options import FILE, NUMBER_OR_NONE, Numbers, WholeNumbers, option, output, together
+from .cli_reading import distances_of, one_query_of, opened
+from .drawing import Kind
+from .maps import plot_spatial
+from .plots import plot_curve, plot_length_scale
+from .selection import select
+from .summaries import STATISTICS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SUFFIXES = (".png", ".svg", ".pdf")
+_STEPS = 200  # between the distances of a figure, where none were asked for
+
+drawing = together(
+    click.option("--run", type=int, help="Which training, of a file of several."),
+    click.option("--dpi", type=click.IntRange(min=1), metavar="INTEGER", default=150,
+                 show_default=True, help="Dots per inch, of .png."),
+    output(SUFFIXES, "Where to draw to", required=True),
+)  # fmt: skip
+QUERY = option(select, "query", "Receiving cell type, of a file of several.")
+LABELS: dict[str, Any] = {"when_none": "all", "multiple": True}
+SAMPLE_THRESHOLD = "Share of the receivers below which length scales become 0; none: never."
+
+
+@click.group("plot", cls=InOrder)
+def plot_group() -> None:
+    """Figures, as PNG, SVG or PDF."""
+
+
+@plot_group.command("curve")
+@FILE
+@option(plot_curve, "head", "Attention head.", type=int)
+@option(plot_curve, "distance", "Where to evaluate the curves: 0:50:0.5.", type=Numbers(),
+        required=False, show_default="0 to where neighborhoods end")  # fmt: skip
+@option(plot_curve, "labels", "Sending cell type; give it again for several.", **LABELS)
+@option(plot_curve, "n_traces", "Single neighbors drawn of each label, at most.", type=int)
+@option(plot_curve, "palette", "Name of a matplotlib colormap.", when_none="color-blind-safe")
+@option(plot_curve, "random_state", "Seed of the choice of neighbors.", type=int)
+@QUERY
+@drawing
+def draw_curve(
+    file: Path,
+    query: str | None,
+    run: int | None,
+    distance: list[float] | None,
+    dpi: int,
+    out: Path,
+    **arguments: Any,
+) -> None:
+    """Attention against distance in one head.
+
+    The mean of each cell type, a band of one standard deviation and single neighbors.
+    """
+    ds = one_query_of(opened(file, query, run=run))
+    at = distances_of(ds, distance, _STEPS)
+    _save(plot_curve(_off_screen(ds), distance=at, **arguments).figure, out, dpi)
+
+
+@plot_group.command("length-scale")
+@FILE
+@option(plot_length_scale, "threshold", "The weight at which attention ends.", type=float)
+@option(plot_length_scale, "heads", "Attention heads, e.g. 0,2.", when_none="all",
+        type=WholeNumbers())  # fmt: skip
+@option(plot_length_scale, "labels", "Sending cell type; give it again for several.", **LABELS)
+@option(plot_length_scale, "sample_threshold", SAMPLE_THRESHOLD, type=NUMBER_OR_NONE)
+@option(plot_length_scale, "kind", "What is drawn of each group.",
+        type=click.Choice(get_args(Kind)))  # fmt: skip
+@option(plot_length_scale, "ci", "The 95% interval of the statistic beside each group.")
+@option(plot_length_scale, "palette", "Name of a matplotlib colormap.",
+        when_none="color-blind-safe")  # fmt: skip
+@option(plot_length_scale, "max_length_scale", "Upper end of the axis.", when_none="all is shown",
+        type=float)  # fmt: skip
+@option(plot_length_scale, "statistic", "Of what the interval is.",
+        type=click.Choice(tuple(STATISTICS)))  # fmt: skip
+@QUERY
+@drawing
+def draw_length_scale(
+    file: Path, query: str | None, run: int | None, dpi: int, out: Path, **arguments: Any
+) -> None:
+    """Length scales of each head and cell type.
+
+    Cell types are ordered by their largest median. A cross marks what the artifact correction has
+    set to 0.
+    """
+    ds = one_query_of(opened(file, query, run=run))
+    _save(plot_length_scale(_off_screen(ds), **arguments).figure, out, dpi)
+
+
+@plot_group.command("atlas")
+@FILE
+@option(plot_atlas, "threshold", "The weight at which attention ends.", type=float)
+@option(plot_atlas, "heads", "One panel for each, e.g. 0,2.",
+        when_none="the strongest of each pair", type=WholeNumbers())  # fmt: skip
+@option(plot_atlas, "sample_threshold", SAMPLE_THRESHOLD, type=NUMBER_OR_NONE)
+@option(plot_atlas, "cmap", "Name of a matplotlib colormap.")
+@option(plot_atlas, "max_length_scale", "Upper end of the colors.", when_none="the largest drawn",
+        type=float)  # fmt: skip
+@drawing
+def draw_atlas(file: Path, run: int | None, dpi: int, out: Path, **arguments: Any) -> None:
+    """Median length scale of every pair of types.
+
+    Receivers are rows, senders columns.
+    """
+    drawn = plot_atlas(_off_screen(opened(file, run=run)), **arguments)
+    axes: Any = drawn if not hasattr(drawn, "ravel") else drawn.ravel()[0]
+    _save(axes.figure, out, dpi)
+
+
+@plot_group.command("spatial")
+@FILE
+@option(plot_spatial, "quantity", "length_scale or a variable such as label.")
+@option(plot_spatial, "head", "Attention head, of a file of several.", type=int)
+@option(plot_spatial, "threshold", "The weight at which attention ends.", type=float)
+@option(plot_spatial, "sample_threshold", SAMPLE_THRESHOLD, type=NUMBER_OR_NONE)
+@option(plot_spatial, "sample", "Which sample, of a file of several.")
+@option(plot_spatial, "labels", "Sending cell type; give it again for several.", **LABELS)
+@option(plot_spatial, "cmap", "Name of a matplotlib colormap.")
+@option(plot_spatial, "limits", "The two ends of the colors; none: what is drawn.",
+        type=(NUMBER_OR_NONE, NUMBER_OR_NONE), metavar="LOWER UPPER",
+        default=None, show_default="none none")  # fmt: skip
+@option(plot_spatial, "point_size", "Area of a point, in points².",
+        when_none="less the more cells there are", type=float)  # fmt: skip
+@QUERY
+@drawing
+def draw_spatial(
+    file: Path,
+    query: str | None,
+    run: int | None,
+    limits: tuple[float | None, float | None] | None,
+    dpi: int,
+    out: Path,
+    **arguments: Any,
+) -> None:
+    """A quantity of each cell, where the cell lies."""
+    ds = one_query_of(opened(file, query, run=run))
+    given: dict[str, Any] = {} if limits is None else {"limits": limits}
+    _save(plot_spatial(_off_screen(ds), **arguments, **given).figure, out, dpi)
+
+
+def _off_screen(ds: Any) -> Any:
+    """Let matplotlib open no window, before it makes a figure."""
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    return ds
+
+
+def _save(figure: Figure | Any, out: Path, dpi: int) -> None:
+    """Write the figure; the old one stays if that fails."""
+    from matplotlib import pyplot as plt
+
+    from .replacing import replaced
+
+    with replaced(out) as beside:
+        figure.savefig(beside, format=out.suffix[1:], dpi=dpi)
+    plt.close(figure)
+    click.echo(f"{out}", err=True)
