@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import sys
 from collections.abc import Sequence
@@ -64,8 +65,8 @@ def command_line(debug: bool) -> None:
 @option(
     extract, "device", "A torch device, such as cpu or cuda.", when_none="a GPU if there is one"
 )
-@option(extract, "chunks", "Neighbors scored and written at a time, or auto; to a .zarr alone. "
-        "For tissues that memory does not hold.", when_none="all at once",
+@option(extract, "chunks", "Neighbors scored and written at a time, or auto: for tissues that "
+        "memory does not hold.", when_none="all at once",
         type=OrWord(int, "auto", "auto"))  # fmt: skip
 @option(extract, "sample_key", "Column of obs with the sample of each cell, which neighborhoods "
         "never cross.")  # fmt: skip
@@ -91,13 +92,12 @@ def extract_command(
     beside = (model if model.is_dir() else model.parent) / "adata.h5ad"
     if adata is None and model.exists() and not beside.exists():
         raise click.UsageError(f"ADATA, the tissue, is missing: there is no {beside} either")
-    if chunks is not None and out.suffix != ".zarr":
-        raise click.UsageError(f"--chunks streams to a .zarr; --out {out} is none")
     if out.suffix != ".nc":
         require("zarr", "zarr", f"writing {out}")
     shown = sys.stderr.isatty() if progress is None else progress
     ds = extract(model, one_or_several(query), adata, chunks=chunks, progress=shown, **arguments)
-    save(ds, out) if chunks is None else _stream(ds, out, progress=shown)
+    with _progress_of_dask() if shown and chunks is not None else contextlib.nullcontext():
+        save(ds, out)
     receivers = "every type" if query is None else ", ".join(query)
     click.echo(
         f"{out}: {ds.sizes['neighbor']:,} neighbors of {receivers}, {ds.sizes['head']} heads",
@@ -181,21 +181,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command_line.main(arguments, prog_name=PROGRAM)
 
 
-def _stream(ds: xr.Dataset, out: Path, *, progress: bool) -> None:
-    """Write a lazy Dataset to Zarr chunk by chunk; the old store stays if that fails."""
-    import contextlib
-
+def _progress_of_dask() -> Any:
     from dask.diagnostics.progress import ProgressBar
 
-    from .formats import check_replaceable
-    from .replacing import replaced
-
-    check_replaceable(out, ".zarr")
-    bar: Any = contextlib.nullcontext()
-    if progress:
-        bar = ProgressBar(minimum=1.0, out=sys.stderr)  # type: ignore[no-untyped-call]  # no types
-    with replaced(out) as beside, bar:
-        ds.to_zarr(beside, mode="w-", zarr_format=2, consolidated=True)
+    return ProgressBar(minimum=1.0, out=sys.stderr)  # type: ignore[no-untyped-call]  # no types
 
 
 def _write_table(ds: xr.Dataset, target: Path) -> None:

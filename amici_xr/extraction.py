@@ -73,9 +73,9 @@ def extract(
     chunks
         None scores all neighbors at once. A number of neighbors, also as ``{"neighbor": number}``,
         or "auto" leaves the scores lazy in chunks of so many: they are computed when asked for, on
-        threads or on a cluster, anew each time, from the tissue as it is then. So write them to
-        Zarr first, ``extract(..., chunks="auto").to_zarr("t_cell.zarr", zarr_format=2)``, and go
-        on from ``xr.open_zarr("t_cell.zarr")``.
+        threads or on a cluster, anew each time, from the tissue as it is then. So write them first,
+        ``amici_xr.save(extract(..., chunks="auto"), "t_cell.zarr")``, and go on from
+        ``amici_xr.open_dataset("t_cell.zarr", chunks={})``.
     sample_key
         Column of ``adata.obs`` with the sample (section, slide) of each cell. Neighborhoods then
         never cross samples, whose coordinates may overlap; the samples are kept as

@@ -494,12 +494,12 @@ def test_extract_writes_what_the_function_gives(done, words, query, options):
 
 
 @pytest.mark.needs_model
-def test_extract_streams_chunks_to_zarr(done):
-    pytest.importorskip("zarr")
-    done(*packaged("--query", "T_cell", "--chunks", 1000, "--out", "a.zarr"))
-    with xr.open_zarr("a.zarr") as lazy:
-        assert lazy.base_attention_score.encoding["chunks"] == (1000, 4)
-    xr.testing.assert_allclose(amici_xr.open_dataset("a.zarr"), extracted("T_cell"))
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_extract_scores_and_writes_chunks(done, suffix):
+    if suffix == ".zarr":
+        pytest.importorskip("zarr")
+    done(*packaged("--query", "T_cell", "--chunks", 1000, "--out", f"a{suffix}"))
+    xr.testing.assert_allclose(amici_xr.open_dataset(f"a{suffix}"), extracted("T_cell"))
 
 
 @pytest.mark.needs_model

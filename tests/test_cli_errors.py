@@ -246,8 +246,6 @@ def test_arguments_are_written_as_options_where_there_are_such(text, expected):
          "--unit is for a .csv; other files tell their unit themselves"),
         (["extract", ".", "--out", "a.nc"],
          "ADATA, the tissue, is missing: there is no adata.h5ad either"),
-        (["extract", ".", "a.h5ad", "--out", "a.nc", "--chunks", "auto"],
-         "--chunks streams to a .zarr; --out a.nc is none"),
         (["extract", ".", "a.h5ad"], "Missing option '--out'"),
         (["--show-completion", "tcsh"], "'tcsh' is not one of 'bash', 'zsh', 'fish'"),
     ],
