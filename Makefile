@@ -2,6 +2,8 @@
 # make test: install what development needs, then every check of this environment.
 # test-core, test-oldest and test-amici make environments of their own.
 # test-long: properties, damaged checkpoints and killed writes, with thousands of examples of each.
+# docs: the documentation, its cells run, in docs/_build/html; fails on a warning or a broken link.
+# figure: the picture of the README and of the documentation's first page, drawn again.
 # bench: speed and memory beside the same job in long tables, on an otherwise idle machine, with the
 # picture of the README; about half an hour. Adds the original itself after test-amici.
 
@@ -14,7 +16,7 @@ TORCH ?= torch==2.13.0
 # worksteal: a core that is done takes tests from one that is not
 ON_EVERY_CORE := -n auto --dist worksteal
 
-.PHONY: demo test test-long test-core test-oldest test-amici bench clean
+.PHONY: demo test test-long test-core test-oldest test-amici docs figure bench clean
 
 demo: .venv/demo
 	.venv/bin/python -m amici_xr.demo_data demo_output
@@ -50,6 +52,14 @@ test-core-%: .venv-core-%/installed .venv/demo
 test-amici: .venv-amici/installed
 	WANDB_MODE=disabled .venv-amici/bin/python -m pytest $(ON_EVERY_CORE) -m "live or not live"
 
+docs: .venv/docs
+	rm -rf docs/_build docs/generated
+	.venv/bin/python -m sphinx -q -W --keep-going -j auto -b html docs docs/_build/html
+	.venv/bin/python docs/check_pages.py docs/_build/html
+
+figure: .venv/demo
+	.venv/bin/python docs/draw_figure.py docs/_static/t_cell.png
+
 bench: .venv/test
 	.venv/bin/python benchmarks/import_time.py
 	.venv/bin/python benchmarks/speed.py --figure benchmarks/speed.png \
@@ -69,6 +79,10 @@ bench: .venv/test
 
 .venv/test: .venv/demo
 	.venv/bin/python -m pip install --quiet -e ".[dev]"
+	touch $@
+
+.venv/docs: .venv/demo
+	.venv/bin/python -m pip install --quiet -e ".[docs]"
 	touch $@
 
 .venv-core/installed: $(SOURCES)
@@ -101,4 +115,4 @@ INTERPRETER = python$*
 	touch $@
 
 clean:
-	rm -rf .venv .venv-* demo_output
+	rm -rf .venv .venv-* demo_output docs/_build docs/generated

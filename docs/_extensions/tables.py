@@ -1,0 +1,112 @@
+"""Tables that are made from the package itself, so that they can't fall behind it."""
+
+import importlib.util
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from amici_xr.accessor import AmiciAccessor, CounterfactualMethods
+from amici_xr.schema import SCHEMA, Variable
+
+UNITS = {"1": "none (a pure number)", "distance": "that of the coordinates", "": ""}
+
+
+def schema_table(is_coordinate: bool) -> str:
+    """Rows of the schema, data variables or coordinates, as a Markdown table."""
+    rows = [row for row in SCHEMA.values() if row.is_coordinate is is_coordinate]
+    return _table(
+        ["name", "dims", "kind", "unit", "there", "meaning"],
+        [
+            [
+                f"`{row.name}`",
+                _dims(row),
+                row.kind,
+                UNITS[row.units],
+                "always" if row.is_required else "where known",
+                row.doc,
+            ]
+            for row in rows
+        ],
+    )
+
+
+def method_table() -> str:
+    """Every method of ``ds.cf`` with the function that it is, as a Markdown table."""
+    rows = []
+    for accessor, methods in (("cf", CounterfactualMethods), ("amici", AmiciAccessor)):
+        for name, function in vars(methods).items():
+            if name.startswith("_") or not inspect.isfunction(function):
+                continue
+            first = (inspect.getdoc(function) or "").partition("\n")[0]
+            call = f"{{py:func}}`ds.{accessor}.{name}(…) <amici_xr.{name}>`"
+            rows.append([call, first])
+    return _table(["method", "what it gives"], rows)
+
+
+def command_help() -> str:
+    """What ``amici-xr --help``, and that of each of its commands, print."""
+    from amici_xr.cli import command_line
+
+    return "\n\n".join(_help_of(command_line, "amici-xr", None))
+
+
+def _help_of(command: Any, name: str, parent: Any) -> Iterator[str]:
+    import click
+
+    settings = command.context_settings | {"terminal_width": 88}
+    context = click.Context(command, parent=parent, info_name=name, **settings)
+    if parent is not None:
+        yield f"## {context.command_path}"
+    yield f"```text\n{command.get_help(context)}\n```"
+    if isinstance(command, click.Group):
+        for below in command.list_commands(context):
+            yield from _help_of(command.get_command(context, below), below, context)
+
+
+def _dims(row: Variable) -> str:
+    further = "".join(f"[{dim}] " for dim in row.further_dims)
+    return (further + ", ".join(row.dims)) or "–"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    lines = [head, ["---"] * len(head), *escaped]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+class _Made(SphinxDirective):
+    """Puts Markdown that a function writes in the place of the directive."""
+
+    def run(self) -> list[nodes.Node]:
+        return self.parse_text_to_nodes(MADE[self.name](), allow_section_headings=True)
+
+
+class _CommandLine(SphinxDirective):
+    """Its own content, and the help of every command, where there is a command line."""
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        text = "This version has no command line."
+        if importlib.util.find_spec("amici_xr.cli") is not None:
+            text = "\n".join(self.content) + "\n\n" + command_help()
+        return self.parse_text_to_nodes(text, allow_section_headings=True)
+
+
+MADE = {
+    "schema-variables": lambda: schema_table(False),
+    "schema-coordinates": lambda: schema_table(True),
+    "accessor-methods": method_table,
+}
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Offer a directive for each table."""
+    for name in MADE:
+        app.add_directive(name, _Made)
+    app.add_directive("command-line", _CommandLine)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
