@@ -34,8 +34,8 @@ extensions = [
     "sphinx.ext.napoleon",
     "myst_nb",
     "sphinx_copybutton",
+    "made_from_code",
     "offline_math",
-    "tables",
 ]
 exclude_patterns = ["_build", "_extensions", "**.ipynb_checkpoints"]
 templates_path = ["_templates"]
@@ -72,7 +72,6 @@ autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
 python_use_unqualified_type_names = True
 napoleon_google_docstring = False
-napoleon_use_rtype = False
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
@@ -91,7 +90,7 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
     "header_links_before_dropdown": 6,
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": {"how_to/*": [], "generated/*": []},
 }
 PAGES_WITHOUT_PAGES_BELOW = (
     "index tour length_scales schema glossary changelog security contributing"

@@ -35,7 +35,6 @@ def loaded(path):
 
 @pytest.fixture(scope="module")
 def tables():
-    pytest.importorskip("sphinx")  # in the extra `docs` alone
     return loaded(DOCS / "_extensions" / "tables.py")
 
 

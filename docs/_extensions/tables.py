@@ -1,13 +1,8 @@
-"""Tables that are made from the package itself, so that they can't fall behind it."""
+"""Markdown that is made from the package itself, so that it can't fall behind."""
 
-import importlib.util
 import inspect
 from collections.abc import Iterator
 from typing import Any
-
-from docutils import nodes
-from sphinx.application import Sphinx
-from sphinx.util.docutils import SphinxDirective
 
 from amici_xr.accessor import AmiciAccessor, CounterfactualMethods
 from amici_xr.schema import SCHEMA, Variable
@@ -76,37 +71,3 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
     escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     lines = [head, ["---"] * len(head), *escaped]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-class _Made(SphinxDirective):
-    """Puts Markdown that a function writes in the place of the directive."""
-
-    def run(self) -> list[nodes.Node]:
-        return self.parse_text_to_nodes(MADE[self.name](), allow_section_headings=True)
-
-
-class _CommandLine(SphinxDirective):
-    """Its own content, and the help of every command, where there is a command line."""
-
-    has_content = True
-
-    def run(self) -> list[nodes.Node]:
-        text = "This version has no command line."
-        if importlib.util.find_spec("amici_xr.cli") is not None:
-            text = "\n".join(self.content) + "\n\n" + command_help()
-        return self.parse_text_to_nodes(text, allow_section_headings=True)
-
-
-MADE = {
-    "schema-variables": lambda: schema_table(False),
-    "schema-coordinates": lambda: schema_table(True),
-    "accessor-methods": method_table,
-}
-
-
-def setup(app: Sphinx) -> dict[str, Any]:
-    """Offer a directive for each table."""
-    for name in MADE:
-        app.add_directive(name, _Made)
-    app.add_directive("command-line", _CommandLine)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
