@@ -15,11 +15,11 @@ def main(path: str) -> None:
     model, adata = amici_xr.demo()
     ds = amici_xr.extract(model, "T_cell", adata, progress=False)
     figure, (left, right) = plt.subplots(
-        1, 2, figsize=(11, 4), width_ratios=(1, 1.25), layout="constrained"
+        1, 2, figsize=(9.5, 3.6), width_ratios=(1, 1.15), layout="constrained"
     )
     ds.cf.plot_curve(head=2, distance=np.linspace(0, 25, 101), n_traces=20, ax=left)
     ds.cf.plot_length_scale(threshold=0.1, ci=True, ax=right)
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    figure.savefig(path, dpi=120, metadata={"Software": None})
 
 
 if __name__ == "__main__":

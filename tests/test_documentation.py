@@ -5,6 +5,7 @@ import inspect
 import re
 from pathlib import Path
 
+import click
 import pytest
 
 import amici_xr
@@ -98,6 +99,26 @@ def test_the_table_of_methods_has_every_method_with_its_function(tables):
     assert {(accessor, method) for accessor, method, _ in rows} == methods
     assert all(method == function for _, method, function in rows)
     assert {function for *_, function in rows} <= set(amici_xr.__all__)
+
+
+def test_the_help_of_a_command_line_names_every_command_and_option(tables):
+    @click.group()
+    def tool():
+        """All of it."""
+
+    @tool.group()
+    def draw():
+        """Figures."""
+
+    @draw.command()
+    @click.option("--head", help="Which one.")
+    def curve():
+        """One figure."""
+
+    help_of = dict(tables.help_of(tool, "tool"))
+    assert list(help_of) == ["tool", "tool draw", "tool draw curve"]
+    assert "draw  Figures." in help_of["tool"]
+    assert "--head TEXT  Which one." in help_of["tool draw curve"]
 
 
 def test_every_page_hangs_in_the_tree_of_contents():

@@ -28,10 +28,19 @@ class _CommandLine(SphinxDirective):
     has_content = True
 
     def run(self) -> list[nodes.Node]:
-        text = "This version has no command line."
-        if importlib.util.find_spec("amici_xr.cli") is not None:
-            text = "\n".join(self.content) + "\n\n" + tables.command_help()
-        return self.parse_text_to_nodes(text, allow_section_headings=True)
+        if importlib.util.find_spec("amici_xr.cli") is None:
+            return self.parse_text_to_nodes("This version has no command line.")
+        (_, whole), *commands = tables.command_help()
+        first = self.parse_text_to_nodes("\n".join(self.content))
+        return [*first, _printed(whole), *(_section(name, text) for name, text in commands)]
+
+
+def _section(name: str, text: str) -> nodes.section:
+    return nodes.section("", nodes.title("", name), _printed(text), ids=[nodes.make_id(name)])
+
+
+def _printed(text: str) -> nodes.literal_block:
+    return nodes.literal_block(text, text, language="text")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

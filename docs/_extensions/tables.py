@@ -1,4 +1,4 @@
-"""Markdown that is made from the package itself, so that it can't fall behind."""
+"""What is made from the package itself, so that it can't fall behind: tables in Markdown, help."""
 
 import inspect
 from collections.abc import Iterator
@@ -42,24 +42,23 @@ def method_table() -> str:
     return _table(["method", "what it gives"], rows)
 
 
-def command_help() -> str:
-    """What ``amici-xr --help``, and that of each of its commands, print."""
+def command_help() -> list[tuple[str, str]]:
+    """``amici-xr`` and each of its commands, with what ``--help`` prints."""
     from amici_xr.cli import command_line
 
-    return "\n\n".join(_help_of(command_line, "amici-xr", None))
+    return list(help_of(command_line, "amici-xr"))
 
 
-def _help_of(command: Any, name: str, parent: Any) -> Iterator[str]:
+def help_of(command: Any, name: str, parent: Any = None) -> Iterator[tuple[str, str]]:
+    """Path and help of a click command and of those below it."""
     import click
 
     settings = command.context_settings | {"terminal_width": 88}
     context = click.Context(command, parent=parent, info_name=name, **settings)
-    if parent is not None:
-        yield f"## {context.command_path}"
-    yield f"```text\n{command.get_help(context)}\n```"
+    yield context.command_path, command.get_help(context)
     if isinstance(command, click.Group):
         for below in command.list_commands(context):
-            yield from _help_of(command.get_command(context, below), below, context)
+            yield from help_of(command.get_command(context, below), below, context)
 
 
 def _dims(row: Variable) -> str:
