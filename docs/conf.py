@@ -5,8 +5,13 @@ import os
 import sys
 from pathlib import Path
 
+import numpy.typing
+
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_extensions"))
+
+# A union of ten types, which Sphinx would spell out; before the package is imported.
+numpy.typing.ArrayLike = type("ArrayLike", (), {"__module__": "numpy.typing"})
 
 # Cells run in processes of their own, which read this profile and none of the user's: warnings are
 # errors there, as in the tests.
@@ -81,6 +86,7 @@ html_static_path = ["_static"]
 html_css_files = ["pages.css"]
 html_copy_source = False
 html_show_sourcelink = False
+html_context = {"default_mode": "auto"}  # light or dark, as the reader's system is
 html_theme_options = {
     "logo": {"text": "amici_xr"},
     "navbar_align": "left",
