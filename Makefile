@@ -6,6 +6,8 @@
 # test-long: properties, damaged checkpoints and killed writes, with thousands of examples of each.
 # test-mutants: the code of MUTATED changed at one place at a time, and whether its tests notice: how
 # many mutants there are, how many were killed, and what changed in each that was not.
+# docs: the documentation, its cells run, in docs/_build/html; fails on a warning or a broken link.
+# figure: the picture of the README and of the documentation's first page, drawn again.
 # bench: speed and memory beside the same job in long tables, on an otherwise idle machine, with the
 # picture of the README; about half an hour. Adds the original itself after test-amici.
 
@@ -19,7 +21,7 @@ TORCH ?= torch==2.13.0
 ON_EVERY_CORE := -n auto --dist worksteal
 
 .PHONY: demo test coverage test-long test-mutants test-core test-oldest test-newest test-scvi \
-	test-amici bench clean
+	test-amici docs figure bench clean
 
 demo: .venv/demo
 	.venv/bin/python -m amici_xr.demo_data demo_output
@@ -85,6 +87,14 @@ test-scvi: .venv-scvi/installed
 test-amici: .venv-amici/installed
 	WANDB_MODE=disabled .venv-amici/bin/python -m pytest $(ON_EVERY_CORE) -m "live or not live"
 
+docs: .venv/docs
+	rm -rf docs/_build docs/generated
+	.venv/bin/python -m sphinx -q -W --keep-going -j auto -b html docs docs/_build/html
+	.venv/bin/python docs/check_pages.py docs/_build/html
+
+figure: .venv/demo
+	.venv/bin/python docs/draw_figure.py docs/_static/t_cell.png
+
 bench: .venv/test
 	.venv/bin/python benchmarks/import_time.py
 	.venv/bin/python benchmarks/speed.py --figure benchmarks/speed.png \
@@ -104,6 +114,10 @@ bench: .venv/test
 
 .venv/test: .venv/demo
 	.venv/bin/python -m pip install --quiet -e ".[dev]"
+	touch $@
+
+.venv/docs: .venv/demo
+	.venv/bin/python -m pip install --quiet -e ".[docs]"
 	touch $@
 
 .venv-core/installed: $(SOURCES)
@@ -147,4 +161,4 @@ INTERPRETER = python$*
 	touch $@
 
 clean:
-	rm -rf .venv .venv-* demo_output mutants .coverage coverage.json
+	rm -rf .venv .venv-* demo_output mutants .coverage coverage.json docs/_build docs/generated

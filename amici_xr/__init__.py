@@ -32,6 +32,7 @@ from .selection import select
 from .storage import open_dataset, save
 from .units import to_microns
 from .validation import validate
+from .versions import show_versions
 from .whole_tissue import atlas
 
 __version__ = _version("amici-xr")
@@ -67,6 +68,7 @@ __all__ = [
     "read_csv",
     "save",
     "select",
+    "show_versions",
     "support",
     "testing",
     "to_anndata",

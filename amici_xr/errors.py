@@ -11,13 +11,33 @@ __all__ = ["NotFoundError", "SchemaError"]
 
 
 class SchemaError(ValueError):
-    """A Dataset or file is not what the schema asks for; the message lists every problem."""
+    """A Dataset or file is not what the schema asks for; the message lists every problem.
+
+    Examples
+    --------
+    >>> import amici_xr, xarray as xr
+    >>> try:
+    ...     amici_xr.validate(xr.Dataset())
+    ... except amici_xr.SchemaError as error:
+    ...     print(str(error).splitlines()[0])
+    not a Dataset of counterfactual attention scores:
+    """
 
 
 class NotFoundError(KeyError, ValueError):
     """A name or position that was asked for is not there; the message says what is.
 
     Both a ``KeyError``, as in xarray's ``sel``, and a ``ValueError``.
+
+    Examples
+    --------
+    >>> import amici_xr
+    >>> ds = amici_xr.testing.simulate_dataset(["A", "B"])
+    >>> try:
+    ...     amici_xr.select(ds, "Z")
+    ... except amici_xr.NotFoundError as error:
+    ...     print(error)
+    query='Z' is not in this Dataset, which holds 'A', 'B'
     """
 
     def __str__(self) -> str:

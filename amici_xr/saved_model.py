@@ -54,6 +54,13 @@ class ModelSettings:
         Added to the position coefficient before the softplus.
     defaulted
         Names of the settings that were not saved and so are AMICI's defaults.
+
+    Examples
+    --------
+    >>> import amici_xr
+    >>> model, adata = amici_xr.demo()
+    >>> model.settings.n_neighbors, model.settings.attention_dummy_score
+    (30, 3.0)
     """
 
     labels_key: str
@@ -69,7 +76,20 @@ class ModelSettings:
     defaulted: frozenset[str] = frozenset()
 
     def with_sources(self) -> dict[str, dict[str, Any]]:
-        """Each setting with its value and where it came from, "file" or "AMICI default"."""
+        """Each setting with its value and where it came from, "file" or "AMICI default".
+
+        Returns
+        -------
+        dict
+            Name of the setting -> its ``value`` and ``source``.
+
+        Examples
+        --------
+        >>> import amici_xr
+        >>> model, adata = amici_xr.demo()
+        >>> model.settings.with_sources()["n_neighbors"]
+        {'value': 30, 'source': 'file'}
+        """
         return {
             field.name: {
                 "value": getattr(self, field.name),
@@ -96,6 +116,13 @@ class SavedModel:
         The cell types, in the order of the weights.
     is_trained
         Whether the model says that it was trained.
+
+    Examples
+    --------
+    >>> import amici_xr
+    >>> model, adata = amici_xr.demo()
+    >>> model.n_heads, model.labels[:2]
+    (4, ('Endothelial', 'Fibroblast'))
     """
 
     weights: Mapping[str, torch.Tensor]

@@ -42,7 +42,7 @@ def simulate_dataset(
     cell_types
         The vocabulary.
     dummy_attention_score, distance_kernel_unit_scale, unit
-        As in `from_arrays`.
+        As in `amici_xr.from_arrays`.
     samples
         Names of samples among which the cells are divided at random; their coordinates overlap, as
         those of sections on slides of their own do. None leaves samples out.

@@ -1,0 +1,72 @@
+"""What is made from the package itself, so that it can't fall behind: tables in Markdown, help."""
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+from amici_xr.accessor import AmiciAccessor, CounterfactualMethods
+from amici_xr.schema import SCHEMA, Variable
+
+UNITS = {"1": "none (a pure number)", "distance": "that of the coordinates", "": ""}
+
+
+def schema_table(is_coordinate: bool) -> str:
+    """Rows of the schema, data variables or coordinates, as a Markdown table."""
+    rows = [row for row in SCHEMA.values() if row.is_coordinate is is_coordinate]
+    return _table(
+        ["name", "dims", "kind", "unit", "there", "meaning"],
+        [
+            [
+                f"`{row.name}`",
+                _dims(row),
+                row.kind,
+                UNITS[row.units],
+                "always" if row.is_required else "where known",
+                row.doc,
+            ]
+            for row in rows
+        ],
+    )
+
+
+def method_table() -> str:
+    """Every method of ``ds.cf`` with the function that it is, as a Markdown table."""
+    rows = []
+    for accessor, methods in (("cf", CounterfactualMethods), ("amici", AmiciAccessor)):
+        for name, function in vars(methods).items():
+            if name.startswith("_") or not inspect.isfunction(function):
+                continue
+            first = (inspect.getdoc(function) or "").partition("\n")[0]
+            call = f"{{py:func}}`ds.{accessor}.{name}(…) <amici_xr.{name}>`"
+            rows.append([call, first])
+    return _table(["method", "what it gives"], rows)
+
+
+def command_help() -> list[tuple[str, str]]:
+    """``amici-xr`` and each of its commands, with what ``--help`` prints."""
+    from amici_xr.cli import command_line
+
+    return list(help_of(command_line, "amici-xr"))
+
+
+def help_of(command: Any, name: str, parent: Any = None) -> Iterator[tuple[str, str]]:
+    """Path and help of a click command and of those below it."""
+    import click
+
+    settings = command.context_settings | {"terminal_width": 88}
+    context = click.Context(command, parent=parent, info_name=name, **settings)
+    yield context.command_path, command.get_help(context)
+    if isinstance(command, click.Group):
+        for below in command.list_commands(context):
+            yield from help_of(command.get_command(context, below), below, context)
+
+
+def _dims(row: Variable) -> str:
+    further = "".join(f"[{dim}] " for dim in row.further_dims)
+    return (further + ", ".join(row.dims)) or "–"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    lines = [head, ["---"] * len(head), *escaped]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
