@@ -21,15 +21,17 @@ from .extraction import extract
 from .in_context import in_context_length_scale
 from .in_place import attention, attention_by_distance, dummy_attention
 from .intervals import bootstrap_ci
+from .length_scale_figure import plot_length_scale
 from .length_scale_intervals import bootstrap
 from .length_scales import length_scale, support
 from .maps import plot_spatial
-from .plots import plot_curve, plot_length_scale
+from .plots import plot_curve
 from .run_spread import reach_across_runs
 from .runs import align_runs
 from .saved_model import ModelSettings, SavedModel
 from .selection import select
 from .storage import open_dataset, save
+from .sweep_figure import plot_threshold_sweep
 from .units import to_microns
 from .validation import validate
 from .whole_tissue import atlas
@@ -63,6 +65,7 @@ __all__ = [
     "plot_curve",
     "plot_length_scale",
     "plot_spatial",
+    "plot_threshold_sweep",
     "reach_across_runs",
     "read_csv",
     "save",
