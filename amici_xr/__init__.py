@@ -34,6 +34,7 @@ from .storage import open_dataset, save
 from .sweep_figure import plot_threshold_sweep
 from .units import to_microns
 from .validation import validate
+from .weights_and_biases import log_figure
 from .whole_tissue import atlas
 
 __version__ = _version("amici-xr")
@@ -60,6 +61,7 @@ __all__ = [
     "in_context_length_scale",
     "length_scale",
     "load_model",
+    "log_figure",
     "open_dataset",
     "plot_atlas",
     "plot_curve",
