@@ -64,7 +64,7 @@ def _figure_of(figure: Any) -> Figure:
     from matplotlib.figure import Figure
 
     one = figure.flat[0] if isinstance(figure, np.ndarray) and figure.size else figure
-    whole = one.get_figure(root=True) if isinstance(one, Axes) else one
+    whole: Any = one.figure.canvas.figure if isinstance(one, Axes) else one  # not a subfigure
     if not isinstance(whole, Figure):
         raise TypeError(
             f"figure must be axes, an array of them or a figure, not {type(figure).__name__}"

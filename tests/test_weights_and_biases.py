@@ -33,9 +33,12 @@ def test_figures_are_kept_in_the_run_as_they_look(ds, wandb, tmp_path):
         amici_xr.log_figure(panels, "curves", run)
         amici_xr.log_figure(ax, "lengths")  # to the current run
         amici_xr.log_figure(ax.figure, "figure", run, step=7)
+        (part,) = plt.figure().subfigures(1, squeeze=False).flat
+        amici_xr.log_figure(part.subplots(), "part", run)
     kept = (tmp_path / "wandb").glob("offline-run-*/files/media/images/*.png")
     found = {path.name.split("_")[0]: pixels(path) for path in kept}
     expected = {"curves": panels[0].figure, "lengths": ax.figure, "figure": ax.figure}
+    expected |= {"part": part.canvas.figure}
     assert set(found) == set(expected)
     for name, figure in expected.items():
         figure.savefig("expected.png")
