@@ -22,13 +22,13 @@ from .summaries import STATISTICS, Statistic, summary_of_labels
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_THRESHOLDS = tuple(np.linspace(0.05, 0.95, 19).round(2).tolist())
+_THRESHOLDS = np.linspace(0.05, 0.95, 19).round(2)
 
 
 @overload
 def plot_threshold_sweep(
     ds: xr.Dataset,
-    threshold: ArrayLike = _THRESHOLDS,
+    threshold: ArrayLike | None = None,
     *,
     heads: int,
     labels: Sequence[str] | None = None,
@@ -43,7 +43,7 @@ def plot_threshold_sweep(
 @overload
 def plot_threshold_sweep(
     ds: xr.Dataset,
-    threshold: ArrayLike = _THRESHOLDS,
+    threshold: ArrayLike | None = None,
     heads: Sequence[int] | None = None,
     labels: Sequence[str] | None = None,
     sample_threshold: float | None = 0.02,
@@ -56,7 +56,7 @@ def plot_threshold_sweep(
 
 def plot_threshold_sweep(
     ds: xr.Dataset,
-    threshold: ArrayLike = _THRESHOLDS,
+    threshold: ArrayLike | None = None,
     heads: int | Sequence[int] | None = None,
     labels: Sequence[str] | None = None,
     sample_threshold: float | None = 0.02,
@@ -76,7 +76,7 @@ def plot_threshold_sweep(
     ds
         The Dataset of one query, dims (neighbor, head).
     threshold
-        The thresholds, each strictly between 0 and 1; by default 0.05, 0.1, …, 0.95.
+        The thresholds, each strictly between 0 and 1; None takes 0.05, 0.1, …, 0.95.
     heads
         The attention head; several, or None for all, get a panel each, which share their axes.
     labels
@@ -123,7 +123,7 @@ def plot_threshold_sweep(
     asked = heads_of(one, heads, "heads")
     one = one.sel(head=asked)
     shown = labels_of(one, labels)
-    at = np.unique(np.atleast_1d(threshold)).tolist()
+    at = np.unique(_THRESHOLDS if threshold is None else threshold).tolist()
     lengths = length_scale(one, at, sample_threshold)
     middle = summary_of_labels(one, lengths, statistic)
     interval = bootstrap(one, at, sample_threshold, statistic) if ci else None

@@ -334,6 +334,11 @@ class TestSweep:
         assert ax.get_ylabel() == f"{statistic} length scale (µm)"
         assert ax.get_xlabel() == "threshold"
 
+    def test_without_thresholds_they_go_from_low_to_high(self, ds):
+        ax = ds.cf.plot_threshold_sweep(heads=0, labels=["B"])
+        expected = [round(0.05 * step, 2) for step in range(1, 20)]
+        assert list(ax.lines[0].get_xdata()) == expected
+
     def test_a_cross_stands_where_the_correction_takes_a_line_to_zero(self, ds):
         at, share = np.linspace(0.02, 0.98, 9), 0.3
         axes = ds.cf.plot_threshold_sweep(at, sample_threshold=share)
