@@ -18,6 +18,8 @@ DOCTESTS_THAT_NEED_MODEL = (
     "amici_xr.extraction",
     "amici_xr.demo_data",
 )
+DOCTESTS_THAT_NEED_WANDB = ("amici_xr.weights_and_biases",)
+HAS_WANDB = importlib.util.find_spec("wandb") is not None
 collect_ignore = [] if HAS_TORCH else ["amici_xr/network.py", "amici_xr/scoring.py"]
 
 # Without a deadline, and the same examples each time but in the long run: a test fails for what it
@@ -50,6 +52,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.name.startswith(DOCTESTS_THAT_NEED_MODEL):
             item.add_marker(pytest.mark.needs_model)
+        if item.name.startswith(DOCTESTS_THAT_NEED_WANDB) and not HAS_WANDB:
+            item.add_marker(pytest.mark.skip(reason="needs wandb (the extra `wandb`)"))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -21,18 +21,21 @@ from .extraction import extract
 from .in_context import in_context_length_scale
 from .in_place import attention, attention_by_distance, dummy_attention
 from .intervals import bootstrap_ci
+from .length_scale_figure import plot_length_scale
 from .length_scale_intervals import bootstrap
 from .length_scales import length_scale, support
 from .maps import plot_spatial
-from .plots import plot_curve, plot_length_scale
+from .plots import plot_curve
 from .run_spread import reach_across_runs
 from .runs import align_runs
 from .saved_model import ModelSettings, SavedModel
 from .selection import select
 from .storage import open_dataset, save
+from .sweep_figure import plot_threshold_sweep
 from .units import to_microns
 from .validation import validate
 from .versions import show_versions
+from .weights_and_biases import log_figure
 from .whole_tissue import atlas
 
 __version__ = _version("amici-xr")
@@ -59,11 +62,13 @@ __all__ = [
     "in_context_length_scale",
     "length_scale",
     "load_model",
+    "log_figure",
     "open_dataset",
     "plot_atlas",
     "plot_curve",
     "plot_length_scale",
     "plot_spatial",
+    "plot_threshold_sweep",
     "reach_across_runs",
     "read_csv",
     "save",

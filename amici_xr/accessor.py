@@ -18,6 +18,7 @@ from . import (
     curves,
     in_context,
     in_place,
+    length_scale_figure,
     length_scale_intervals,
     length_scales,
     maps,
@@ -26,6 +27,7 @@ from . import (
     selection,
     storage,
     structure,
+    sweep_figure,
     units,
     validation,
     whole_tissue,
@@ -72,8 +74,9 @@ class CounterfactualMethods:
     to_anndata = _method(annotation.to_anndata)
     plot_atlas = _method(atlas_figure.plot_atlas)
     plot_curve = _method(plots.plot_curve)
-    plot_length_scale = _method(plots.plot_length_scale)
+    plot_length_scale = _method(length_scale_figure.plot_length_scale)
     plot_spatial = _method(maps.plot_spatial)
+    plot_threshold_sweep = _method(sweep_figure.plot_threshold_sweep)
 
 
 class AmiciAccessor(CounterfactualMethods):

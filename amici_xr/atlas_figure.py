@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from . import drawing
 from .errors import check_names, check_positive_number, listed
+from .figure_style import styled
 from .schema import UNKNOWN_UNIT
 from .structure import is_valid_structure
 from .whole_tissue import REACHES, atlas, strongest_by_attention, strongest_by_reach
@@ -58,7 +59,8 @@ def plot_atlas(
         each pair, and where there is none with the one of the largest attention at contact. Up to
         ten types the length scale is written into each cell, and with more types the head's number.
     ax
-        Where to draw, one for each panel; None makes a figure.
+        Where to draw, one for each panel; None makes a figure in the package's style, the sheet
+        ``amici_xr.figures`` of matplotlib.
     cmap
         A matplotlib colormap for the length scale.
     max_length_scale
@@ -91,14 +93,17 @@ def plot_atlas(
         check_positive_number("max_length_scale", max_length_scale)
     found = _atlas(ds, threshold, sample_threshold)
     panels = _panels(found, heads)
-    axes = _axes(ax, panels, found)
     drawn = np.concatenate([_colored(panel).ravel() for panel in panels.values()])
     largest = max_length_scale or np.nanmax(drawn, initial=0.0) or 1.0
-    for one, (title, panel) in zip(axes, panels.items(), strict=True):
-        mesh = _draw(one, panel, cmap, float(largest))
-        one.set_title(title)
-    axes[0].figure.colorbar(mesh, ax=list(axes), label=_name(found), shrink=0.8, pad=0.02)
-    _legend(axes, np.stack([panel["status"].values for panel in panels.values()]))
+    types = [str(name) for dim in ("query", "label") for name in found[dim].values]
+    with styled(ax, types):
+        axes = _axes(ax, panels, found)
+        for one, (title, panel) in zip(axes, panels.items(), strict=True):
+            mesh = _draw(one, panel, cmap, float(largest))
+            one.set_title(title)
+        figure = axes[0].figure
+        figure.colorbar(mesh, ax=list(axes), label=_name(found), shrink=0.8, pad=0.02)
+        _legend(axes, np.stack([panel["status"].values for panel in panels.values()]))
     return axes[0] if len(axes) == 1 else np.array(axes, dtype=object)
 
 
@@ -166,7 +171,7 @@ def _axes(ax: Any, panels: dict[str, xr.Dataset], found: xr.Dataset) -> list[Axe
     from matplotlib import pyplot as plt
 
     n_rows, n_columns = found.sizes["query"], found.sizes["label"]
-    name = max(len(str(label)) for label in found["label"].values)
+    name = max(len(drawing.upright(str(label))) for label in found["label"].values)
     cell = 0.55 if max(n_rows, n_columns) <= LARGEST_WITH_NUMBERS else 0.27
     across = min(len(panels), 2)
     down = -(-len(panels) // across)
@@ -199,13 +204,15 @@ def _draw(ax: Axes, panel: xr.Dataset, cmap: str, largest: float) -> Any:
             _mark(ax, marker, row, column, is_colored=bool(np.isfinite(colored[row, column])))
     _write_numbers(ax, panel, colored, mesh)
     for axis, dim, name in ((ax.xaxis, "label", "sender"), (ax.yaxis, "query", "receiver")):
-        names = [drawing.plain(str(value)) for value in panel[dim].values]
-        axis.set_ticks(range(len(names)), names, fontsize="small")
+        names = [drawing.upright(str(value)) for value in panel[dim].values]
+        axis.set_ticks(range(len(names)), names, fontsize=8)
         axis.set_ticks(np.arange(len(names) + 1) - 0.5, minor=True)
         axis.set_label_text(name)
     ax.tick_params(axis="x", rotation=90)
     ax.tick_params(which="minor", length=0)
-    ax.grid(which="minor", color="white", linewidth=1)
+    ax.grid(visible=False, which="major")
+    ax.grid(which="minor", axis="both", color="white", linestyle="-", linewidth=1)
+    ax.spines[:].set_visible(False)
     return mesh
 
 

@@ -1,24 +1,33 @@
-"""The commands that draw: ``plot curve``, ``length-scale``, ``atlas`` and ``spatial``."""
+"""The commands that draw, ``plot`` with the name of a figure."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import click
 
 from .atlas_figure import plot_atlas
 from .cli_errors import InOrder
-from .cli_options import FILE, NUMBER_OR_NONE, Numbers, WholeNumbers, option, output, together
+from .cli_options import (
+    FILE,
+    NUMBER_OR_NONE,
+    Numbers,
+    WholeNumbers,
+    one_or_several,
+    option,
+    output,
+    together,
+)
 from .cli_reading import distances_of, one_query_of, opened
 from .drawing import Kind
+from .figure_style import STYLE
+from .length_scale_figure import plot_length_scale
 from .maps import plot_spatial
-from .plots import plot_curve, plot_length_scale
+from .plots import plot_curve
 from .selection import select
 from .summaries import STATISTICS
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from .sweep_figure import plot_threshold_sweep
 
 SUFFIXES = (".png", ".svg", ".pdf")
 _STEPS = 200  # between the distances of a figure, where none were asked for
@@ -31,6 +40,8 @@ drawing = together(
 )  # fmt: skip
 QUERY = option(select, "query", "Receiving cell type, of a file of several.")
 LABELS: dict[str, Any] = {"when_none": "all", "multiple": True}
+PALETTE: dict[str, Any] = {"when_none": "the tissue's own, or color-blind-safe"}
+HEADS: dict[str, Any] = {"when_none": "all", "type": WholeNumbers()}
 SAMPLE_THRESHOLD = "Share of the receivers below which length scales become 0; none: never."
 
 
@@ -41,12 +52,13 @@ def plot_group() -> None:
 
 @plot_group.command("curve")
 @FILE
-@option(plot_curve, "head", "Attention head.", type=int)
+@option(plot_curve, "head", "Attention head; a panel for each of several, e.g. 0,2.",
+        type=WholeNumbers(), required=False, show_default="all")  # fmt: skip
 @option(plot_curve, "distance", "Where to evaluate the curves: 0:50:0.5.", type=Numbers(),
         required=False, show_default="0 to where neighborhoods end")  # fmt: skip
 @option(plot_curve, "labels", "Sending cell type; give it again for several.", **LABELS)
 @option(plot_curve, "n_traces", "Single neighbors drawn of each label, at most.", type=int)
-@option(plot_curve, "palette", "Name of a matplotlib colormap.", when_none="color-blind-safe")
+@option(plot_curve, "palette", "Name of a matplotlib colormap.", **PALETTE)
 @option(plot_curve, "random_state", "Seed of the choice of neighbors.", type=int)
 @QUERY
 @drawing
@@ -54,6 +66,7 @@ def draw_curve(
     file: Path,
     query: str | None,
     run: int | None,
+    head: list[int] | None,
     distance: list[float] | None,
     dpi: int,
     out: Path,
@@ -65,25 +78,24 @@ def draw_curve(
     """
     ds = one_query_of(opened(file, query, run=run))
     at = distances_of(ds, distance, _STEPS)
-    _save(plot_curve(_off_screen(ds), distance=at, **arguments).figure, out, dpi)
+    _save(plot_curve(_off_screen(ds), one_or_several(head), at, **arguments), out, dpi)
 
 
 @plot_group.command("length-scale")
 @FILE
 @option(plot_length_scale, "threshold", "The weight at which attention ends.", type=float)
-@option(plot_length_scale, "heads", "Attention heads, e.g. 0,2.", when_none="all",
-        type=WholeNumbers())  # fmt: skip
+@option(plot_length_scale, "heads", "Attention heads, e.g. 0,2.", **HEADS)
 @option(plot_length_scale, "labels", "Sending cell type; give it again for several.", **LABELS)
 @option(plot_length_scale, "sample_threshold", SAMPLE_THRESHOLD, type=NUMBER_OR_NONE)
 @option(plot_length_scale, "kind", "What is drawn of each group.",
         type=click.Choice(get_args(Kind)))  # fmt: skip
 @option(plot_length_scale, "ci", "The 95% interval of the statistic beside each group.")
-@option(plot_length_scale, "palette", "Name of a matplotlib colormap.",
-        when_none="color-blind-safe")  # fmt: skip
-@option(plot_length_scale, "max_length_scale", "Upper end of the axis.", when_none="all is shown",
-        type=float)  # fmt: skip
+@option(plot_length_scale, "palette", "Name of a matplotlib colormap.", **PALETTE)
+@option(plot_length_scale, "max_length_scale", "Upper end of the axis; inf: all is shown.",
+        when_none="where whiskers end", type=float)  # fmt: skip
 @option(plot_length_scale, "statistic", "Of what the interval is.",
         type=click.Choice(tuple(STATISTICS)))  # fmt: skip
+@option(plot_length_scale, "panels", "A panel for each head.")
 @QUERY
 @drawing
 def draw_length_scale(
@@ -95,7 +107,28 @@ def draw_length_scale(
     set to 0.
     """
     ds = one_query_of(opened(file, query, run=run))
-    _save(plot_length_scale(_off_screen(ds), **arguments).figure, out, dpi)
+    _save(plot_length_scale(_off_screen(ds), **arguments), out, dpi)
+
+
+@plot_group.command("threshold-sweep")
+@FILE
+@option(plot_threshold_sweep, "threshold", "Thresholds: 0.1:0.9:0.1.", type=Numbers(),
+        when_none="0.05 to 0.95")  # fmt: skip
+@option(plot_threshold_sweep, "heads", "Attention heads, a panel for each, e.g. 0,2.", **HEADS)
+@option(plot_threshold_sweep, "labels", "Sending cell type; give it again for several.", **LABELS)
+@option(plot_threshold_sweep, "sample_threshold", SAMPLE_THRESHOLD, type=NUMBER_OR_NONE)
+@option(plot_threshold_sweep, "statistic", "Of the length scales of a cell type.",
+        type=click.Choice(tuple(STATISTICS)))  # fmt: skip
+@option(plot_threshold_sweep, "ci", "A band of its 95% interval.")
+@option(plot_threshold_sweep, "palette", "Name of a matplotlib colormap.", **PALETTE)
+@QUERY
+@drawing
+def draw_threshold_sweep(
+    file: Path, query: str | None, run: int | None, dpi: int, out: Path, **arguments: Any
+) -> None:
+    """Length scale of each cell type against the threshold."""
+    ds = one_query_of(opened(file, query, run=run))
+    _save(plot_threshold_sweep(_off_screen(ds), **arguments), out, dpi)
 
 
 @plot_group.command("atlas")
@@ -113,9 +146,7 @@ def draw_atlas(file: Path, run: int | None, dpi: int, out: Path, **arguments: An
 
     Receivers are rows, senders columns.
     """
-    drawn = plot_atlas(_off_screen(opened(file, run=run)), **arguments)
-    axes: Any = drawn if not hasattr(drawn, "ravel") else drawn.ravel()[0]
-    _save(axes.figure, out, dpi)
+    _save(plot_atlas(_off_screen(opened(file, run=run)), **arguments), out, dpi)
 
 
 @plot_group.command("spatial")
@@ -126,7 +157,8 @@ def draw_atlas(file: Path, run: int | None, dpi: int, out: Path, **arguments: An
 @option(plot_spatial, "sample_threshold", SAMPLE_THRESHOLD, type=NUMBER_OR_NONE)
 @option(plot_spatial, "sample", "Which sample, of a file of several.")
 @option(plot_spatial, "labels", "Sending cell type; give it again for several.", **LABELS)
-@option(plot_spatial, "cmap", "Name of a matplotlib colormap.")
+@option(plot_spatial, "cmap", "Name of a matplotlib colormap, for numbers.")
+@option(plot_spatial, "palette", "Name of a matplotlib colormap, for text.", **PALETTE)
 @option(plot_spatial, "limits", "The two ends of the colors; none: what is drawn.",
         type=(NUMBER_OR_NONE, NUMBER_OR_NONE), metavar="LOWER UPPER",
         default=None, show_default="none none")  # fmt: skip
@@ -146,7 +178,7 @@ def draw_spatial(
     """A quantity of each cell, where the cell lies."""
     ds = one_query_of(opened(file, query, run=run))
     given: dict[str, Any] = {} if limits is None else {"limits": limits}
-    _save(plot_spatial(_off_screen(ds), **arguments, **given).figure, out, dpi)
+    _save(plot_spatial(_off_screen(ds), **arguments, **given), out, dpi)
 
 
 def _off_screen(ds: Any) -> Any:
@@ -157,13 +189,15 @@ def _off_screen(ds: Any) -> Any:
     return ds
 
 
-def _save(figure: Figure | Any, out: Path, dpi: int) -> None:
-    """Write the figure; the old one stays if that fails."""
+def _save(drawn: Any, out: Path, dpi: int) -> None:
+    """Write the figure of one axes or several; the old one stays if that fails."""
+    import numpy as np
     from matplotlib import pyplot as plt
 
     from .replacing import replaced
 
-    with replaced(out) as beside:
+    figure = np.ravel(drawn)[0].figure
+    with replaced(out) as beside, plt.style.context(STYLE):
         figure.savefig(beside, format=out.suffix[1:], dpi=dpi)
     plt.close(figure)
     click.echo(f"{out}", err=True)

@@ -23,9 +23,9 @@ from .cli_reading import distances_of, opened, unit_of
 from .cli_tables import SUFFIXES, Table, check_writable, deliver, long_table
 from .curves import curve, curve_summary
 from .intervals import Method
+from .length_scale_figure import plot_length_scale
 from .length_scale_intervals import ResamplingUnit, bootstrap
 from .length_scales import length_scale, support
-from .plots import plot_length_scale
 from .schema import has_neighborhoods
 from .selection import select, with_head_dim
 from .summaries import STATISTICS

@@ -18,7 +18,7 @@ from .errors import NotFoundError, check_positive_integer, listed
 from .expression import Expression
 from .neighborhoods import find_neighborhoods
 from .schema import check_unit, provenance
-from .tissue import describe_cells, find_samples, label_codes, open_tissue
+from .tissue import describe_cells, describe_labels, find_samples, label_codes, open_tissue
 from .units import check_microns_per_unit, to_microns
 
 if TYPE_CHECKING:
@@ -94,6 +94,8 @@ def extract(
     xarray.Dataset
         Dims (neighbor, head), neighbors in ascending order of their position; with a list of
         queries, or None, ``query`` in front and NaN where a cell is not a neighbor of that query.
+        The colors in which scanpy has drawn the cell types (``adata.uns["<key>_colors"]``), where
+        there are any, are kept for the figures as ``cell_type_color``.
 
     Raises
     ------
@@ -177,6 +179,7 @@ def extract(
         neighbor=neighbor,
         head=head,
         cell_type=labels,
+        **describe_labels(tissue.adata, saved),
         unit=unit,
         receiver=found.receiver,
         receiver_label=labels[codes[found.receiver]],

@@ -8,11 +8,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from . import drawing
-from .colors import label_colors
+from . import drawing, panels
+from .colors import Palette, label_colors
 from .errors import NotFoundError, SchemaError, check_names, check_positive_number, listed
+from .figure_contents import with_unit
+from .figure_style import styled
 from .length_scales import length_scale
-from .schema import UNKNOWN_UNIT, distance_unit
+from .schema import UNKNOWN_UNIT
 from .selection import samples, select
 from .structure import check_structure
 
@@ -35,6 +37,7 @@ def plot_spatial(
     cmap: str = "viridis",
     limits: tuple[float | None, float | None] = (None, None),
     point_size: float | None = None,
+    palette: Palette = None,
 ) -> Axes:
     """Draw a quantity of each neighbor, or of each receiver, where the cell lies.
 
@@ -57,12 +60,16 @@ def plot_spatial(
     labels
         Cell types to draw; None draws all.
     ax
-        Where to draw; None makes a figure.
+        Where to draw; None makes a figure in the package's style, the sheet ``amici_xr.figures`` of
+        matplotlib.
     cmap, limits
         A matplotlib colormap, and the values of its two ends; None takes the smallest and the
-        largest drawn.
+        largest drawn. Of length scales it takes as the largest the upper whisker (or 95% quantile),
+        where others are over 1.25 times as far: the colors end in a point then.
     point_size
         Area of a point, in points²; None takes less the more cells there are.
+    palette
+        Colors of text, as in `plot_curve`.
 
     Returns
     -------
@@ -100,24 +107,23 @@ def plot_spatial(
     cell = str(values.dims[0])
     values = values[_is_shown(ds, values, labels)]
     place = {axis: _coordinate(ds, values, f"{cell}_{axis}") for axis in "xy"}
-    other = "receiver" if cell == "neighbor" else "neighbor"
-    is_text = values.dtype.kind in "OUT"
-    if ax is None:
-        named = np.unique(values).astype(str).tolist() if is_text else []
-        ax = drawing.new_axes(6, named, height=5)
+    named = np.unique(values).astype(str).tolist() if values.dtype.kind in "OUT" else []
     size = point_size or float(np.clip(20_000 / max(values.size, 1), 1, 20))
-    if {f"{other}_x", f"{other}_y"} <= set(ds.variables):
-        pale: Any = {"s": size / 4, "color": "0.85", "linewidths": 0, "zorder": 0}
-        ax.scatter(ds[f"{other}_x"], ds[f"{other}_y"], **pale)
-    if is_text:
-        _draw_text(ax, ds, values, place, size)
-    else:
-        _draw_numbers(ax, values, place, size, cmap, limits)
-    ax.set_aspect("equal")
-    unit = distance_unit(ds) or UNKNOWN_UNIT
-    ax.set_xlabel(drawing.plain(f"x ({unit})"))
-    ax.set_ylabel(drawing.plain(f"y ({unit})"))
-    ax.set_title(drawing.plain(_title(ds, values, cell)))
+    is_ours = ax is None
+    with styled(ax, named):
+        if ax is None:
+            ax = panels.new_axes(6 if named else 6.5, named, height=5)
+            ax.grid(visible=False)
+        _draw_others(ax, ds, "receiver" if cell == "neighbor" else "neighbor", size)
+        if named:
+            colors = _draw_text(ax, ds, values, place, size, palette)
+            panels.add_legend([ax], drawing.legend_handles(colors, {}), is_ours=is_ours)
+        else:
+            _draw_numbers(ax, values, place, size, cmap, limits)
+        ax.set_aspect("equal")
+        for axis in "xy":
+            ax.set(**{f"{axis}label": drawing.plain(with_unit(axis, ds))})
+        ax.set_title(drawing.plain(_title(ds, values, cell, labels)))
     return ax
 
 
@@ -203,6 +209,13 @@ def _coordinate(ds: xr.Dataset, values: xr.DataArray, name: str) -> NDArray[np.f
     return coordinate
 
 
+def _draw_others(ax: Axes, ds: xr.Dataset, cell: str, size: float) -> None:
+    """The cells that the quantity is not of, behind those that it is of."""
+    if {f"{cell}_x", f"{cell}_y"} <= set(ds.variables):
+        pale: Any = {"s": size / 4, "color": "0.85", "linewidths": 0, "zorder": 0}
+        ax.scatter(ds[f"{cell}_x"], ds[f"{cell}_y"], **pale)
+
+
 def _draw_numbers(
     ax: Axes,
     values: xr.DataArray,
@@ -216,9 +229,14 @@ def _draw_numbers(
     x, y = place["x"], place["y"]
     ax.scatter(x[~known], y[~known], s=size / 4, color="0.6", linewidths=0, zorder=1)
     order = np.flatnonzero(known)[np.argsort(number[known], kind="stable")]  # the largest on top
+    low, high = limits
+    if high is None and "threshold" in values.attrs and order.size:
+        high = drawing.reach_of_axis([number[order]])
     drawn = ax.scatter(x[order], y[order], c=number[order], s=size, cmap=cmap, linewidths=0,
-                       vmin=limits[0], vmax=limits[1], zorder=2)  # fmt: skip
-    ax.figure.colorbar(drawn, ax=ax, label=drawing.plain(_name(values)), shrink=0.8)
+                       vmin=low, vmax=high, zorder=2)  # fmt: skip
+    extend = "max" if high is not None and (number[order] > high).any() else "neither"
+    name = drawing.plain(_name(values))
+    ax.figure.colorbar(drawn, ax=ax, label=name, shrink=0.8, extend=extend)
 
 
 def _name(values: xr.DataArray) -> str:
@@ -235,19 +253,22 @@ def _draw_text(
     values: xr.DataArray,
     place: dict[str, NDArray[np.float64]],
     size: float,
-) -> None:
+    palette: Palette,
+) -> dict[str, Any]:
     text = values.values.astype(str)
     shown = np.unique(text).tolist()
     known = ds["cell_type"].values.tolist() if "cell_type" in ds.coords else []
     named = ds if set(shown) <= set(known) else xr.Dataset(coords={"cell_type": shown})
-    colors = label_colors(named, shown)
+    colors = label_colors(named, shown, palette)
     ax.scatter(place["x"], place["y"], c=[colors[one] for one in text], s=size, linewidths=0)
-    drawing.legend(ax, colors, {})
+    return colors
 
 
-def _title(ds: xr.Dataset, values: xr.DataArray, cell: str) -> str:
+def _title(ds: xr.Dataset, values: xr.DataArray, cell: str, labels: Any) -> str:
     queries = ", ".join(str(query) for query in np.atleast_1d(ds["query"].values))
-    title = f"neighbors → {queries}" if cell == "neighbor" else f"receivers: {queries}"
+    senders = np.atleast_1d("neighbors" if labels is None else labels)
+    sender = senders[0] if senders.size == 1 else "neighbors"
+    title = f"{sender} → {queries}" if cell == "neighbor" else f"receivers: {queries}"
     return title + (f", head {values['head'].item()}" if "head" in values.coords else "")
 
 

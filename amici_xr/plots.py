@@ -1,32 +1,26 @@
-"""Figures: the public functions compute with labels, then draw onto an ``ax``."""
+"""Attention against distance, in a figure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import xarray as xr
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from . import drawing
-from .colors import label_colors
+from .colors import Palette, label_colors, label_lines
 from .curves import check_distance, curve, curve_summary
-from .errors import NotFoundError, check_choice, check_names, listed
-from .length_scale_intervals import bootstrap
-from .length_scales import length_scale
-from .schema import UNKNOWN_UNIT, distance_unit
-from .selection import one_run, select, with_head_dim
-from .structure import check_structure
-from .summaries import Statistic
+from .figure_contents import by_size, heads_of, labels_of, one_query, title_of, with_unit
+from .figure_style import styled
+from .panels import add_legend, name_panels, one_or_array, panel_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_BRACKET = ("ci_lower", "ci_upper", "point_estimate")
-Palette = Mapping[str, Any] | Sequence[Any] | str | None
 
-
+@overload
 def plot_curve(
     ds: xr.Dataset,
     head: int,
@@ -37,40 +31,75 @@ def plot_curve(
     palette: Palette = None,
     *,
     random_state: int = 42,
-) -> Axes:
-    """Draw attention against distance in one head: mean, ±1 std band and single neighbors.
+) -> Axes: ...
+
+
+@overload
+def plot_curve(
+    ds: xr.Dataset,
+    head: Sequence[int] | None,
+    distance: ArrayLike | xr.DataArray,
+    labels: Sequence[str] | None = None,
+    n_traces: int = 100,
+    ax: Sequence[Axes] | NDArray[np.object_] | None = None,
+    palette: Palette = None,
+    *,
+    random_state: int = 42,
+) -> NDArray[np.object_]: ...
+
+
+def plot_curve(
+    ds: xr.Dataset,
+    head: int | Sequence[int] | None,
+    distance: ArrayLike | xr.DataArray,
+    labels: Sequence[str] | None = None,
+    n_traces: int = 100,
+    ax: Axes | Sequence[Axes] | NDArray[np.object_] | None = None,
+    palette: Palette = None,
+    *,
+    random_state: int = 42,
+) -> Axes | NDArray[np.object_]:
+    """Draw attention against distance: mean, ±1 std band and single neighbors of each label.
+
+    Labels stand in the legend by the reach of their mean curve, the largest first, as the curves
+    lie above each other, so that they are told apart in gray too.
 
     Parameters
     ----------
     ds
         The Dataset of one query, dims (neighbor, head).
     head
-        The attention head.
+        The attention head; several, or None for all, get a panel each, which share their axes.
     distance
         Where to evaluate the curves, in the Dataset's unit of distance.
     labels
-        Cell types to draw; None draws all that have neighbors.
+        Cell types to draw, in this order; None draws all that have neighbors.
     n_traces
         Number of neighbors of each label whose own curve is drawn, at most; 0 draws none.
     ax
-        Where to draw; None makes a figure. In a figure of your own the legend stands beside the
-        axes if it has ``layout="constrained"``, which makes room for it, and else within.
+        Where to draw, one for each panel; None makes a figure in the package's style, the sheet
+        ``amici_xr.figures`` of matplotlib. Given axes keep yours. In a figure of your own the
+        legend stands beside the axes if it has ``layout="constrained"``, which makes room for it,
+        and else within.
     palette
-        Colors: a mapping from label to color, a sequence, or the name of a matplotlib colormap.
+        Colors: a mapping from label to color, a sequence, or the name of a matplotlib colormap;
+        None takes those that the tissue came with (``cell_type_color``), else ones that are told
+        apart with every kind of color vision.
     random_state
         Seed of the choice of neighbors.
 
     Returns
     -------
-    matplotlib.axes.Axes
-        The axes drawn on.
+    matplotlib.axes.Axes or numpy.ndarray
+        The axes drawn on; with several heads, or None, an array of them.
 
     Raises
     ------
     NotFoundError
         If the head or a label is not there.
     ValueError
-        If `ds` holds several queries or runs, or no neighbors, or a distance is out of range.
+        If `ds` holds several queries or runs, or no neighbors, a distance is out of range, or `ax`
+        are not as many as the panels.
     SchemaError
         If `ds` is not a Dataset of scores.
 
@@ -81,166 +110,57 @@ def plot_curve(
     >>> ax = amici_xr.plot_curve(ds, head=0, distance=np.linspace(0, 10, 21))
     >>> ax.get_xlabel()
     'distance (coordinate units)'
+    >>> [ax.get_title() for ax in ds.cf.plot_curve(None, [0, 5, 10])]
+    ['head 0', 'head 1']
     """
-    one = _one_query(ds)
-    check_names("head", [head], one["head"].values.tolist(), "head")
-    one = one.sel(head=[head])
+    one = one_query(ds)
+    heads = heads_of(one, head, "head")
+    one = one.sel(head=heads)
     if isinstance(n_traces, bool) or not isinstance(n_traces, int | np.integer):
         raise TypeError(f"n_traces={n_traces!r} must be an integer; 0 draws none")
-    shown = _labels(one, labels)
+    shown = labels_of(one, labels)
     at = check_distance(one, np.sort(np.atleast_1d(distance)))
-    summary = curve_summary(one, at).sel(head=head)
-    colors = label_colors(one, shown, palette)
-    ax = drawing.new_axes(5, shown) if ax is None else ax
+    summary = curve_summary(one, at)
+    chosen = _some_of_each(one, shown, n_traces, random_state)
+    shown = shown if labels is not None else by_size(shown, summary["mean"].mean("distance"))
+    colors, lines = label_colors(one, shown, palette), label_lines(one, shown)
+    with styled(ax, shown):
+        axes = panel_axes(ax, len(heads), (5, 3.6), (3, 2.6), shown)
+        for panel, of_head in zip(axes, heads, strict=True):
+            for label in shown:
+                style = {"color": colors[label], "linestyle": lines[label], "label": label}
+                traces = curve(one.isel(neighbor=chosen[label]), at).sel(head=of_head)
+                _draw_traces(panel, traces, colors[label], faint=min(0.12, 0.3 / len(shown)))
+                own = summary.sel(head=of_head, label=label)
+                _draw_curve(panel, own, style, pale=min(0.2, 0.6 / len(shown)))
+        for panel in axes:  # after all are drawn, since they may share their axes
+            panel.margins(x=0)
+            panel.set_ylim(bottom=0)
+        words = (title_of(one, shown), with_unit("distance", one), "counterfactual attention")
+        name_panels(axes, [f"head {of_head}" for of_head in heads], *words, is_ours=ax is None)
+        marks = {"mean": "mean", "band": "± 1 std"}
+        marks |= {"trace": "single neighbors"} if n_traces > 0 else {}
+        add_legend(axes, drawing.legend_handles(colors, marks, lines), is_ours=ax is None)
+    return one_or_array(axes, is_one=np.isscalar(head))
+
+
+def _some_of_each(
+    ds: xr.Dataset, labels: Sequence[str], n: int, random_state: int
+) -> dict[str, NDArray[np.intp]]:
+    """Positions of up to `n` neighbors of each label."""
     rng = np.random.default_rng(random_state)
-    faint, pale = min(0.12, 0.5 / len(shown)), min(0.2, 1 / len(shown))  # more lines, fainter
-    for label in shown:
-        members = np.flatnonzero(one["label"].values == label)
-        chosen = np.sort(rng.permutation(members)[: max(0, n_traces)])
-        if chosen.size:
-            traces = curve(one.isel(neighbor=chosen), at).sel(head=head)
-            ax.plot(at, traces.T, color=colors[label], linewidth=0.5, alpha=faint, zorder=1)
-        mean = summary["mean"].sel(label=label)
-        std = summary["std"].sel(label=label).fillna(0)
-        low, high = np.clip(mean - std, 0, 1), np.clip(mean + std, 0, 1)
-        ax.fill_between(at, low, high, color=colors[label], alpha=pale, linewidth=0, zorder=2)
-        ax.plot(at, mean, color=colors[label], linewidth=2, label=label, zorder=3)
-    ax.margins(x=0)
-    ax.set_ylim(bottom=0)
-    ax.set_xlabel(_with_unit("distance", one))
-    ax.set_ylabel("counterfactual attention")
-    ax.set_title(drawing.plain(f"neighbors → {one['query'].item()}, head {head}"))
-    marks = {"mean": "mean", "band": "± 1 std"}
-    marks |= {"trace": "single neighbors"} if n_traces > 0 else {}
-    drawing.legend(ax, colors, marks)
-    return ax
+    members = {label: np.flatnonzero(ds["label"].values == label) for label in labels}
+    return {label: np.sort(rng.permutation(own)[: max(0, n)]) for label, own in members.items()}
 
 
-def plot_length_scale(
-    ds: xr.Dataset,
-    threshold: float = 0.5,
-    heads: int | Sequence[int] | None = None,
-    labels: Sequence[str] | None = None,
-    sample_threshold: float | None = 0.02,
-    kind: drawing.Kind = "box",
-    ci: bool = False,
-    ax: Axes | None = None,
-    palette: Palette = None,
-    max_length_scale: float | None = None,
-    *,
-    statistic: Statistic = "median",
-) -> Axes:
-    """Draw the length scales of each head and label, labels ordered by their largest median.
-
-    The black line of each group is its median. A cross marks a group with some reach that the
-    artifact correction has set to 0; `support` tells why.
-
-    Parameters
-    ----------
-    ds
-        The Dataset of one query, dims (neighbor, head).
-    threshold, sample_threshold
-        As in `length_scale`.
-    heads, labels
-        What to draw; None draws all heads, and all labels that have neighbors.
-    kind
-        "box" (quartiles, whiskers to 1.5 interquartile ranges), "violin" or "density" (half a
-        violin).
-    ci
-        Whether to draw beside each box the 95% bootstrap interval of the `statistic`.
-    ax
-        Where to draw; None makes a figure wide enough. In a figure of your own the legend
-        stands beside the axes if it has ``layout="constrained"``, and else within.
-    palette
-        Colors: a mapping from label to color, a sequence, or the name of a matplotlib colormap.
-    max_length_scale
-        Upper end of the axis; None shows all.
-    statistic
-        "median" or "mean", for `ci`.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        The axes drawn on.
-
-    Raises
-    ------
-    NotFoundError
-        If a head or label is not there.
-    ValueError
-        If `ds` holds several queries or runs, or no neighbors, or an argument is out of range.
-    SchemaError
-        If `ds` is not a Dataset of scores, or has no neighborhoods while `sample_threshold` is
-        given.
-
-    Examples
-    --------
-    >>> import amici_xr
-    >>> ds = amici_xr.testing.simulate_dataset(n_cells=100, unit="µm")
-    >>> ax = amici_xr.plot_length_scale(ds, threshold=0.1, kind="violin")
-    >>> ax.get_ylabel()
-    'length scale at threshold 0.1 (µm)'
-    """
-    check_choice("kind", kind, ("box", "violin", "density"))
-    if max_length_scale is not None and not 0 < float(max_length_scale) < np.inf:
-        raise ValueError(f"max_length_scale={max_length_scale!r} must be a positive number or None")
-    one = _one_query(ds)
-    asked = one["head"].values.tolist() if heads is None else np.atleast_1d(heads).tolist()
-    check_names("heads", asked, one["head"].values.tolist(), "head")
-    one = one.sel(head=asked)
-    shown = _labels(one, labels)
-    lengths = length_scale(one, threshold, sample_threshold)
-    members = {label: np.flatnonzero(one["label"].values == label) for label in shown}
-    medians = {label: lengths[members[label]].median("neighbor").max().item() for label in shown}
-    shown.sort(key=lambda label: -medians[label])
-    is_corrected = (lengths == 0) & (length_scale(one, threshold, None) > 0)
-    interval = bootstrap(one, threshold, sample_threshold, statistic) if ci else None
-    colors = label_colors(one, shown, palette)
-    step = len(shown) + 1  # from one head's first group to the next head's
-    ax = ax if ax is not None else drawing.new_axes(max(3.5, 0.32 * len(asked) * step), shown)
-    for column, head in enumerate(asked):
-        for place, label in enumerate(shown, start=column * step):
-            group = {"neighbor": members[label], "head": column}
-            drawing.distribution(ax, kind, lengths[group].values, place, colors[label])
-            if is_corrected[group].any():
-                drawing.correction(ax, place)
-            if interval is not None:
-                own = interval.sel(label=label, head=head)
-                drawing.bracket(ax, place + 0.44, *(float(own[name]) for name in _BRACKET))
-    drawing.head_axis(ax, asked, len(shown))
-    ax.set_ylim(-0.02 * (max_length_scale or ax.get_ylim()[1]), max_length_scale)
-    ax.set_ylabel(_with_unit(f"length scale at threshold {threshold:g}", one))
-    ax.set_title(drawing.plain(f"neighbors → {one['query'].item()}"))
-    marks = {"correction": "set to 0, see support"} if is_corrected.any() else {}
-    marks |= {"bracket": f"95% interval of the {statistic}"} if ci else {}
-    drawing.legend(ax, colors, marks)
-    return ax
+def _draw_traces(ax: Axes, traces: xr.DataArray, color: Any, faint: float) -> None:
+    if traces.sizes["neighbor"]:
+        lines = traces.transpose("distance", "neighbor")
+        ax.plot(traces["distance"], lines, color=color, linewidth=0.5, alpha=faint, zorder=1)
 
 
-def _one_query(ds: xr.Dataset) -> xr.Dataset:
-    one_run(check_structure(ds), "draw one at a time")
-    if "query" in ds.dims:
-        known = listed(ds["query"].values)
-        raise ValueError(
-            f"ds holds the queries {known}; draw one at a time, e.g. amici_xr.select(ds, query)"
-        )
-    return with_head_dim(select(ds, ds["query"].item())).compute()
-
-
-def _labels(ds: xr.Dataset, asked: Sequence[str] | None) -> list[str]:
-    """Return the labels asked for, all of which must have neighbors."""
-    present: list[str] = np.unique(ds["label"].values).tolist()
-    if asked is None:
-        if not present:
-            raise ValueError("ds holds no neighbors, so there is nothing to draw")
-        return present
-    names = [asked] if isinstance(asked, str) else list(asked)
-    absent = [name for name in names if name not in present]
-    if absent:
-        raise NotFoundError(f"labels: no neighbor is {listed(absent)}; there are {listed(present)}")
-    check_names("labels", names, present, "label")
-    return names
-
-
-def _with_unit(what: str, ds: xr.Dataset) -> str:
-    return drawing.plain(f"{what} ({distance_unit(ds) or UNKNOWN_UNIT})")
+def _draw_curve(ax: Axes, own: xr.Dataset, style: dict[str, Any], pale: float) -> None:
+    at, mean, std = own["distance"], own["mean"], own["std"].fillna(0)
+    low, high = np.clip(mean - std, 0, 1), np.clip(mean + std, 0, 1)
+    ax.fill_between(at, low, high, color=style["color"], alpha=pale, linewidth=0, zorder=2)
+    ax.plot(at, mean, linewidth=2, zorder=3, **style)

@@ -11,6 +11,7 @@ from .errors import listed
 from .schema import MATCHING, NEIGHBORHOODS, SCHEMA, SCORES, Variable, distance_unit
 
 _OWN = {*SCORES, *MATCHING, "dummy_attention_score", "distance_kernel_unit_scale", "run", "head"}
+_OWN |= {"cell_type_color"}  # those of the first Dataset are kept
 _CLOSE = 1e-5  # relative; distances of the same tissue, read and computed in another precision
 
 _SAME_CELLS = (

@@ -81,6 +81,8 @@ _ROWS = (
              "what the second-best matching of the run's heads costs more than the best; "
              "NaN for the reference run", True, further_dims=("run",)),
     Variable("cell_type", ("cell_type",), "string", "", "the model's vocabulary", True),
+    Variable("cell_type_color", ("cell_type",), "string", "",
+             "color of the cell type in figures, as #rrggbb; empty where none is known", True),
     Variable("receiver", ("receiver",), "int64", "",
              "position of the receiver in the AnnData", True),
     Variable("receiver_label", ("receiver",), "string", "", "cell type of the receiver", True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,10 +66,15 @@ def _read(path: Path, settings: ModelSettings) -> Tissue:
         wanted = (settings.coord_obsm_key, settings.nn_idx_key, settings.nn_dist_key)
         present = list(root.get("obsm", {}))
         keys = [key for key in present if key in wanted] or present
+        colors = f"{settings.labels_key}_colors"
         described = anndata.AnnData(
             obs=anndata.io.read_elem(root["obs"]),
             var=anndata.io.read_elem(root["var"]),
             obsm={key: anndata.io.read_elem(root["obsm"][key]) for key in keys},
+            uns={
+                key: anndata.io.read_elem(root["uns"][key])
+                for key in {colors} & {*root.get("uns", {})}
+            },
         )
     return Tissue(described, path)
 
@@ -177,3 +183,30 @@ def describe_cells(
             for axis, values in zip("xyz", places.T, strict=False):
                 described[f"{role}_{axis}"] = values[position]
     return described
+
+
+def describe_labels(adata: anndata.AnnData, model: SavedModel) -> dict[str, NDArray[Any]]:
+    """The color of each type of the model's vocabulary in which scanpy has drawn it, as #rrggbb.
+
+    As scanpy keeps them: in ``uns["<key>_colors"]``, by the order of the categories. Empty text for
+    a type without a category. Nothing where there are no colors, or fewer than categories.
+    """
+    from matplotlib.colors import is_color_like, to_hex
+
+    key = f"{model.settings.labels_key}_colors"
+    labels = adata.obs[model.settings.labels_key]
+    if key not in adata.uns or not isinstance(labels.dtype, pd.CategoricalDtype):
+        return {}
+    colors, categories = np.atleast_1d(adata.uns[key]).tolist(), labels.cat.categories
+    if len(colors) < len(categories):
+        return {}
+    wrong = [color for color in colors if not is_color_like(color)]
+    if wrong:
+        warnings.warn(
+            f"adata.uns[{key!r}] holds {listed(wrong, 5)}, no color that matplotlib knows; the "
+            "colors are left out",
+            stacklevel=3,
+        )
+        return {}
+    of_label = dict(zip(categories.astype(str), map(to_hex, colors), strict=False))
+    return {"cell_type_color": np.array([of_label.get(label, "") for label in model.labels])}

@@ -29,6 +29,7 @@ METHODS = [
     "plot_curve",
     "plot_length_scale",
     "plot_spatial",
+    "plot_threshold_sweep",
     "save",
     "select",
     "support",

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 from matplotlib import image
+from matplotlib import pyplot as plt
 from recorded_data import data_folder, read_recorded
 
 import amici_xr
@@ -25,6 +26,7 @@ FIGURES = {
     "length-scale": amici_xr.plot_length_scale,
     "atlas": amici_xr.plot_atlas,
     "spatial": amici_xr.plot_spatial,
+    "threshold-sweep": amici_xr.plot_threshold_sweep,
 }
 
 
@@ -321,6 +323,9 @@ def test_a_table_that_is_there_is_replaced_and_the_file_named(done, folder, tmp_
         (["length-scale", "--heads", 1, "--labels", "B", "--sample-threshold", "none"],
          {"heads": [1], "labels": ["B"], "sample_threshold": None}),
         (["atlas", "--threshold", 0.1, "--heads", "0,1"], {"threshold": 0.1, "heads": [0, 1]}),
+        (["curve", "--head", "0,1", "--distance", "0:4:0.1"], {"head": [0, 1]}),
+        (["threshold-sweep", "--threshold", "0.1,0.3", "--ci"],
+         {"threshold": [0.1, 0.3], "ci": True}),
         (["spatial", "--head", 0, "--limits", "none", 3, "--cmap", "magma"],
          {"head": 0, "limits": (None, 3.0), "cmap": "magma"}),
     ],
@@ -331,7 +336,8 @@ def test_a_figure_is_that_of_the_function_to_the_pixel(done, folder, words, argu
         arguments = arguments | {"distance": np.arange(41) / 10}
     drawn = FIGURES[words[0]](amici_xr.open_dataset(folder / "one.nc"), **arguments)
     kept = io.BytesIO()
-    np.ravel(drawn)[0].figure.savefig(kept, format="png", dpi=60)
+    with plt.style.context("amici_xr.figures"):
+        np.ravel(drawn)[0].figure.savefig(kept, format="png", dpi=60)
     kept.seek(0)
     np.testing.assert_array_equal(image.imread("figure.png"), image.imread(kept))
 

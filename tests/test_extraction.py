@@ -188,6 +188,48 @@ def test_tissue_and_model_may_be_paths(model, tissue, expected, tmp_path, demo, 
         assert_same(extract(model_path, "T_cell", str(path)), expected)
 
 
+def colored(tissue):
+    """As scanpy keeps colors: one for each category, in their order, here not the model's."""
+    labels = tissue.obs["cell_type"].astype("category")
+    tissue.obs["cell_type"] = labels.cat.reorder_categories(labels.cat.categories[::-1])
+    categories = tissue.obs["cell_type"].cat.categories
+    tissue.uns["cell_type_colors"] = [f"#{number}{number}0000" for number in range(len(categories))]
+    return {name: f"#{number}{number}0000" for number, name in enumerate(categories)}
+
+
+@pytest.mark.parametrize("where", ["memory", "h5ad", "zarr"])
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning:zarr|anndata")
+def test_colors_in_which_scanpy_draws_the_types_are_kept(model, tissue, where):
+    colors = colored(tissue)
+    if where != "memory":
+        getattr(tissue, f"write_{where}")(f"tissue.{where}")
+    ds = extract(model, "T_cell", tissue if where == "memory" else f"tissue.{where}")
+    assert dict(zip(ds.cell_type.values, ds.cell_type_color.values, strict=True)) == colors
+    ax = ds.cf.plot_curve(2, [0, 10])
+    drawn = {line.get_label(): line.get_color() for line in ax.get_legend().get_lines()[:4]}
+    assert drawn == {label: colors[label] for label in drawn}
+
+
+def test_a_type_without_cells_has_no_color(model, tissue):
+    some = tissue[tissue.obs["cell_type"] != "Endothelial"].copy()
+    colors = colored(some)
+    ds = extract(model, "T_cell", some)
+    found = dict(zip(ds.cell_type.values, ds.cell_type_color.values, strict=True))
+    assert found == colors | {"Endothelial": ""}
+
+
+def test_colors_that_do_not_fit_the_types_are_left_out(model, tissue, expected):
+    colored(tissue)
+    tissue.uns["cell_type_colors"] = tissue.uns["cell_type_colors"][:-1]
+    assert "cell_type_color" not in extract(model, "T_cell", tissue).coords
+    tissue.uns["cell_type_colors"] = ["mud", "red", "red", "red", "red"]
+    with pytest.warns(UserWarning, match=r"uns\['cell_type_colors'\] holds 'mud', no color that"):
+        assert "cell_type_color" not in extract(model, "T_cell", tissue).coords
+    colored(tissue)
+    tissue.obs["cell_type"] = tissue.obs["cell_type"].astype(str)
+    assert "cell_type_color" not in extract(model, "T_cell", tissue).coords
+
+
 def test_a_folder_that_was_saved_with_its_tissue_needs_no_other(tissue, expected, tmp_path):
     from importlib.resources import files
 

@@ -1,5 +1,7 @@
 """Figures: what is drawn, on which axes, and clear errors."""
 
+import itertools
+
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
@@ -25,6 +27,18 @@ def colors(ax):
     return {handle.get_label(): to_hex(handle.get_color()) for handle in handles}
 
 
+def names(ax):
+    """Labels under the groups of length scales, from left to right."""
+    every = [text.get_text() for text in ax.get_xticklabels(minor=True)]
+    return list(dict.fromkeys(every))
+
+
+def box_colors(ax):
+    """Color of each label's first box."""
+    boxes = [to_hex(box.get_facecolor()) for box in ax.patches]
+    return dict(zip(names(ax), boxes, strict=False))
+
+
 @pytest.fixture
 def many():
     """Forty cell types."""
@@ -36,8 +50,10 @@ def many():
 
 def test_a_curve_plot_draws_mean_and_band_of_each_label(ds):
     ax = amici_xr.plot_curve(ds, 0, DISTANCE, n_traces=0)
-    assert legend(ax) == ["B", "C", "D"]
+    assert sorted(legend(ax)) == ["B", "C", "D"]
     summary = ds.amici.curve_summary(DISTANCE).sel(head=0)
+    reach = [float(summary["mean"].sel(label=label).mean()) for label in legend(ax)]
+    assert reach == sorted(reach, reverse=True)
     for line, label in zip(ax.lines, legend(ax), strict=True):
         np.testing.assert_allclose(line.get_ydata(), summary["mean"].sel(label=label))
         np.testing.assert_allclose(line.get_xdata(), DISTANCE)
@@ -73,7 +89,7 @@ def test_length_scales_are_ordered_by_their_largest_median(ds):
     ax = ds.cf.plot_length_scale(0.1)
     medians = ds.cf.support(0.1).median_length_scale.max("head").dropna("label")
     expected = medians.sortby(-medians).label.values.tolist()
-    assert legend(ax) == expected
+    assert names(ax) == expected
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["head 0", "head 1"]
     assert ax.get_ylabel() == "length scale at threshold 0.1 (µm)"
 
@@ -86,14 +102,14 @@ def test_the_black_line_of_each_label_and_head_is_its_median(ds, kind, heads):
     expected = {
         column * 4 + place: float(np.median(lengths.sel(head=head).values[ds.label == label]))
         for column, head in enumerate(heads)
-        for place, label in enumerate(legend(ax))
+        for place, label in enumerate(names(ax))
     }
     if kind == "box":
-        lines = [line.get_xydata() for line in ax.lines if line.get_linewidth() == 1.2]
+        lines = [line.get_xydata() for line in ax.lines if line.get_linewidth() == 1.4]
     else:
         sets = [drawn for drawn in ax.collections if hasattr(drawn, "get_segments")]
         lines = [segment for drawn in sets for segment in drawn.get_segments()]
-    drawn = {round(float(line[:, 0].mean())): float(line[0, 1]) for line in lines}
+    drawn = {round(float(line[:, 0].max() - 0.35)): float(line[0, 1]) for line in lines}
     assert drawn == pytest.approx(expected)
     assert [tick.get_text() for tick in ax.get_xticklabels()] == [f"head {head}" for head in heads]
 
@@ -111,7 +127,7 @@ def test_brackets_are_the_bootstrap_intervals_of_the_corrected_lengths(ds, stati
     expected = {
         column * 4 + place: [float(own.ci_lower), float(own.ci_upper)]
         for column, head in enumerate([1, 0])
-        for place, label in enumerate(legend(ax))
+        for place, label in enumerate(names(ax))
         for own in [interval.sel(head=head, label=label)]
     }
     assert brackets == expected
@@ -125,12 +141,21 @@ def test_long_labels_cut_nothing_off():
     for ax in (ds.cf.plot_curve(0, DISTANCE), ds.cf.plot_length_scale(0.1)):
         figure = ax.get_figure()
         figure.canvas.draw()
-        for artist in (ax.title, ax.get_legend(), ax.yaxis.label):
+        beside = (ax.title, ax.get_legend(), ax.yaxis.label, *ax.get_xticklabels(minor=True))
+        for artist in beside:
             box = artist.get_window_extent()
             assert box.x0 >= 0
             assert box.x1 <= figure.bbox.x1
             assert box.y0 >= 0
         assert ax.get_window_extent().width > 300
+        assert ax.get_window_extent().height > 200
+
+
+def test_a_very_long_label_loses_its_middle_and_others_stay_whole():
+    labels = ["A", "x" * 40 + "y" * 40, "B"]
+    ds = amici_xr.testing.simulate_dataset("A", cell_types=labels)
+    assert sorted(legend(ds.cf.plot_curve(0, DISTANCE))) == ["B", "x" * 30 + "…" + "y" * 29]
+    assert sorted(names(ds.cf.plot_length_scale(0.1))) == ["B", "x" * 17 + "…" + "y" * 16]
 
 
 def test_given_axes_are_drawn_on_and_no_figure_is_made(ds):
@@ -148,22 +173,36 @@ def test_nothing_global_is_changed(ds):
 
 
 def test_forty_labels_have_forty_colors_and_a_legend_that_covers_nothing(many):
-    for ax in (many.cf.plot_curve(0, DISTANCE), many.cf.plot_length_scale(0.1, kind="violin")):
-        labels = legend(ax)
-        assert len(labels) == 39
-        assert len({colors(ax)[label] for label in labels}) == 39
-        figure = ax.get_figure()
-        figure.canvas.draw()
-        box = ax.get_legend().get_window_extent()
-        assert not box.overlaps(ax.get_window_extent().shrunk(0.99, 0.99))
-        assert box.x1 <= figure.bbox.x1
-        assert box.y0 >= figure.bbox.y0
+    ax = many.cf.plot_curve(0, DISTANCE)
+    labels = legend(ax)
+    assert len(labels) == 39
+    assert len({colors(ax)[label] for label in labels}) == 39
+    figure = ax.get_figure()
+    figure.canvas.draw()
+    box = ax.get_legend().get_window_extent()
+    assert not box.overlaps(ax.get_window_extent().shrunk(0.99, 0.99))
+    assert box.x1 <= figure.bbox.x1
+    assert box.y0 >= figure.bbox.y0
+    assert box_colors(many.cf.plot_length_scale(0.1)) == {
+        label: colors(ax)[label] for label in labels
+    }
+
+
+def test_the_names_of_forty_labels_do_not_overlap(many):
+    ax = many.cf.plot_length_scale(0.1, kind="violin")
+    ax.figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in ax.get_xticklabels(minor=True)]
+    assert len(boxes) == 2 * 39
+    assert all(left.x1 <= right.x0 for left, right in itertools.pairwise(boxes))
 
 
 def test_a_label_keeps_its_color_whatever_is_drawn(ds):
     alone = colors(ds.cf.plot_curve(0, DISTANCE, labels=["C"]))
-    beside = colors(ds.cf.plot_length_scale(0.1))
-    assert alone["C"] == beside["C"]
+    beside = box_colors(ds.cf.plot_length_scale(0.1))
+    swept = colors(ds.cf.plot_threshold_sweep(heads=0))
+    mapped = colors(ds.cf.plot_spatial("label"))
+    assert alone["C"] == swept["C"] == mapped["C"]
+    assert beside["C"] == alone["C"]
 
 
 def test_groups_that_the_correction_set_to_zero_are_crossed(ds):
@@ -229,10 +268,10 @@ def test_max_length_scale_ends_the_axis(ds):
 @pytest.mark.parametrize("kind", ["box", "violin", "density"])
 def test_one_neighbor_and_equal_values_are_drawn(ds, kind):
     one = ds.isel(neighbor=[0])
-    assert len(legend(one.cf.plot_length_scale(0.1, kind=kind, ci=True))) == 1
+    assert len(names(one.cf.plot_length_scale(0.1, kind=kind, ci=True))) == 1
     assert len(legend(one.cf.plot_curve(0, DISTANCE))) == 1
     flat = ds.assign(base_attention_score=ds.base_attention_score * 0)
-    assert len(legend(flat.cf.plot_length_scale(0.1, kind=kind))) == 3
+    assert len(names(flat.cf.plot_length_scale(0.1, kind=kind))) == 3
 
 
 def test_a_single_distance_is_drawn(ds):
