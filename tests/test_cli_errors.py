@@ -238,7 +238,6 @@ def test_arguments_are_written_as_options_where_there_are_such(text, expected):
          "the file has no neighborhoods that tell up to where; add --distance, e.g. 0:50:5"),
         (["plot", "curve", "two.nc", "--head", "0", "--out", "f.png"],
          "the file holds several; name one with --query: 'A', 'B'"),
-        (["plot", "curve", "one.nc", "--out", "f.png"], "Missing option '--head'"),
         (["plot", "curve", "one.nc", "--head", "0"], "Missing option '--out'"),
         (["plot", "atlas", "one.nc", "--out", "f.jpg"], "'f.jpg' must end in .png, .svg or .pdf"),
         (["convert", "one.nc", "a.txt"], "TARGET 'a.txt' must end in one of .csv, .csv.gz, .nc, "),
