@@ -171,7 +171,8 @@ def plot_length_scale(
         words = (title_of(one, shown), "", y)
         room = drawing.ROOM_ABOVE + 3 if panels else None
         name_panels(axes, names, *words, is_ours=ax is None, title_pad=room)
-        marks = {"correction": "set to 0, see support"} if is_corrected.any() else {}
+        is_any = any(group.is_corrected for group in groups)
+        marks = {"correction": "set to 0, see support"} if is_any else {}
         marks |= {"bracket": f"95% interval of the {statistic}"} if ci else {}
         is_cut = any(group.n_beyond(end) for group in groups)
         marks |= {"beyond": "neighbors beyond the axis"} if is_cut else {}

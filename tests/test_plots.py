@@ -217,6 +217,21 @@ def test_groups_that_the_correction_set_to_zero_are_crossed(ds):
     assert not [line for line in plain.lines if line.get_marker() == "x"]
 
 
+def test_the_legend_explains_a_cross_only_where_one_is_drawn():
+    ds = amici_xr.from_arrays(
+        [[8.0]] * 4, [[1.0]] * 4, ["B", "B", "C", "C"], query="A",
+        neighborhood_index=[[0, 1, 2]] * 10,
+        neighborhood_distance=[[1.0, 2.0, 90.0]] * 10,
+        neighborhood_label=[[1, 1, 2]] * 10,
+        cell_type=["A", "B", "C"], receiver_label=["A"] * 10, receiver=range(10, 20),
+    )  # fmt: skip
+    assert ds.cf.support().status.sel(head=0, label=["B", "C"]).values.tolist() == [
+        *("ok", "too_few_receivers")
+    ]
+    assert ds.cf.plot_length_scale(labels=["B"]).get_legend() is None
+    assert ds.cf.plot_length_scale(labels=["C"]).get_legend() is not None
+
+
 @pytest.mark.parametrize(
     ("palette", "color"),
     [

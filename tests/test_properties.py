@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from scipy.special import logit
 
 import amici_xr
+from amici_xr.schema import distance_unit
 from amici_xr.testing import datasets
 
 HAS_ANNDATA = importlib.util.find_spec("anndata") is not None
@@ -233,7 +234,7 @@ BY_NEIGHBOR = {
 }
 DATASETS = {
     "select": lambda ds: amici_xr.select(ds, str(np.atleast_1d(ds["query"].values)[0])),
-    "to_microns": lambda ds: amici_xr.to_microns(ds, 0.25),
+    "to_microns": lambda ds: amici_xr.to_microns(ds, 1 if distance_unit(ds) == "µm" else 0.25),
 }
 
 
