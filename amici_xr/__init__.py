@@ -24,6 +24,7 @@ from .intervals import bootstrap_ci
 from .length_scale_intervals import bootstrap
 from .length_scales import length_scale, support
 from .maps import plot_spatial
+from .page import report
 from .plots import plot_curve, plot_length_scale
 from .run_spread import reach_across_runs
 from .runs import align_runs
@@ -65,6 +66,7 @@ __all__ = [
     "plot_spatial",
     "reach_across_runs",
     "read_csv",
+    "report",
     "save",
     "select",
     "support",
