@@ -57,7 +57,8 @@ def report(
     Medians, means, boxes, intervals, support and curves are those of all neighbors, from
     `length_scale`, `bootstrap`, `support` and `curve_summary`. Single cells, on the tissue and
     beside the boxes, are a sample where there are more than `n_points`; the page says so. Their
-    length scales are computed in the page, in float64, from the scores that it holds.
+    length scales are computed in the page, in float64, from the scores that it holds. A page of one
+    query with 100,000 neighbors and 8 heads takes about 5 MB.
 
     Parameters
     ----------

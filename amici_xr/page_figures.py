@@ -91,7 +91,7 @@ def _tissue(unit: str) -> Any:
     """Cells where they lie, colored by a number."""
     from bokeh.models import ColorBar, HoverTool, LinearColorMapper
 
-    fig = _figure(380, f"x ({unit})", f"y ({unit})", match_aspect=True)
+    fig = _figure(None, f"x ({unit})", f"y ({unit})", match_aspect=True, aspect_ratio=0.95)
     fig.grid.visible = False
     others = _source("others", "x", "y")
     others.data = {"x": [0, 1], "y": [0, 1]}  # until it is filled, for the axes to begin with
@@ -108,7 +108,7 @@ def _tissue(unit: str) -> Any:
     return fig
 
 
-def _figure(height: int, x_label: str, y_label: str | None, **options: Any) -> Any:
+def _figure(height: int | None, x_label: str, y_label: str | None, **options: Any) -> Any:
     from bokeh.models import Range1d
     from bokeh.plotting import figure
 

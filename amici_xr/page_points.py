@@ -19,32 +19,17 @@ Arrays = dict[str, NDArray[Any]]
 def stratified_sample(
     codes: NDArray[np.integer[Any]], size: int, random_state: int | None
 ) -> NDArray[np.intp]:
-    """Positions of at most `size` elements, in random order: as many of each group as can be.
+    """Positions of at most `size` elements: as many of each group as can be.
 
-    Groups are cut to the largest number that fits all, so that only the largest lose members.
+    One random element of each group comes first, then a second one, and so on: only the largest
+    groups lose members, and any beginning of the sample is such a sample too.
     """
-    rng = np.random.default_rng(random_state)
-    order = rng.permutation(codes.size)
-    if codes.size <= size:
-        return order
-    _, code, counts = np.unique(codes[order], return_inverse=True, return_counts=True)
-    cut = largest_cut(counts, size)
-    place = np.empty(codes.size, dtype=np.intp)  # of each element among those of its group
-    by_group = np.argsort(code, kind="stable")
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    place[by_group] = np.arange(codes.size) - np.repeat(starts, counts)
-    return np.asarray(order[place < cut])
-
-
-def largest_cut(counts: NDArray[np.integer[Any]], size: int) -> int:
-    """The largest c with ``Σ min(count, c) ≤ size``."""
-    low, high = 0, int(counts.max(initial=0))
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (
-            (middle, high) if np.minimum(counts, middle).sum() <= size else (low, middle - 1)
-        )
-    return low
+    order = np.random.default_rng(random_state).permutation(codes.size)
+    by_group = np.argsort(codes[order], kind="stable")
+    counts = np.bincount(codes)
+    turn = np.empty(codes.size, dtype=np.intp)  # of each element among those of its group
+    turn[by_group] = np.arange(codes.size) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.asarray(order[np.argsort(turn, kind="stable")[:size]])
 
 
 def neighbor_points(

@@ -217,8 +217,11 @@ def test_query_heads_and_labels_are_chosen(opened, several):
 
 @needs_bokeh
 def test_the_download_holds_every_stop_to_the_last_digit(opened, several):
-    text = opened.ask(
-        "csv({query: state.query, heads: EVERY_HEAD, labels: ordered(state.query)}, [0, 1, 2])"
+    text = opened.driver.execute_async_script(
+        """const done = arguments[0];
+        URL.createObjectURL = (blob) => { blob.text().then(done); return "#"; };
+        HTMLAnchorElement.prototype.click = () => {};
+        document.getElementById("download-all").click();"""
     )
     rows = list(csv.DictReader(io.StringIO(text)))
     assert len(rows) == 3 * 3 * 3
@@ -258,15 +261,18 @@ def test_nothing_sticks_out_and_nothing_is_asked_of_the_network(browser, written
 
 
 @needs_bokeh
-def test_every_control_has_a_name(opened):
+def test_every_control_has_a_name_and_the_slider_follows_the_keyboard(opened):
     nameless = opened.ask(
         """[...document.querySelectorAll("input, select, button")].filter((one) =>
           !(one.labels?.[0]?.textContent.trim() || one.textContent.trim())).length"""
     )
     assert nameless == 0
-    assert (
-        opened.ask("document.getElementById('threshold').getAttribute('aria-valuetext')") == "0.1"
-    )
+    told = "document.getElementById('threshold').getAttribute('aria-valuetext')"
+    assert opened.ask(told) == "0.1"
+    opened.driver.find_element("id", "threshold").send_keys("\ue014")  # the arrow to the right
+    opened.wait()
+    assert opened.ask(told) == "0.5"
+    assert opened.ask("content.thresholds[state.stop]") == 0.5
 
 
 @needs_bokeh
@@ -322,6 +328,37 @@ def test_samples_are_drawn_one_at_a_time(browser, tmp_path):
 
 
 @needs_bokeh
+def test_of_many_neighbors_a_sample_is_shown_and_the_table_is_of_all(several, browser, tmp_path):
+    one = several.cf.select("A")
+    one.cf.report(tmp_path / "page.html", 0.05, thresholds=[0.05], n_points=50)
+    browser.open(tmp_path / "page.html")
+    head = browser.ask("content.heads[state.heads[0]]")
+    lengths = one.cf.length_scale(0.05).sel(head=head)
+    dots = browser.column("reach", head, "dots", "x")
+    assert len(dots) == 50
+    assert set(dots) <= set(lengths.values.tolist())
+    assert len(browser.column("tissue", head, "cells", "x")) == 50
+    words = f"a random sample of 50 of the {one.sizes['neighbor']} neighbors"
+    for place in ("tissue-words", "shown"):
+        assert words in browser.ask(f"document.getElementById('{place}').textContent")
+    for (label, _), value in of_table(browser, "median_length_scale").items():
+        assert float(value) == pytest.approx(np.median(lengths.values[one.label == label]))
+    assert browser.complaints() == []
+
+
+@needs_bokeh
+def test_a_query_without_a_single_neighbor_is_shown_as_such(several, browser, tmp_path):
+    few = several.isel(neighbor=np.flatnonzero(several.label == "C")[:1])
+    few.cf.report(tmp_path / "page.html", thresholds=[0.5])
+    browser.open(tmp_path / "page.html")
+    assert set(of_table(browser, "n_neighbors").values()) == {"1"}
+    browser.change("query", "1")
+    assert of_table(browser, "status") == {}
+    assert not browser.ask("document.getElementById('nothing').hidden")
+    assert browser.complaints() == []
+
+
+@needs_bokeh
 def test_a_hundred_thousand_neighbors_of_eight_heads_make_a_page_of_a_few_megabytes(tmp_path):
     rng = np.random.default_rng(0)
     n, labels = 100_000, [f"type {number}" for number in range(20)]
@@ -335,7 +372,7 @@ def test_a_hundred_thousand_neighbors_of_eight_heads_make_a_page_of_a_few_megaby
     per_stop = 8 * 19 * (9 * 8 + 4 * 8 + 1) * 4 / 3  # each further stop: 13 numbers and a status
     assert size + 20 * per_stop < 15e6
     (query,) = content_of(tmp_path / "page.html")["queries"]
-    assert query["points"]["a"]["shape"] == [8, 19 * (20_000 // 19)]
+    assert query["points"]["a"]["shape"] == [8, 20_000]
     assert query["n_neighbors"] == n
 
 
@@ -377,6 +414,7 @@ def test_a_sample_keeps_small_groups_whole_and_is_seeded():
     chosen = page_points.stratified_sample(codes, 1_043, 1)
     assert np.bincount(codes[chosen]).tolist() == [500, 3, 500, 40]
     assert np.unique(chosen).size == chosen.size
+    assert np.bincount(codes[chosen[:103]]).tolist() == [34, 3, 33, 33]  # any beginning, too
     np.testing.assert_array_equal(chosen, page_points.stratified_sample(codes, 1_043, 1))
     assert not np.array_equal(chosen, page_points.stratified_sample(codes, 1_043, 2))
     everything = page_points.stratified_sample(codes, codes.size, 1)

@@ -109,7 +109,7 @@ function write() {
     length_scale: `Cells: ${sample}. Gray: receivers${some}. Colors end where the axis of length scales ends.`,
     attention: `Cells: ${sample}. Gray: receivers${some}. The attention if each cell stood at this distance, counterfactual.`,
     in_place: `Cells: receivers${some}. Gray: neighbors. The share of a receiver's attention that goes to its neighbors at their real distances; the rest goes to none.`,
-  }[state.quantity] + (query.no_attention ? ` Attention in place is missing: ${query.no_attention}.` : "");
+  }[state.quantity] + (tissueLimit(state) < points ? ` At most ${count(tissueLimit(state))} cells in each panel.` : "") + (query.no_attention ? ` Attention in place is missing: ${query.no_attention}.` : "");
   byId("shown").textContent = shownWords(query, sample);
 }
 
@@ -144,18 +144,27 @@ async function drawNow() {
   const chosen = state.heads.map((head) => String(content.heads[head]));
   for (const panel of document.querySelectorAll(".panel")) panel.hidden = !chosen.includes(panel.dataset.head);
   const drawers = {curves: drawCurves, reach: drawReach, tissue: drawTissue};
-  for (const head of state.heads) {
-    for (const kind of KINDS) {
-      if (kind === "tissue" && byId("tissue-section").hidden) continue;
-      drawers[kind](await figure(kind, content.heads[head]), state, head);
-    }
+  const kinds = KINDS.filter((kind) => kind !== "tissue" || !byId("tissue-section").hidden);
+  const jobs = kinds.flatMap((kind) => state.heads.map((head) => ({kind, head})));
+  jobs.sort((one, other) => outOfSight(one) - outOfSight(other));
+  for (const {kind, head} of jobs) {
+    drawers[kind](await figure(kind, content.heads[head]), state, head);
+    await new Promise((goOn) => setTimeout(goOn));
+    if (isAsked) return; // something was changed meanwhile: that is drawn instead
   }
+}
+
+/** Whether a panel is scrolled away, and so drawn after those that one sees: 0 or 1. */
+function outOfSight({kind, head}) {
+  const {top, bottom} = byId(`${kind}-${content.heads[head]}`).parentElement.getBoundingClientRect();
+  return Number(bottom < 0 || top > innerHeight);
 }
 
 /** Statuses and provenance, written once. */
 function writeOnce() {
   for (const status of content.statuses) {
-    if (status === "not_known" && content.has_neighborhoods) continue;
+    const isNeverShown = status === "absent" || (status === "not_known") === content.has_neighborhoods;
+    if (isNeverShown) continue;
     byId("statuses").append(element("dt", STATUS_WORDS[status][0]), element("dd", STATUS_WORDS[status][1]));
   }
   for (const [title, entries] of Object.entries(content.provenance)) {

@@ -5,6 +5,7 @@ Bokeh.set_log_level("warn");
 const KINDS = ["curves", "reach", "tissue"];
 const embedded = new Map(); // "kind-head" → its Bokeh document, or a promise of it
 const DOTS = 300; // cells of each label beside its box
+const CELLS = 24_000; // cells on the tissue, in all panels: more make the page slow
 
 /** The Bokeh document of one figure, embedded where that has not happened yet. */
 function figure(kind, head) {
@@ -35,11 +36,23 @@ function makePanels() {
   }
 }
 
+const drawnFor = new Map(); // Bokeh document → what it shows
+
+/** Whether a figure shows just this already. */
+function isDrawn(doc, ...what) {
+  const asked = JSON.stringify(what);
+  const isSame = drawnFor.get(doc) === asked;
+  drawnFor.set(doc, asked);
+  return isSame;
+}
+
 function fill(doc, name, data) {
   doc.get_model_by_name(name).data = data;
 }
 
 function drawCurves(doc, state, head) {
+  doc.get_model_by_name("threshold").location = content.thresholds[state.stop];
+  if (isDrawn(doc, state.query.name, state.labels, state.band)) return;
   const {curves} = state.query;
   const distance = Array.from(content.distance.values);
   const lines = {xs: [], ys: [], color: [], label: []};
@@ -63,7 +76,6 @@ function drawCurves(doc, state, head) {
   }
   fill(doc, "bands", bands);
   fill(doc, "lines", lines);
-  doc.get_model_by_name("threshold").location = content.thresholds[state.stop];
 }
 
 /** Words of a row: the name, the median, and what is to be known of it. */
@@ -132,25 +144,35 @@ function endOfReach({query, labels, heads}) {
   return end > 0 ? 1.05 * end : 1;
 }
 
-/** What colors the tissue: places, values and words. */
-function tissueValues(state, head) {
+/** Cells with the number that colors them, the largest last, to be on top; null where not known. */
+function tissueCells(state, head) {
   const {query} = state;
   const isOfReceivers = state.quantity === "in_place";
   const {x, y, sample, attention, label, a, p} = isOfReceivers ? query.receivers : query.points;
   if (x === undefined || (isOfReceivers && attention === undefined)) return null;
-  const lengths = state.quantity === "length_scale" ? lengthsOfPoints(query, head, state.stop) : null;
   const distance = content.distance.values[state.distance];
-  const value = (i) => {
-    if (isOfReceivers) return attention.at(head, i);
-    return lengths ? lengths[i] : attentionAt(a.at(head, i), p.at(head, i), query, distance);
-  };
-  const isShown = (i) => (isOfReceivers || state.labels.includes(label.values[i])) &&
+  const values = {
+    length_scale: () => lengthsOfPoints(query, head, state.stop),
+    attention: () => Float64Array.from(label.values, (_, i) =>
+      attentionAt(a.at(head, i), p.at(head, i), query, distance)),
+    in_place: () => attention.row(head),
+  }[state.quantity]();
+  const isOfLabel = content.labels.map((_, one) => state.labels.includes(one));
+  const isShown = (i) => (isOfReceivers || isOfLabel[label.values[i]]) &&
     (!sample || state.sample === sample.names[sample.codes.values[i]]);
-  const cells = Array.from(x.values.keys()).filter(isShown).map((i) => ({
-    x: x.values[i], y: y.values[i], value: value(i),
-    label: isOfReceivers ? query.name : content.labels[label.values[i]],
-  }));
-  return cells.sort((one, other) => one.value - other.value); // the largest on top
+  const chosen = Array.from(values.keys()).filter(isShown).slice(0, tissueLimit(state));
+  const order = chosen.sort((i, j) => values[i] - values[j]);
+  return {
+    x: order.map((i) => x.values[i]),
+    y: order.map((i) => y.values[i]),
+    value: order.map((i) => values[i]),
+    label: order.map((i) => (isOfReceivers ? query.name : content.labels[label.values[i]])),
+  };
+}
+
+/** How many cells a panel holds: the first ones, since they lie in such an order that these are a sample. */
+function tissueLimit({heads}) {
+  return Math.floor(CELLS / Math.max(1, heads.length));
 }
 
 /** Cells of the other kind, in gray. */
@@ -158,21 +180,21 @@ function otherPlaces(state) {
   const {x, y, sample} = state.quantity === "in_place" ? state.query.points : state.query.receivers;
   if (x === undefined) return {x: [], y: []};
   const isShown = (_, i) => !sample || state.sample === sample.names[sample.codes.values[i]];
-  return {x: Array.from(x.values).filter(isShown), y: Array.from(y.values).filter(isShown)};
+  const [xs, ys] = [x, y].map((one) => Array.from(one.values).filter(isShown).slice(0, tissueLimit(state)));
+  return {x: xs, y: ys};
 }
 
 function drawTissue(doc, state, head) {
-  const cells = tissueValues(state, head);
-  const column = (name) => cells.map((cell) => cell[name]);
-  const mapper = doc.get_model_by_name("mapper");
-  let high = 1;
-  if (state.quantity === "length_scale") high = endOfReach(state);
-  mapper.setv({low: 0, high});
-  doc.get_model_by_name("bar").title = TISSUE_TITLES[state.quantity](state);
-  const size = Math.min(7, Math.max(2.5, 250 / Math.sqrt(cells.length || 1)));
+  const {query, labels, quantity, sample} = state;
+  const moves = {length_scale: [state.stop, endOfReach(state)], attention: state.distance}[quantity];
+  if (isDrawn(doc, query.name, labels, quantity, sample, tissueLimit(state), moves)) return;
+  const cells = tissueCells(state, head);
+  const high = quantity === "length_scale" ? endOfReach(state) : 1;
+  doc.get_model_by_name("mapper").setv({low: 0, high});
+  doc.get_model_by_name("bar").title = TISSUE_TITLES[quantity](state);
+  const size = Math.min(7, Math.max(2.5, 250 / Math.sqrt(cells.x.length || 1)));
   fill(doc, "others", otherPlaces(state));
-  const names = ["x", "y", "value", "label"];
-  fill(doc, "cells", {...Object.fromEntries(names.map((name) => [name, column(name)])), size: cells.map(() => size)});
+  fill(doc, "cells", {...cells, size: cells.x.map(() => size)});
 }
 
 const TISSUE_TITLES = {

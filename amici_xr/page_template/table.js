@@ -1,7 +1,7 @@
 // The table of one threshold, and what is downloaded.
 
 const STATUS_WORDS = {
-  ok: ["supported", "None of the doubts below applies."],
+  ok: ["supported", "None of the other words here applies: enough receivers have seen such a neighbor within its reach."],
   no_reach: ["no reach", "Every length scale is 0: attention is below the threshold even in contact."],
   median_zero: ["median is 0", "Some cells reach, but more than half do not, so the median is 0. The correction sets all to 0."],
   too_few_receivers: ["too few receivers", "Too few receivers have such a neighbor nearer than the median, so the reach is extrapolated, not seen. The correction sets all length scales to 0."],
@@ -14,7 +14,7 @@ const COLUMNS = [ // title, name in the CSV, value, how it is written
   ["n", "n_neighbors", (query, label) => query.counts.at(label), count],
   ["median", "median_length_scale", ofReach("median"), shown],
   ["mean", "mean_length_scale", ofReach("mean"), shown],
-  ["interval from", "ci_lower", ofReach("lower"), shown],
+  ["95 % interval from", "ci_lower", ofReach("lower"), shown],
   ["to", "ci_upper", ofReach("upper"), shown],
   ["median before correction", "median_before_correction", ofReach("median_before_correction"), shown],
   ["support", "support", ofReach("support"), percent],
