@@ -31,7 +31,7 @@ from .selection import one_run, select, with_head_dim
 from .validation import check_structure
 
 THRESHOLDS = (0.01, 0.02, *(number / 20 for number in range(1, 20)))  # 0.05, 0.1, … 0.95
-_SCORES = 800_000  # cells × heads whose scores are embedded, in all queries: 8.5 MB as base64
+_BYTES = 6_000_000  # of single cells, in all queries; a third more as base64
 _SCRIPTS = ("numbers.js", "figures.js", "table.js", "controls.js")
 
 
@@ -76,9 +76,9 @@ def report(
     thresholds
         The stops of the slider; None takes 0.01, 0.02 and 0.05 to 0.95 in steps of 0.05.
     n_points
-        Number of neighbors of each query that are shown as single cells, at most, and of receivers;
-        fewer where there are many heads and queries. As many of each label as fit are taken, so
-        that only the largest labels are cut.
+        Number of neighbors of each query that are shown as single cells, at most, with half as many
+        receivers; fewer where there are many heads and queries. As many of each label as fit are
+        taken, so that only the largest labels are cut.
     palette
         Colors of the labels, as in `plot_curve`.
     random_state
@@ -112,6 +112,7 @@ def report(
     stops = sorted({*stops, check_fraction("threshold", threshold)})
     n_points = check_positive_integer("n_points", n_points)
     random_state = check_seed(random_state)
+    at = None if distance is None else np.sort(np.atleast_1d(check_distance(ds, distance).values))
     queries = [str(query) for query in np.atleast_1d(ds["query"].values)]
     datasets = [with_head_dim(select(ds, query)).compute() for query in queries]
     met = set().union(*(one["label"].values.tolist() for one in datasets))
@@ -120,35 +121,42 @@ def report(
     known = ds["cell_type"].values.tolist() if "cell_type" in ds.coords else sorted(met)
     labels = [str(label) for label in known if label in met]
     colors = _hexadecimal(label_colors(ds, labels, palette))
-
-    reaches = [page_summaries.reach(one, stops, _share(one, sample_threshold)) for one in datasets]
-    if distance is None:
-        distance = page_summaries.default_distance(datasets, reaches)
-    at = check_distance(ds, np.sort(np.atleast_1d(distance))).values
-    heads = [int(head) for head in datasets[0]["head"].values]
-    size = max(1, min(n_points, _SCORES // (len(heads) * len(datasets))))
-    content: dict[str, Any] = {
+    share = sample_threshold if has_neighborhoods(ds) else None  # nothing else to correct by
+    reaches = [page_summaries.reach(one, stops, share) for one in datasets]
+    if at is None:
+        at = page_summaries.default_distance(datasets, reaches)
+    size = min(n_points, _affordable(datasets))
+    content = {
         "unit": distance_unit(ds) or UNKNOWN_UNIT,
-        "heads": heads,
+        "heads": [int(head) for head in datasets[0]["head"].values],
         "labels": labels,
         "colors": [colors[label] for label in labels],
         "statuses": page_summaries.STATUSES,
         "thresholds": stops,
         "logits": [float(logit(value)) for value in stops],
         "start": stops.index(float(threshold)),
-        "sample_threshold": _share(ds, sample_threshold),
-        "asked_sample_threshold": sample_threshold,
+        "sample_threshold": share,
         "has_neighborhoods": has_neighborhoods(ds),
         "distance": at,
         "queries": [
             _of_query(one, found, labels, at, size, random_state)
             for one, found in zip(datasets, reaches, strict=True)
         ],
-        "provenance": _provenance(ds, path=target),
+        "provenance": _provenance(ds, target),
     }
-    text = _html_of(content, page_figures.figures(content["unit"], float(at[-1]) or 1.0))
+    figures = page_figures.figures(distance_unit(ds) or UNKNOWN_UNIT, float(at[-1]) or 1.0)
     with replaced(target) as beside:
-        beside.write_text(text, encoding="utf-8", newline="\n")
+        beside.write_text(_html_of(content, figures), encoding="utf-8", newline="\n")
+
+
+def _affordable(datasets: Sequence[xr.Dataset]) -> int:
+    """How many neighbors of each query may be shown as single cells, with half as many receivers.
+
+    Of a neighbor a, p, place and label are embedded, of a receiver attention and place.
+    """
+    n_heads = datasets[0].sizes["head"]
+    of_neighbor, of_receiver = 8 * n_heads + 18, 8 * n_heads + 16
+    return max(1, int(_BYTES / (len(datasets) * (of_neighbor + of_receiver / 2))))
 
 
 def _html(path: str | os.PathLike[str]) -> Path:
@@ -158,11 +166,6 @@ def _html(path: str | os.PathLike[str]) -> Path:
     if target.is_dir():
         raise ValueError(f"path={os.fspath(path)!r} is a folder; remove it, or choose another name")
     return target
-
-
-def _share(ds: xr.Dataset, sample_threshold: float | None) -> float | None:
-    """Without neighborhoods there is nothing to correct by."""
-    return sample_threshold if has_neighborhoods(ds) else None
 
 
 def _hexadecimal(colors: dict[str, Any]) -> dict[str, str]:

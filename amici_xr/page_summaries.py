@@ -105,7 +105,9 @@ def curves(one: xr.Dataset, distance: NDArray[np.float64]) -> xr.Dataset:
     return summary.transpose("label", "head", "quantile", "distance")
 
 
-def default_distance(datasets: Sequence[xr.Dataset], reaches: Sequence[xr.Dataset]) -> Any:
+def default_distance(
+    datasets: Sequence[xr.Dataset], reaches: Sequence[xr.Dataset]
+) -> NDArray[np.float64]:
     """Distances from 0 to where neighborhoods end and curves have fallen, to a round number."""
     ends = [
         float(np.nanquantile(one["neighborhood_distance"], 0.95))
