@@ -73,6 +73,41 @@ class Browser:
             name,
         )
 
+    def hover_over_row(self, head, row):
+        """Point at a box among the length scales; what is shown then, or None."""
+        from selenium.webdriver import ActionChains
+
+        x, y = self.driver.execute_async_script(
+            """const [head, row, done] = arguments;
+            figure("reach", head).then((doc) => {
+              const plot = doc.roots()[0], {left, right} = doc.get_model_by_name("boxes").data;
+              const place = document.getElementById(`reach-${head}`);
+              place.scrollIntoView({block: "center"});
+              const box = place.getBoundingClientRect();
+              const part = (range, value) => (value - range.start) / (range.end - range.start);
+              const across = part(plot.x_range, left[row] + 0.3 * (right[row] - left[row]));
+              const up = part(plot.y_range, -row);
+              done([box.right - 24 - plot.inner_width * (1 - across),
+                    box.bottom - (box.height - 30 - plot.inner_height) - plot.inner_height * up]);
+            });""",
+            head,
+            row,
+        )
+        actions = ActionChains(self.driver)
+        actions.w3c_actions.pointer_action.move_to_location(int(x), int(y))
+        actions.perform()
+        return self.driver.execute_async_script(
+            """const done = arguments[0];
+            const all = (root) => [...root.children, ...(root.shadowRoot?.children ?? [])]
+              .flatMap((one) => [one, ...all(one)]);
+            const told = (tip) => tip &&
+              {text: tip.textContent, markup: tip.querySelectorAll("img, script, b").length};
+            const isTip = (one) => /tooltip-content/.test(one.className);
+            const tell = () => done(told(all(document.body).find(isTip)));
+            requestAnimationFrame(() => requestAnimationFrame(tell));
+            """
+        )
+
     def complaints(self):
         """What the console shows above mere information."""
         return [

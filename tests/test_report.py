@@ -278,7 +278,7 @@ def test_every_control_has_a_name_and_the_slider_follows_the_keyboard(opened):
 @needs_bokeh
 def test_hostile_labels_and_attributes_are_text(browser, tmp_path):
     ds = amici_xr.testing.simulate_dataset(
-        HOSTILE[0], cell_types=HOSTILE, n_cells=120, unit="$$\\frac{µ}{m}$$"
+        HOSTILE[0], cell_types=HOSTILE, n_cells=300, unit="$$\\frac{µ}{m}$$"
     ).assign_attrs(note="</script><b id=bad>")
     ds.cf.report(tmp_path / "page.html", 0.1, thresholds=[0.1])
     text = (tmp_path / "page.html").read_text("utf-8")
@@ -290,6 +290,10 @@ def test_hostile_labels_and_attributes_are_text(browser, tmp_path):
     assert browser.ask("state.query.name") == HOSTILE[0]
     head = browser.ask("content.heads[state.heads[0]]")
     assert sorted(browser.column("curves", head, "lines", "label")) == sorted(HOSTILE[1:])
+    row = browser.column("reach", head, "boxes", "label").index(HOSTILE[1])
+    tip = browser.hover_over_row(head, row)
+    assert HOSTILE[1] in tip["text"]
+    assert tip["markup"] == 0
     rows = list(csv.DictReader(io.StringIO(browser.ask("csv(state, [0])"))))
     assert {row["label"] for row in rows} == {"'=1+1", *HOSTILE[1:2], *HOSTILE[3:]}
     assert browser.complaints() == []  # neither a formula that asks for its fonts, nor an alert
