@@ -21,6 +21,8 @@ DOCTESTS_THAT_NEED_MODEL = (
 DOCTESTS_THAT_NEED_WANDB = ("amici_xr.weights_and_biases",)
 HAS_WANDB = importlib.util.find_spec("wandb") is not None
 collect_ignore = [] if HAS_TORCH else ["amici_xr/network.py", "amici_xr/scoring.py"]
+if importlib.util.find_spec("bokeh") is None:  # an extra, without which its example can't run
+    collect_ignore.append("amici_xr/page.py")
 
 # Without a deadline, and the same examples each time but in the long run: a test fails for what it
 # tests alone. HYPOTHESIS_PROFILE names another number of examples: `make test` takes "ci".

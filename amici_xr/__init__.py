@@ -25,6 +25,7 @@ from .length_scale_figure import plot_length_scale
 from .length_scale_intervals import bootstrap
 from .length_scales import length_scale, support
 from .maps import plot_spatial
+from .page import report
 from .plots import plot_curve
 from .run_spread import reach_across_runs
 from .runs import align_runs
@@ -71,6 +72,7 @@ __all__ = [
     "plot_threshold_sweep",
     "reach_across_runs",
     "read_csv",
+    "report",
     "save",
     "select",
     "show_versions",

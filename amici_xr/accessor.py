@@ -22,6 +22,7 @@ from . import (
     length_scale_intervals,
     length_scales,
     maps,
+    page,
     plots,
     run_spread,
     selection,
@@ -70,6 +71,7 @@ class CounterfactualMethods:
     select = _method(selection.select)
     to_microns = _method(units.to_microns)
     validate = _method(validation.validate)
+    report = _method(page.report)
     save = _method(storage.save)
     to_anndata = _method(annotation.to_anndata)
     plot_atlas = _method(atlas_figure.plot_atlas)

@@ -13,10 +13,12 @@ import click
 
 from .cli_completion import PROGRAM, completion_option, install_completion, show_completion
 from .cli_errors import OneLineErrors
-from .cli_figures import plot_group
+from .cli_figures import PALETTE, RUN, SAMPLE_THRESHOLD, plot_group
 from .cli_options import (
     FILE,
+    NUMBER_OR_NONE,
     OUT_DATASET,
+    Numbers,
     OrWord,
     WholeNumbers,
     one_or_several,
@@ -29,6 +31,7 @@ from .convert import read_csv, to_dataframe
 from .extraction import extract
 from .formats import SUFFIXES
 from .optional import require
+from .page import report
 from .schema import has_neighborhoods
 from .storage import open_dataset, save
 
@@ -124,15 +127,20 @@ command_line.add_command(plot_group)
 
 @command_line.command("report")
 @FILE
-@output((".html",), "Where to write", required=True)
-def report_command(file: Path, out: Path) -> None:
-    """A page to explore in a browser, in one file."""
-    import amici_xr
-
-    report = getattr(amici_xr, "report", None)
-    if report is None:
-        raise ModuleNotFoundError(f"this version of {PROGRAM} has no report yet")
-    report(opened(file), out)
+@option(report, "threshold", "Where the slider stands first.", type=float)
+@option(report, "sample_threshold", SAMPLE_THRESHOLD, type=NUMBER_OR_NONE)
+@option(report, "distance", "Where the curves are drawn: 0:50:0.5.", type=Numbers(),
+        when_none="0 to where neighborhoods end")  # fmt: skip
+@option(report, "thresholds", "Stops of the slider: 0.1:0.9:0.1.", type=Numbers(),
+        when_none="0.01 to 0.95")  # fmt: skip
+@option(report, "n_points", "Single neighbors in the page, at most.", type=int)
+@option(report, "palette", "Name of a matplotlib colormap.", **PALETTE)
+@option(report, "random_state", "Seed of the choice of neighbors.", type=int)
+@RUN
+@output((".html", ".htm"), "Where to write", required=True)
+def report_command(file: Path, run: int | None, out: Path, **arguments: Any) -> None:
+    """A page to explore in a browser, in one file that needs no network."""
+    report(opened(file, run=run), out, **arguments)
     click.echo(f"{out}", err=True)
 
 

@@ -32,8 +32,9 @@ from .sweep_figure import plot_threshold_sweep
 SUFFIXES = (".png", ".svg", ".pdf")
 _STEPS = 200  # between the distances of a figure, where none were asked for
 
+RUN = click.option("--run", type=int, help="Which training, of a file of several.")
 drawing = together(
-    click.option("--run", type=int, help="Which training, of a file of several."),
+    RUN,
     click.option("--dpi", type=click.IntRange(min=1), metavar="INTEGER", default=150,
                  show_default=True, help="Dots per inch, of .png."),
     output(SUFFIXES, "Where to draw to", required=True),

@@ -115,7 +115,7 @@ def plot_length_scale(
     Returns
     -------
     matplotlib.axes.Axes or numpy.ndarray
-        The axes drawn on; an array of them with `panels`.
+        The axes drawn on; an array of them with ``panels``.
 
     Raises
     ------

@@ -82,9 +82,16 @@ def _at_threshold(ds: xr.Dataset, threshold: float, sample_threshold: float | No
     if sample_threshold is None:
         return ordered(lengths)
     share = support(ds, threshold, sample_threshold)["support"]
+    return corrected(ds, lengths, share, sample_threshold)
+
+
+def corrected(
+    ds: xr.Dataset, lengths: xr.DataArray, share: xr.DataArray, sample_threshold: float
+) -> xr.DataArray:
+    """Length scales with 0 for each (label, head) whose share of receivers is too small."""
     share = rechunked(share, {"label": -1})
     code = share.get_index("label").get_indexer(pd.Index(ds["label"].values))
-    corrected: xr.DataArray = xr.apply_ufunc(
+    result: xr.DataArray = xr.apply_ufunc(
         kernels.corrected,
         lengths,
         xr.DataArray(code, dims="neighbor"),
@@ -94,8 +101,8 @@ def _at_threshold(ds: xr.Dataset, threshold: float, sample_threshold: float | No
         dask="parallelized",
         output_dtypes=[np.float64],
     )
-    corrected.attrs = lengths.attrs | reach_attributes(threshold, sample_threshold)
-    return ordered(corrected)
+    result.attrs = lengths.attrs | {"sample_threshold": sample_threshold}
+    return ordered(result)
 
 
 def support(

@@ -47,11 +47,11 @@ def for_each_threshold(
     return ordered(result)
 
 
-def check_thresholds(threshold: Sequence[float]) -> list[float]:
+def check_thresholds(threshold: Sequence[float], name: str = "threshold") -> list[float]:
     """Return several thresholds as floats, each strictly between 0 and 1, none twice."""
     if np.ndim(threshold) != 1 or not len(threshold):
-        raise ValueError(f"threshold={threshold!r} must be a number or a sequence of numbers")
-    values = [check_fraction("threshold", value) for value in np.asarray(threshold).tolist()]
+        raise ValueError(f"{name}={threshold!r} must be a number or a sequence of numbers")
+    values = [check_fraction(name, value) for value in np.asarray(threshold).tolist()]
     if len(set(values)) < len(values):
-        raise ValueError(f"threshold={threshold!r} names a threshold twice; name each once")
+        raise ValueError(f"{name}={threshold!r} names a threshold twice; name each once")
     return values

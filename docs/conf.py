@@ -49,7 +49,10 @@ templates_path = ["_templates"]
 nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(anndata|collections|hypothesis|matplotlib|numpy|os|pandas|torch|xarray)\..*"),
-    (r"py:.*", r"(typing\.)?(Any|Literal|ArrayLike|NDArray|Mapping|Sequence|Axes|Path|PathLike)"),
+    (
+        r"py:.*",
+        r"(typing\.)?(Any|Literal|ArrayLike|NDArray|Mapping|Sequence|Axes|Path|PathLike|Figure)",
+    ),
     (r"py:.*", r"(st\.|xr\.|np\.|pd\.|ad\.).*"),
     (r"py:class", r"(bool|int|float|str|tuple|list|dict|frozenset|KeyError|ValueError|object)"),
     (r"py:class", r"SearchStrategy.*"),

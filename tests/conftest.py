@@ -4,6 +4,7 @@ import json
 from types import SimpleNamespace
 
 import pytest
+from headless_browser import browser  # noqa: F401  # a fixture
 from recorded_data import data_folder
 
 import amici_xr
