@@ -4,6 +4,7 @@ import gzip
 import inspect
 import io
 import json
+import re
 import sys
 from importlib.resources import files
 from types import SimpleNamespace
@@ -657,4 +658,8 @@ def test_report_writes_the_page_of_the_function(done, folder, tmp_path):
     done("report", folder / "one.nc", *words, "--out", "page.html")
     ds = amici_xr.open_dataset(folder / "one.nc")
     amici_xr.report(ds, "expected.html", 0.2, thresholds=[0.2, 0.4], n_points=50)
-    assert (tmp_path / "page.html").read_text() == (tmp_path / "expected.html").read_text()
+    page, expected = (
+        re.sub(r'"[^"]*Z", "name": "\w+\.html"', "", (tmp_path / name).read_text())
+        for name in ("page.html", "expected.html")
+    )
+    assert page == expected
