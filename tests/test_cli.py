@@ -659,7 +659,8 @@ def test_report_writes_the_page_of_the_function(done, folder, tmp_path):
     ds = amici_xr.open_dataset(folder / "one.nc")
     amici_xr.report(ds, "expected.html", 0.2, thresholds=[0.2, 0.4], n_points=50)
     page, expected = (
-        re.sub(r'"[^"]*Z", "name": "\w+\.html"', "", (tmp_path / name).read_text())
+        # without the time, the name, and the numbers that Bokeh counts its objects with
+        re.sub(r'"[^"]*Z", "name": "\w+\.html"|"p\d+"', "", (tmp_path / name).read_text())
         for name in ("page.html", "expected.html")
     )
     assert page == expected
