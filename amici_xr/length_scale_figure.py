@@ -165,8 +165,7 @@ def plot_length_scale(
         for panel, of_panel in zip(axes, columns, strict=True):
             _draw(panel, [group for group in groups if group.head in of_panel], kind, colors, end)
             drawing.group_axis(panel, of_panel, shown, is_named=not panels)
-        parts = ("length scale", f"at threshold {threshold:g}")
-        y = with_unit(("\n" if panels else " ").join(parts), one)
+        y = with_unit(f"length scale at threshold {threshold:g}", one)
         names = [f"head {head}" for head in asked] if panels else [""]
         words = (title_of(one, shown), "", y)
         room = drawing.ROOM_ABOVE + 3 if panels else None

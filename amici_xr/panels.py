@@ -87,17 +87,18 @@ def name_panels(
 ) -> None:
     """Titles and axis labels: in a figure of ours, what is common to several panels stands once."""
     several = len(axes) > 1 and is_ours
-    for number, (ax, name) in enumerate(zip(axes, names, strict=True)):
+    for ax, name in zip(axes, names, strict=True):
         whole_title = ", ".join(part for part in (whole, name) if part)
         ax.set_title(drawing.plain(name if several else whole_title), pad=title_pad)
-        place: Any = ax.get_subplotspec()
-        if not several or place.is_first_col():
-            ax.set_ylabel(drawing.plain(y))
-        if not several or number >= len(axes) - place.get_gridspec().ncols:
+        if not several:
             ax.set_xlabel(drawing.plain(x))
+            ax.set_ylabel(drawing.plain(y))
     if several:
         figure: Any = axes[0].figure
+        size = axes[0].yaxis.label.get_size()
         figure.suptitle(drawing.plain(whole))
+        figure.supxlabel(drawing.plain(x), size=size)
+        figure.supylabel(drawing.plain(y), size=size)
 
 
 def add_legend(axes: Sequence[Axes], handles: Sequence[Any], *, is_ours: bool) -> None:
