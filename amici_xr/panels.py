@@ -95,7 +95,7 @@ def name_panels(
             ax.set_ylabel(drawing.plain(y))
     if several:
         figure: Any = axes[0].figure
-        size = axes[0].yaxis.label.get_size()
+        size = axes[0].yaxis.label.get_fontsize()
         figure.suptitle(drawing.plain(whole))
         figure.supxlabel(drawing.plain(x), size=size)
         figure.supylabel(drawing.plain(y), size=size)

@@ -17,9 +17,9 @@ from amici_xr.demo_data import FOLDERS
 THRESHOLD = 0.1
 NEXT = """
 Next, in this shell:
-    amici-xr info {folder}/T_cell.nc
-    amici-xr extract {folder}/model {folder}/tissue.h5ad --query Tumor --out b.nc
-    amici-xr length-scale b.nc --threshold {threshold}
+    {program} info {folder}/T_cell.nc
+    {program} extract {folder}/model {folder}/tissue.h5ad --query Tumor --out b.nc
+    {program} length-scale b.nc --threshold {threshold}
 or type {python} and then:
     >>> import amici_xr, xarray as xr
     >>> ds = xr.open_dataset({file!r})
@@ -68,6 +68,8 @@ def main(folder: Path) -> None:
     for path in write_model_and_tissue(folder):
         print(f"    {path}")
     named = {"file": str(folder / "T_cell.nc"), "tissue": str(folder / "tissue.nc")}
+    beside = Path(sys.executable).with_name("amici-xr")  # whose folder may not be searched
+    named["program"] = str(beside) if shutil.which("amici-xr") is None else "amici-xr"
     print(NEXT.format(python=sys.executable, threshold=THRESHOLD, folder=folder, **named))
 
 
