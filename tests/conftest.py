@@ -8,6 +8,7 @@ from headless_browser import browser  # noqa: F401  # a fixture
 from recorded_data import data_folder
 
 import amici_xr
+from amici_xr import cli
 
 RECEIVERS = [("synthetic", 0), ("synthetic", 1), ("merfish", 0), ("merfish", 1)]
 
@@ -56,3 +57,16 @@ def several():
 def demo():
     """The packaged model and tissue."""
     return amici_xr.demo()
+
+
+@pytest.fixture
+def call(capsys):
+    """Run the command line in this process: its status, what it prints and what it reports."""
+
+    def run(*words):
+        with pytest.raises(SystemExit) as ended:
+            cli.main([str(word) for word in words])
+        printed = capsys.readouterr()
+        return SimpleNamespace(status=ended.value.code, out=printed.out, err=printed.err)
+
+    return run

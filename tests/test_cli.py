@@ -7,7 +7,6 @@ import json
 import re
 import sys
 from importlib.resources import files
-from types import SimpleNamespace
 
 import click
 import numpy as np
@@ -29,19 +28,6 @@ FIGURES = {
     "spatial": amici_xr.plot_spatial,
     "threshold-sweep": amici_xr.plot_threshold_sweep,
 }
-
-
-@pytest.fixture
-def call(capsys):
-    """Run the command line in this process: its status, what it prints and what it reports."""
-
-    def run(*words):
-        with pytest.raises(SystemExit) as ended:
-            cli.main([str(word) for word in words])
-        printed = capsys.readouterr()
-        return SimpleNamespace(status=ended.value.code, out=printed.out, err=printed.err)
-
-    return run
 
 
 @pytest.fixture

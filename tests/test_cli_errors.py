@@ -6,7 +6,6 @@ import subprocess
 import sys
 import warnings
 from importlib.resources import files
-from types import SimpleNamespace
 
 import pytest
 
@@ -15,19 +14,6 @@ from amici_xr import cli
 from amici_xr.cli_errors import described, in_options
 
 PACKAGED = files("amici_xr.demo_data")
-
-
-@pytest.fixture
-def call(capsys):
-    """Run the command line in this process: its status, what it prints and what it reports."""
-
-    def run(*words):
-        with pytest.raises(SystemExit) as ended:
-            cli.main([str(word) for word in words])
-        printed = capsys.readouterr()
-        return SimpleNamespace(status=ended.value.code, out=printed.out, err=printed.err)
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +121,7 @@ def test_an_error_of_an_extraction_is_one_line_too(call, tmp_path, words, expect
 
 
 def test_what_is_not_installed_is_named_with_its_extra(call, one, monkeypatch):
-    for module in ("torch", "anndata", "zarr", "pyarrow"):
+    for module in ("torch", "anndata", "zarr", "pyarrow", "bokeh"):
         monkeypatch.setitem(sys.modules, module, None)
     for words, extra in (
         (["extract", PACKAGED / "model", PACKAGED / "tissue.h5ad", "--out", "a.nc"], "model"),
@@ -143,18 +129,12 @@ def test_what_is_not_installed_is_named_with_its_extra(call, one, monkeypatch):
         (["extract", PACKAGED / "model", PACKAGED / "tissue.h5ad", "--out", "a.zarr"], "zarr"),
         (["convert", "one.nc", "a.zarr.zip"], "zarr"),
         (["curve", "one.nc", "--out", "a.parquet"], "parquet"),
+        (["report", "one.nc", "--out", "a.html"], "report"),
     ):
         result = call(*words)
         assert result.status == 1
         assert result.err.startswith("error: ")
         assert result.err.endswith(f": pip install 'amici-xr[{extra}]'\n")
-
-
-def test_without_a_report_in_the_package_the_command_says_so(call, one, monkeypatch):
-    monkeypatch.delattr(amici_xr, "report", raising=False)
-    result = call("report", "one.nc", "--out", "page.html")
-    assert result.status == 1
-    assert result.err == "error: this version of amici-xr has no report yet\n"
 
 
 def test_every_problem_of_a_file_stands_in_the_one_line(call, one):
