@@ -109,7 +109,7 @@ bench: .venv/test
 .venv/demo: $(SOURCES)
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet $(TORCH)
-	.venv/bin/python -m pip install --quiet -e ".[model]"
+	.venv/bin/python -m pip install --quiet -e ".[model,report]"
 	touch $@
 
 .venv/test: .venv/demo

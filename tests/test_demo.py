@@ -1,5 +1,6 @@
 """The packaged demo, as a newcomer runs it, and its three trainings."""
 
+import importlib.util
 import pickletools
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import xarray as xr
 import amici_xr
 from amici_xr.demo_data import FOLDERS
 
+HAS_BOKEH = importlib.util.find_spec("bokeh") is not None
 pytestmark = pytest.mark.needs_model
 
 
@@ -25,6 +27,7 @@ def test_the_tour_prints_planted_beside_recovered_and_writes_files_and_figures(t
     assert abs(float(rows["Fibroblast → Tumor"][4]) - 20) < 3
     written = {path.name for path in tmp_path.iterdir()}
     assert {"tissue.nc", "runs.nc", "atlas.png", "atlas.svg"} <= written
+    assert ("tissue.html" in written) == HAS_BOKEH
     for sender, receiver, planted in (("Macrophage", "T_cell", 10), ("Fibroblast", "Tumor", 20)):
         (further,) = (
             line for line in done.stdout.splitlines() if f"{sender} → {receiver}: " in line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import sys
 from importlib.resources import as_file, files
@@ -20,6 +21,7 @@ Next, in this shell:
     {program} info {folder}/T_cell.nc
     {program} extract {folder}/model {folder}/tissue.h5ad --query Tumor --out b.nc
     {program} length-scale b.nc --threshold {threshold}
+    {program} report b.nc --out b.html        # a page to explore, as {folder}/tissue.html
 or type {python} and then:
     >>> import amici_xr, xarray as xr
     >>> ds = xr.open_dataset({file!r})
@@ -120,7 +122,7 @@ def print_trainings(planted: Any, path: Path, is_watched: bool) -> None:
 
 
 def write_atlas(ds: xr.Dataset, folder: Path) -> list[Path]:
-    """Save the Dataset of all receivers and draw its atlas."""
+    """Save the Dataset of all receivers, draw its atlas and write a page to explore."""
     from matplotlib import pyplot as plt
 
     written = [folder / "tissue.nc", folder / "atlas.png", folder / "atlas.svg"]
@@ -129,6 +131,9 @@ def write_atlas(ds: xr.Dataset, folder: Path) -> list[Path]:
     for path in written[1:]:
         figure.savefig(path, dpi=150)
     plt.close(figure)
+    if importlib.util.find_spec("bokeh") is not None:  # an extra
+        written.append(folder / "tissue.html")
+        ds.cf.report(written[-1], THRESHOLD)
     return written
 
 
