@@ -19,6 +19,7 @@ TORCH ?= torch==2.13.0
 
 # worksteal: a core that is done takes tests from one that is not
 ON_EVERY_CORE := -n auto --dist worksteal
+OF_THE_CORE := not needs_model and not live and not once
 
 .PHONY: demo test coverage test-long test-mutants test-core test-oldest test-newest test-scvi \
 	test-amici docs figure bench clean
@@ -60,32 +61,32 @@ test-core: .venv-core/installed .venv/demo
 	.venv/bin/python -m amici_xr.demo_data demo_output
 	! .venv-core/bin/python -c "import torch" 2> /dev/null
 	! .venv-core/bin/python -c "import anndata" 2> /dev/null
-	AMICI_XR_SAVED="$(CURDIR)/demo_output" .venv-core/bin/python -m pytest $(ON_EVERY_CORE) -m "not needs_model and not live"
+	AMICI_XR_SAVED="$(CURDIR)/demo_output" .venv-core/bin/python -m pytest $(ON_EVERY_CORE) -m "$(OF_THE_CORE)"
 
 # The oldest of each dependency that pyproject.toml allows; and, with make test-core-3.12 or so, the
 # core on another Python, INTERPRETER where it has another name than python3.12.
 test-oldest: .venv-oldest/installed .venv/demo
 	.venv/bin/python -m amici_xr.demo_data demo_output
-	AMICI_XR_SAVED="$(CURDIR)/demo_output" .venv-oldest/bin/python -m pytest $(ON_EVERY_CORE) -m "not needs_model and not live"
+	AMICI_XR_SAVED="$(CURDIR)/demo_output" .venv-oldest/bin/python -m pytest $(ON_EVERY_CORE) -m "$(OF_THE_CORE)"
 
 # The newest of each, pre-releases too, under $(PYTHON): pandas 3 and, from Python 3.12 on, NumPy 2.5.
 test-newest: .venv-newest/installed .venv/demo
 	.venv/bin/python -m amici_xr.demo_data demo_output
-	AMICI_XR_SAVED="$(CURDIR)/demo_output" .venv-newest/bin/python -m pytest $(ON_EVERY_CORE) -m "not needs_model and not live"
+	AMICI_XR_SAVED="$(CURDIR)/demo_output" .venv-newest/bin/python -m pytest $(ON_EVERY_CORE) -m "$(OF_THE_CORE)"
 
 test-core-%: .venv-core-%/installed .venv/demo
 	.venv/bin/python -m amici_xr.demo_data demo_output
-	AMICI_XR_SAVED="$(CURDIR)/demo_output" .venv-core-$*/bin/python -m pytest $(ON_EVERY_CORE) -m "not needs_model and not live"
+	AMICI_XR_SAVED="$(CURDIR)/demo_output" .venv-core-$*/bin/python -m pytest $(ON_EVERY_CORE) -m "$(OF_THE_CORE)"
 
 # Other models of the newest scvi-tools for this Python, trained and saved: none is taken for AMICI's.
 # -W default: from Python 3.12 on it brings pandas 3, at which AnnData itself warns.
 test-scvi: .venv-scvi/installed
-	.venv-scvi/bin/python -m pytest -m "live or not live" -W default tests/live/test_live_scvi.py \
+	.venv-scvi/bin/python -m pytest -m "not once" -W default tests/live/test_live_scvi.py \
 		tests/test_checkpoint.py tests/test_checkpoint_versions.py tests/test_extraction.py
 
 # A user's own AMICI environment: old NumPy and SciPy, and the live model itself.
 test-amici: .venv-amici/installed
-	WANDB_MODE=disabled .venv-amici/bin/python -m pytest $(ON_EVERY_CORE) -m "live or not live"
+	WANDB_MODE=disabled .venv-amici/bin/python -m pytest $(ON_EVERY_CORE) -m "not once"
 
 docs: .venv/docs
 	rm -rf docs/_build docs/generated

@@ -12,7 +12,7 @@ import pytest
 import amici_xr
 
 pytest.importorskip("torch")  # the core environment deselects what needs the model
-pytestmark = [pytest.mark.needs_model, pytest.mark.long]
+pytestmark = [pytest.mark.needs_model, pytest.mark.long, pytest.mark.once]
 
 MODEL = Path(str(files("amici_xr.demo_data"))) / "model" / "model.pt"
 WHOLE = MODEL.read_bytes()

@@ -17,6 +17,8 @@ from matplotlib.testing.compare import compare_images
 
 import amici_xr
 
+pytestmark = pytest.mark.once
+
 BASELINE = Path(__file__).parent / "baseline"
 TOLERANCE = 1.0  # root mean square of 0…255; lines half a point thinner give 2, paler boxes 1.2
 LETTERS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")

@@ -133,7 +133,7 @@ def test_nan_scores_raise_when_a_lazy_reduction_is_computed(several):
 
 
 def test_a_lazy_curve_may_be_larger_than_memory(ds):
-    curve = ds.chunk(neighbor=100).amici.curve(np.linspace(0, 50, 5_000_000))
+    curve = ds.chunk(neighbor=1).amici.curve(np.linspace(0, 50, 5_000_000))
     assert curve.nbytes > 10e9
     np.testing.assert_allclose(
         curve.isel(neighbor=0, distance=[0, -1]), ds.isel(neighbor=[0]).amici.curve([0, 50])[0]

@@ -12,6 +12,8 @@ import pytest
 import amici_xr
 from amici_xr.optional import require
 
+pytestmark = pytest.mark.once
+
 PROJECT = Path(__file__).parent.parent / "pyproject.toml"
 START = """
 import sys
