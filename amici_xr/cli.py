@@ -139,7 +139,10 @@ command_line.add_command(plot_group)
 @RUN
 @output((".html", ".htm"), "Where to write", required=True)
 def report_command(file: Path, run: int | None, out: Path, **arguments: Any) -> None:
-    """A page to explore in a browser, in one file that needs no network."""
+    """A page to explore in a browser, in one file.
+
+    It opens without a network.
+    """
     report(opened(file, run=run), out, **arguments)
     click.echo(f"{out}", err=True)
 

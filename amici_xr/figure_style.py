@@ -28,8 +28,12 @@ def styled(ax: Any, names: Iterable[str] = ()) -> Iterator[None]:
         yield
         return
     import matplotlib as mpl
+    from matplotlib import pyplot as plt
     from matplotlib import style
 
+    # Loads the backend, if this is the first figure: what it sets, such as that notebooks show
+    # figures, must outlive our style.
+    plt.draw_if_interactive()
     with style.context(STYLE), mpl.rc_context(rc=_fonts(names)):
         yield
 

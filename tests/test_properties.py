@@ -20,6 +20,7 @@ import amici_xr
 from amici_xr.schema import distance_unit
 from amici_xr.testing import datasets
 
+HAS_BOKEH = importlib.util.find_spec("bokeh") is not None
 HAS_ANNDATA = importlib.util.find_spec("anndata") is not None
 HAS_ZARR = importlib.util.find_spec("zarr") is not None
 SUFFIXES = [".nc", ".zarr", ".zarr.zip"] if HAS_ZARR else [".nc"]
@@ -120,6 +121,9 @@ def drawings(ds):
         )
     yield "plot_spatial", lambda: amici_xr.plot_spatial(ds, head=head, sample_threshold=None)
     yield "plot_atlas", lambda: amici_xr.plot_atlas(ds)
+    yield "plot_threshold_sweep", lambda: amici_xr.plot_threshold_sweep(ds, [0.1, 0.5])
+    if HAS_BOKEH:
+        yield "report", lambda: amici_xr.report(ds, "page.html", thresholds=[0.1, 0.5], n_points=5)
 
 
 def test_every_public_function_of_a_dataset_is_called():
@@ -133,7 +137,8 @@ def test_every_public_function_of_a_dataset_is_called():
         and next(iter(inspect.signature(function).parameters), "") in ("ds", "da", "datasets")
     }
     assert len(of_datasets) > 20
-    assert of_datasets - called == (set() if HAS_ANNDATA else {"to_anndata"})
+    of_extras = {"to_anndata": HAS_ANNDATA, "report": HAS_BOKEH}
+    assert of_datasets - called == {name for name, is_there in of_extras.items() if not is_there}
 
 
 def assert_survives(data, calls):
