@@ -74,8 +74,8 @@ def command_line(debug: bool) -> None:
 @option(extract, "sample_key", "Column of obs with the sample of each cell, which neighborhoods "
         "never cross.")  # fmt: skip
 @option(extract, "unit", "Name of the unit of the coordinates, e.g. µm.")
-@option(extract, "microns_per_unit", "Microns in a unit of the coordinates, e.g. 0.2125 for "
-        "pixels of Xenium: every distance is then in µm.", type=float)  # fmt: skip
+@option(extract, "microns_per_unit", "Microns in a unit of the coordinates: every distance "
+        "is then in µm. The model must have been trained on these coordinates.", type=float)  # fmt: skip
 @option(extract, "progress", "Show a progress bar.", default=None, show_default="on a terminal")
 @OUT_DATASET
 def extract_command(

@@ -73,7 +73,7 @@ def draw_curve(
     out: Path,
     **arguments: Any,
 ) -> None:
-    """Attention against distance in one head.
+    """Attention against distance, a panel for each head.
 
     The mean of each cell type, a band of one standard deviation and single neighbors.
     """

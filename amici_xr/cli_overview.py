@@ -141,4 +141,5 @@ def _questions(file: Path, ds: xr.Dataset) -> Iterator[str]:
         one += f" --sample {shlex.quote(own[0])}" if len(own) > 1 else ""
         yield f"plot spatial {name}{one} --head {head} --threshold 0.1{uncorrected} --out map.png"
     if "run" not in ds.dims:
+        yield f"report {name} --threshold 0.1 --out report.html"
         yield f"convert {name} scores.csv.gz"

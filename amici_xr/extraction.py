@@ -85,7 +85,8 @@ def extract(
         Name of the unit of the coordinates, e.g. "µm", kept on every distance.
     microns_per_unit
         How many microns one unit of the coordinates is. Every coordinate, distance and length
-        scale is then in µm, as from `to_microns`.
+        scale is then in µm, as from `to_microns`. It renames what the model measured: the
+        coordinates themselves must be in the unit that it was trained in.
     progress
         Whether to show a progress bar where it takes more than a second.
 

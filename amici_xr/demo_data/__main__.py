@@ -21,7 +21,7 @@ Next, in this shell:
     {program} info {folder}/T_cell.nc
     {program} extract {folder}/model {folder}/tissue.h5ad --query Tumor --out b.nc
     {program} length-scale b.nc --threshold {threshold}
-    {program} report b.nc --out b.html        # a page to explore, as {folder}/tissue.html
+    {program} report b.nc --threshold {threshold} --out b.html  # as {folder}/tissue.html
 or type {python} and then:
     >>> import amici_xr, xarray as xr
     >>> ds = xr.open_dataset({file!r})

@@ -18,8 +18,8 @@ function ordered(query, heads = EVERY_HEAD) {
     largest(median, other) - largest(median, one) || largest(mean, other) - largest(mean, one) || one - other);
 }
 
-/** The head with the largest median, where the slider starts. */
-function farthestHead(query) {
+/** The head with the largest median, where the slider starts, and that median. */
+function farthest(query) {
   let [best, longest] = [0, 0];
   for (const label of ordered(query)) {
     content.heads.forEach((_, head) => {
@@ -27,7 +27,7 @@ function farthestHead(query) {
       if (median > longest) [best, longest] = [head, median];
     });
   }
-  return best;
+  return [best, longest];
 }
 
 function checkbox(text, isChecked, change) {
@@ -68,7 +68,7 @@ function choose(query) {
   state.query = query;
   const labels = ordered(query);
   state.labels = labels.length > MANY ? labels.slice(0, MANY) : labels;
-  state.heads = [farthestHead(query)];
+  state.heads = [farthest(query)[0]];
   const own = [query.points.sample, query.receivers.sample].filter(Boolean).flatMap((one) => one.names);
   const samples = [...new Set(own)].sort();
   state.sample = samples[0] ?? null;
@@ -195,7 +195,10 @@ function start() {
   byId("download-all").addEventListener("click", () => download(
     csv({query: state.query, heads: EVERY_HEAD, labels: ordered(state.query)}, every),
     "length_scales_all.csv"));
-  choose(state.query);
+  const reaches = content.queries.map((query) => farthest(query)[1]);
+  const first = reaches.indexOf(Math.max(...reaches)); // so that the page opens on a finding
+  byId("query").value = first;
+  choose(content.queries[first]);
   draw();
 }
 
