@@ -75,7 +75,8 @@ def command_line(debug: bool) -> None:
         "never cross.")  # fmt: skip
 @option(extract, "unit", "Name of the unit of the coordinates, e.g. µm.")
 @option(extract, "microns_per_unit", "Microns in a unit of the coordinates: every distance "
-        "is then in µm. The model must have been trained on these coordinates.", type=float)  # fmt: skip
+        "is then in µm. The model must have been trained on these coordinates.",
+        type=float)  # fmt: skip
 @option(extract, "progress", "Show a progress bar.", default=None, show_default="on a terminal")
 @OUT_DATASET
 def extract_command(
