@@ -53,6 +53,7 @@ def written(several, tmp_path_factory):
 @pytest.fixture
 def opened(browser, written):
     browser.open(written)
+    browser.change("query", "0")
     yield browser
     assert browser.complaints() == []
 
@@ -92,6 +93,20 @@ def test_the_table_at_each_stop_of_the_slider_is_what_the_dataset_says(opened, s
     status = {label: value for (label, _), value in of_table(opened, "status").items()}
     assert status == {label: support.status.sel(label=label).item() for label in "BCD"}
     assert opened.ask("document.getElementById('threshold-value').textContent") == str(STOPS[stop])
+
+
+@needs_bokeh
+def test_the_page_opens_on_the_query_and_head_of_the_longest_reach(written, browser, several):
+    browser.open(written)
+    longest = {}
+    for query in several["query"].values:
+        lengths = several.cf.select(query).cf.length_scale(0.1, 0.8)
+        medians = lengths.groupby("label").median()
+        longest[str(query)] = (medians.max().item(), medians.max("label").idxmax("head").item())
+    expected = max(longest, key=longest.get)
+    assert browser.ask("state.query.name") == expected
+    assert browser.ask("document.getElementById('query').selectedOptions[0].text") == expected
+    assert browser.ask("state.heads.map((head) => content.heads[head])") == [longest[expected][1]]
 
 
 @needs_bokeh
