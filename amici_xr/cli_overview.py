@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -141,5 +142,6 @@ def _questions(file: Path, ds: xr.Dataset) -> Iterator[str]:
         one += f" --sample {shlex.quote(own[0])}" if len(own) > 1 else ""
         yield f"plot spatial {name}{one} --head {head} --threshold 0.1{uncorrected} --out map.png"
     if "run" not in ds.dims:
-        yield f"report {name} --threshold 0.1 --out report.html"
+        if importlib.util.find_spec("bokeh") is not None:  # an extra
+            yield f"report {name} --threshold 0.1{uncorrected} --out report.html"
         yield f"convert {name} scores.csv.gz"
