@@ -16,7 +16,10 @@ def wandb(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_SILENT", "true")
     for name in ("WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR"):
         monkeypatch.setenv(name, str(tmp_path))
-    return pytest.importorskip("wandb")
+    wandb = pytest.importorskip("wandb")
+    wandb.finish()  # the run that the training of a live model may have left
+    wandb.teardown()  # its settings
+    return wandb
 
 
 def pixels(file):
@@ -29,7 +32,7 @@ def test_figures_are_kept_in_the_run_as_they_look(ds, wandb, tmp_path):
     ax = ds.cf.plot_length_scale(0.1)
     for figure in (panels[0].figure, ax.figure):
         figure.canvas.draw()  # the first drawing settles the layout
-    with wandb.init(project="tissue", dir=tmp_path) as run:
+    with wandb.init(project="tissue", dir=tmp_path, mode="offline") as run:
         amici_xr.log_figure(panels, "curves", run)
         amici_xr.log_figure(ax, "lengths")  # to the current run
         amici_xr.log_figure(ax.figure, "figure", run, step=7)
