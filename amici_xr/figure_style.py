@@ -33,7 +33,7 @@ def styled(ax: Any, names: Iterable[str] = ()) -> Iterator[None]:
 
     # Loads the backend, if this is the first figure: what it sets, such as that notebooks show
     # figures, must outlive our style.
-    plt.draw_if_interactive()  # type: ignore[no-untyped-call]
+    plt.draw_if_interactive()  # type: ignore[no-untyped-call]  # no types
     with style.context(STYLE), mpl.rc_context(rc=_fonts(names)):
         yield
 

@@ -55,7 +55,7 @@ def write_blocks(
         blocks = variable.data.to_delayed(optimize_graph=False).ravel()
         places = zip(blocks, blocks_of(variable.dims, variable.shape), strict=True)
         tasks.append([write(block, targets[name], at, lock) for block, at in places])
-    (written,) = compute(tasks)  # type: ignore[no-untyped-call]
+    (written,) = compute(tasks)  # type: ignore[no-untyped-call]  # no types
     return {
         name: [of_header(variable), *found]
         for (name, variable), found in zip(variables.items(), written, strict=True)
@@ -74,4 +74,4 @@ def _computes_in_this_process() -> bool:
     from dask.local import get_sync
     from dask.threaded import get as get_threaded
 
-    return get_scheduler() in (None, get_sync, get_threaded)  # type: ignore[no-untyped-call]
+    return get_scheduler() in (None, get_sync, get_threaded)  # type: ignore[no-untyped-call]  # no types

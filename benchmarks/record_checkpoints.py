@@ -1,6 +1,6 @@
 """Record checkpoints as other versions write them: how those in `tests/checkpoints` were made.
 
-In an environment with torch and the NumPy and pandas in question, which need not have amici_xr,
+In an environment with this package, torch and the NumPy and pandas in question,
 ``python benchmarks/record_checkpoints.py amici`` writes the packaged model anew: its attributes are
 made again with that NumPy and that pandas as scvi-tools makes them, among them a history of
 training, and saved by torch. Only the pickle of the file is kept; the weights are the packaged
@@ -15,12 +15,15 @@ import gzip
 import importlib.util
 import tempfile
 import zipfile
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+
+from amici_xr.restricted_reading import read_safely
 
 ROOT = Path(__file__).resolve().parent.parent
 CHECKPOINTS = ROOT / "tests" / "checkpoints"
@@ -36,7 +39,7 @@ def versions() -> str:
 
 def record_amici(folder: Path) -> None:
     """Write the packaged model with this NumPy and this pandas, and keep its pickle."""
-    saved = torch.load(PACKAGED, weights_only=False)  # our own file
+    saved = read_safely(PACKAGED)
     made = saved | {
         "var_names": pd.Index(saved["var_names"]).astype(str).to_numpy(),
         "attr_dict": attributes(saved["attr_dict"]),
@@ -55,6 +58,8 @@ def record_amici(folder: Path) -> None:
 def attributes(old: dict[str, Any]) -> dict[str, Any]:
     """The attributes of a model, made from arrays and tables as scvi-tools makes them."""
     registry = old["registry_"]
+    # safe reading leaves a plain dict of it
+    registry["field_registries"] = defaultdict(dict, registry["field_registries"])
     labels = registry["field_registries"]["labels"]["state_registry"]
     types = pd.Series(np.repeat(labels["categorical_mapping"], 2)).astype("category")
     labels["categorical_mapping"] = types.cat.categories.to_numpy(copy=True)

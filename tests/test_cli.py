@@ -281,7 +281,7 @@ def test_of_very_many_rows_the_screen_shows_the_first(done, folder):
 
 
 def test_parquet_and_zipped_csv_hold_the_same_as_csv(done, folder):
-    pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow")  # an extra
     for name in ("t.csv", "t.csv.gz", "t.parquet"):
         done("length-scale", folder / "one.nc", "--out", name)
     expected = read("t.csv")
@@ -439,7 +439,7 @@ def test_the_rows_of_the_originals_own_file_come_back_to_the_byte(done, tmp_path
 
 
 def test_convert_takes_one_kind_of_file_to_another(done, folder):
-    pytest.importorskip("zarr")
+    pytest.importorskip("zarr")  # an extra
     for name in ("a.zarr", "a.zarr.zip"):
         done("convert", folder / "one.nc", name)
         assert amici_xr.open_dataset(name).identical(amici_xr.open_dataset(folder / "one.nc"))
@@ -490,7 +490,7 @@ def test_extract_writes_what_the_function_gives(done, words, query, options):
 @pytest.mark.parametrize("suffix", [".nc", ".zarr"])
 def test_extract_scores_and_writes_chunks(done, suffix):
     if suffix == ".zarr":
-        pytest.importorskip("zarr")
+        pytest.importorskip("zarr")  # an extra
     done(*packaged("--query", "T_cell", "--chunks", 1000, "--out", f"a{suffix}"))
     xr.testing.assert_allclose(amici_xr.open_dataset(f"a{suffix}"), extracted("T_cell"))
 

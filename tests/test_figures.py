@@ -168,7 +168,7 @@ class TestColors:
     @pytest.mark.parametrize("suffix", [".nc", ".zarr"])
     def test_colors_come_back_from_files(self, ds, suffix):
         if suffix == ".zarr":
-            pytest.importorskip("zarr")
+            pytest.importorskip("zarr")  # an extra
         own = ds.assign_coords(cell_type_color=("cell_type", ["", "#ff0000", "", "teal"]))
         amici_xr.save(own, f"own{suffix}")
         back = amici_xr.open_dataset(f"own{suffix}")

@@ -16,7 +16,7 @@ def wandb(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_SILENT", "true")
     for name in ("WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR"):
         monkeypatch.setenv(name, str(tmp_path))
-    wandb = pytest.importorskip("wandb")
+    wandb = pytest.importorskip("wandb")  # an extra, there where amici-st is
     wandb.finish()  # the run that the training of a live model may have left
     wandb.teardown()  # its settings
     return wandb
