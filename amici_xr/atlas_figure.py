@@ -62,7 +62,8 @@ def plot_atlas(
         Where to draw, one for each panel; None makes a figure in the package's style, the sheet
         ``amici_xr.figures`` of matplotlib.
     cmap
-        A matplotlib colormap for the length scale.
+        A matplotlib colormap for the length scale; by default one whose low end is dark, so that a
+        short reach is not taken for none.
     max_length_scale
         Upper end of the colors; None takes the largest that is drawn.
 
@@ -182,7 +183,7 @@ def _axes(ax: Any, panels: dict[str, xr.Dataset], found: xr.Dataset) -> list[Axe
         squeeze=False,
         # at least what the legend, and the name of the colors, take
         figsize=(max(across * width + 1.1, 4.6), max(down * height + 0.8, 3.4)),
-        layout="constrained",
+        layout="compressed",
     )
     for spare in grid.ravel()[len(panels) :]:
         figure.delaxes(spare)
@@ -238,7 +239,7 @@ def _write_numbers(ax: Axes, panel: xr.Dataset, colored: NDArray[np.float64], me
         color = "black" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.5 else "white"
         parts = [f"{colored[row, column]:.3g}"] if has_room else []
         parts += [f"head {head[row, column]}" if has_room else str(head[row, column])] * is_mixed
-        style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": "xx-small"}
+        style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 7}
         ax.text(column, row, "\n".join(parts), color=color, **style)
 
 

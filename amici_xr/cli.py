@@ -93,6 +93,8 @@ def extract_command(
     What is written answers everything else, without the model. MODEL is the folder of a saved
     model, ADATA the tissue, an .h5ad or .zarr; without ADATA the adata.h5ad in the model's folder.
     """
+    if model.suffix == ".h5ad":
+        raise click.UsageError(f"MODEL {str(model)!r} is a tissue; the order is MODEL ADATA")
     beside = (model if model.is_dir() else model.parent) / "adata.h5ad"
     if adata is None and model.exists() and not beside.exists():
         raise click.UsageError(f"ADATA, the tissue, is missing: there is no {beside} either")
@@ -115,9 +117,7 @@ def info_command(file: Path) -> None:
     """What a file holds, and what can be asked of it."""
     from .cli_overview import described_file
 
-    is_table = file.name.endswith(CSV)
-    ds = opened(file) if is_table else open_dataset(file, chunks={})
-    for line in described_file(file, ds):
+    for line in described_file(file, opened(file, is_lazy=True)):
         click.echo(line)
 
 

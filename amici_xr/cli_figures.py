@@ -40,6 +40,7 @@ drawing = together(
     output(SUFFIXES, "Where to draw to", required=True),
 )  # fmt: skip
 QUERY = option(select, "query", "Receiving cell type, of a file of several.")
+SAMPLE = option(select, "sample", "Sample, of a file of several.", when_none="all together")
 LABELS: dict[str, Any] = {"when_none": "all", "multiple": True}
 PALETTE: dict[str, Any] = {"when_none": "the tissue's own, or color-blind-safe"}
 HEADS: dict[str, Any] = {"when_none": "all", "type": WholeNumbers()}
@@ -62,10 +63,12 @@ def plot_group() -> None:
 @option(plot_curve, "palette", "Name of a matplotlib colormap.", **PALETTE)
 @option(plot_curve, "random_state", "Seed of the choice of neighbors.", type=int)
 @QUERY
+@SAMPLE
 @drawing
 def draw_curve(
     file: Path,
     query: str | None,
+    sample: str | None,
     run: int | None,
     head: list[int] | None,
     distance: list[float] | None,
@@ -77,7 +80,7 @@ def draw_curve(
 
     The mean of each cell type, a band of one standard deviation and single neighbors.
     """
-    ds = one_query_of(opened(file, query, run=run))
+    ds = one_query_of(opened(file, query, run=run, sample=sample))
     at = distances_of(ds, distance, _STEPS)
     _save(plot_curve(_off_screen(ds), one_or_several(head), at, **arguments), out, dpi)
 
@@ -98,16 +101,23 @@ def draw_curve(
         type=click.Choice(tuple(STATISTICS)))  # fmt: skip
 @option(plot_length_scale, "panels", "A panel for each head.")
 @QUERY
+@SAMPLE
 @drawing
 def draw_length_scale(
-    file: Path, query: str | None, run: int | None, dpi: int, out: Path, **arguments: Any
+    file: Path,
+    query: str | None,
+    sample: str | None,
+    run: int | None,
+    dpi: int,
+    out: Path,
+    **arguments: Any,
 ) -> None:
     """Length scales of each head and cell type.
 
     Cell types are ordered by their largest median. A cross marks what the artifact correction has
     set to 0.
     """
-    ds = one_query_of(opened(file, query, run=run))
+    ds = one_query_of(opened(file, query, run=run, sample=sample))
     _save(plot_length_scale(_off_screen(ds), **arguments), out, dpi)
 
 
@@ -123,12 +133,19 @@ def draw_length_scale(
 @option(plot_threshold_sweep, "ci", "A band of its 95% interval.")
 @option(plot_threshold_sweep, "palette", "Name of a matplotlib colormap.", **PALETTE)
 @QUERY
+@SAMPLE
 @drawing
 def draw_threshold_sweep(
-    file: Path, query: str | None, run: int | None, dpi: int, out: Path, **arguments: Any
+    file: Path,
+    query: str | None,
+    sample: str | None,
+    run: int | None,
+    dpi: int,
+    out: Path,
+    **arguments: Any,
 ) -> None:
     """Length scale of each cell type against the threshold."""
-    ds = one_query_of(opened(file, query, run=run))
+    ds = one_query_of(opened(file, query, run=run, sample=sample))
     _save(plot_threshold_sweep(_off_screen(ds), **arguments), out, dpi)
 
 

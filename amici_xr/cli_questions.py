@@ -31,7 +31,7 @@ from .selection import select, with_head_dim
 from .summaries import STATISTICS
 
 DIMS = ("run", "sample", "query", "label", "neighbor", "head", "threshold", "distance")
-_STEPS = 10  # between the distances of a table, where none were asked for
+_STEPS = 20  # between the distances of a table, where none were asked for
 _OF_INTERVALS = ("statistic", "confidence_level", "method", "resampling_unit", "n_resamples",
                  "random_state", "by_sample")  # fmt: skip
 
@@ -55,6 +55,7 @@ status               the first of these that applies:
 
 selecting = together(
     option(select, "query", "Receiving cell type.", when_none="every one of the file"),
+    option(select, "sample", "Sample, of a file of several.", when_none="all together"),
     option(plot_length_scale, "heads", "Attention heads, e.g. 0,2.", when_none="all",
            type=WholeNumbers()),
     option(plot_length_scale, "labels", "Sending cell type; give it again for several.",
@@ -89,6 +90,7 @@ def curve_command(
     quantiles: list[float] | None,
     by_sample: bool,
     query: str | None,
+    sample: str | None,
     heads: list[int] | None,
     labels: list[str] | None,
     per_neighbor: bool,
@@ -102,7 +104,7 @@ def curve_command(
     check_writable(out)
     if per_neighbor:
         _refuse(ctx, ("by", "quantiles", "by_sample"))
-    ds = with_head_dim(opened(file, query, heads, labels))
+    ds = with_head_dim(opened(file, query, heads, labels, sample=sample))
     at = distances_of(ds, distance, _STEPS)
     same = {"unit": unit_of(ds)} | _scalars(ds)
     if per_neighbor:
@@ -144,6 +146,7 @@ def length_scale_command(
     threshold: list[float],
     sample_threshold: float | None,
     query: str | None,
+    sample: str | None,
     heads: list[int] | None,
     labels: list[str] | None,
     per_neighbor: bool,
@@ -157,7 +160,7 @@ def length_scale_command(
     check_writable(out)
     if per_neighbor:
         _refuse(ctx, _OF_INTERVALS)
-    ds = with_head_dim(opened(file, query, heads, labels))
+    ds = with_head_dim(opened(file, query, heads, labels, sample=sample))
     values: Any = one_or_several(threshold)
     same = {} if len(threshold) > 1 else {"threshold": values}
     at = f"at threshold {', '.join(f'{one:g}' for one in threshold)}"

@@ -26,16 +26,21 @@ def opened(
     labels: Sequence[str] | None = None,
     *,
     run: int | None = None,
+    sample: str | None = None,
+    is_lazy: bool = False,
 ) -> xr.Dataset:
     """Read a file that `extract` or the original wrote, checked, and select from it."""
-    ds = read_csv(file) if file.name.endswith(CSV) else open_dataset(file)
+    if file.suffix == ".h5ad":
+        raise click.UsageError(f"{str(file)!r} is a tissue; extract scores it first")
+    is_table = file.name.endswith(CSV)
+    ds = read_csv(file) if is_table else open_dataset(file, chunks={} if is_lazy else None)
     if run is not None:
         if "run" not in ds.dims:
             raise NotFoundError(f"run={run}: this file holds a single training")
         check_names("run", [run], ds["run"].values.tolist(), "run")
         ds = ds.sel(run=run)
-    if query is not None:
-        ds = select(ds, query)
+    if query is not None or sample is not None:
+        ds = select(ds, query, sample=sample)
     if heads is not None:
         ds = with_head_dim(ds)
         check_names("heads", heads, ds["head"].values.tolist(), "head")

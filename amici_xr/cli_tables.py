@@ -93,15 +93,21 @@ def write(table: pd.DataFrame, path: Path, *, index: bool = False) -> None:
 
 
 def show(table: Table) -> None:
-    """Print the title and the rows, of very many the first."""
-    shown = table.rows.head(MOST_ROWS)
+    """Print the title and the rows, of very many the first; not those of absent cell types."""
+    rows = table.rows
+    is_absent = rows["status"] == "absent" if "status" in rows else np.zeros(len(rows), bool)
+    present = rows[~is_absent]
+    shown = present.head(MOST_ROWS)
     click.echo(f"{table.title}\n")
     for line in aligned(shown):
         click.echo(line)
-    if len(shown) < len(table.rows):
-        click.echo(
-            f"… and {len(table.rows) - len(shown):,} more rows; --out FILE writes all", err=True
-        )
+    left_out = {
+        "more rows": len(present) - len(shown),
+        "rows of cell types without neighbors": len(rows) - len(present),
+    }
+    for what, number in left_out.items():
+        if number:
+            click.echo(f"… and {number:,} {what}; --out FILE writes all", err=True)
 
 
 def aligned(rows: pd.DataFrame) -> list[str]:

@@ -208,7 +208,8 @@ def _checked_table(df: pd.DataFrame) -> pd.DataFrame:
     missing = [name for name in TABLE_COLUMNS if list(df.columns).count(name) != 1]
     if missing:
         raise SchemaError(
-            f"the table must have each of {listed(missing)} once; it has {listed(df.columns)}"
+            f"the table must have each of {listed(missing)} once; it has {listed(df.columns)}; is "
+            "it the original's table of scores?"
         )
     extra = [name for name in df.columns if name not in TABLE_COLUMNS]
     if extra:

@@ -116,7 +116,11 @@ def check_names(
         raise ValueError(f"{argument}={list(asked)!r} names no {what}; known: {listed(known)}")
     missing = [name for name in asked if name not in known]
     if missing:
-        raise NotFoundError(f"{argument}: unknown {what} {listed(missing)}; known: {listed(known)}")
+        parts = [part.strip() for name in missing for part in str(name).split(",")]
+        hint = "; name each by itself, not in one text" if set(parts) <= set(known) else ""
+        raise NotFoundError(
+            f"{argument}: unknown {what} {listed(missing)}; known: {listed(known)}{hint}"
+        )
     if len(set(asked)) < len(asked):
         raise ValueError(f"{argument}={list(asked)!r} names a {what} twice; name each once")
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import anndata
 
     from .saved_model import SavedModel
-    from .tissue import Tissue
 
 SPAN = 4096  # rows read from a file at a time
 
@@ -38,24 +37,24 @@ def opened(path: Path) -> Iterator[Any]:
 class Expression:
     """Expression of the model's genes, in its order.
 
-    Of a tissue in a file only the path is kept, so that it takes no memory and travels to other
-    processes.
+    Where it lies in a file, at `path`, only that is kept, so that it takes no memory and travels to
+    other processes.
     """
 
-    def __init__(self, tissue: Tissue, model: SavedModel) -> None:
+    def __init__(self, adata: anndata.AnnData, path: Path | None, model: SavedModel) -> None:
         layer = model.settings.layer
-        self._path = tissue.path
+        self._path = path
         self._element = "X" if layer is None else f"layers/{layer}"
-        self._columns = _gene_columns(tissue.adata, model)
+        self._columns = _gene_columns(adata, model)
         self._matrix: Any = None
         if self._path is not None:
             with opened(self._path) as root:
                 self._matrix = self._loaded_if_by_columns(root)
             self._stamp = self._stamp_now()
             return
-        if layer is not None and layer not in tissue.adata.layers:
-            raise _no_layer(layer, tissue.adata.layers.keys())
-        self._matrix = tissue.adata.X if layer is None else tissue.adata.layers[layer]
+        if layer is not None and layer not in adata.layers:
+            raise _no_layer(layer, adata.layers.keys())
+        self._matrix = adata.X if layer is None else adata.layers[layer]
         if self._matrix is None:
             raise ValueError("adata.X is empty, and the model was trained from it")
         if getattr(self._matrix, "format", None) == "csc" and hasattr(self._matrix, "tocsr"):

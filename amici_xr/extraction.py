@@ -148,12 +148,12 @@ def extract(
     if not tissue.adata.n_obs:
         raise ValueError("adata has no cells")
     codes = label_codes(tissue.adata, saved)
-    expression = Expression(tissue, saved)
+    expression = Expression(tissue.adata, tissue.path, saved)
     queries = _queries_with_cells(asked, codes, saved.labels)
     samples = find_samples(tissue.adata, sample_key)
     sample = None if samples is None else np.unique(samples, return_inverse=True)[1]
     found = find_neighborhoods(tissue.adata, saved.settings, codes, queries, sample)
-    is_neighbor = _cut_down(found.is_neighbor(codes, queries), indices)
+    is_neighbor = _cut_down(found.is_neighbor(codes, queries), indices, sample_key)
     neighbor = np.flatnonzero(is_neighbor.any(axis=0))
     several = query is None or not isinstance(query, str | int | np.generic)
     others = {"is_neighbor": is_neighbor[:, neighbor]} if several else {}
@@ -246,11 +246,14 @@ def _queries_with_cells(
     return asked
 
 
-def _cut_down(is_neighbor: NDArray[np.bool_], indices: ArrayLike | None) -> NDArray[np.bool_]:
+def _cut_down(
+    is_neighbor: NDArray[np.bool_], indices: ArrayLike | None, sample_key: str | None
+) -> NDArray[np.bool_]:
     """Leave only the cells at `indices`."""
     if not is_neighbor.any():
+        where = "adata" if sample_key is None else f"its sample, of sample_key={sample_key!r}"
         raise ValueError(
-            "no cell of the query type has a neighbor of another type in adata, so there is "
+            f"no cell of the query type has a neighbor of another type in {where}, so there is "
             "nothing to score"
         )
     if indices is None:

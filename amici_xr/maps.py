@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _CELLS = {"neighbor", "receiver"}
+_HIGH, _LONGEST = 4.2, 8.0  # inches of the tissue itself, at most
 
 
 def plot_spatial(
@@ -34,7 +35,7 @@ def plot_spatial(
     sample: str | None = None,
     labels: str | list[str] | None = None,
     ax: Axes | None = None,
-    cmap: str = "viridis",
+    cmap: str = "viridis_r",
     limits: tuple[float | None, float | None] = (None, None),
     point_size: float | None = None,
     palette: Palette = None,
@@ -63,7 +64,8 @@ def plot_spatial(
         Where to draw; None makes a figure in the package's style, the sheet ``amici_xr.figures`` of
         matplotlib.
     cmap, limits
-        A matplotlib colormap, and the values of its two ends; None takes the smallest and the
+        A matplotlib colormap, by default one in which more is darker, and the values of its two
+        ends; None takes the smallest and the
         largest drawn. Of length scales it takes as the largest the upper whisker (or 95% quantile),
         where others are over 1.25 times as far: the colors end in a point then.
     point_size
@@ -109,12 +111,17 @@ def plot_spatial(
     place = {axis: _coordinate(ds, values, f"{cell}_{axis}") for axis in "xy"}
     named = np.unique(values).astype(str).tolist() if values.dtype.kind in "OUT" else []
     size = point_size or float(np.clip(20_000 / max(values.size, 1), 1, 20))
+    others = _places(ds, "receiver" if cell == "neighbor" else "neighbor")
     is_ours = ax is None
     with styled(ax, named):
         if ax is None:
-            ax = panels.new_axes(6 if named else 6.5, named, height=5)
+            width, height = _size(place, others)
+            ax = panels.new_axes(width + (0 if named else 0.9), named, height=height)
+            figure: Any = ax.figure
+            figure.set_layout_engine("compressed")  # closes up around axes of equal units
             ax.grid(visible=False)
-        _draw_others(ax, ds, "receiver" if cell == "neighbor" else "neighbor", size)
+        pale: Any = {"s": size / 3, "color": "0.75", "linewidths": 0, "zorder": 0}
+        ax.scatter(*others.values(), **pale)
         if named:
             colors = _draw_text(ax, ds, values, place, size, palette)
             panels.add_legend([ax], drawing.legend_handles(colors, {}), is_ours=is_ours)
@@ -209,11 +216,20 @@ def _coordinate(ds: xr.Dataset, values: xr.DataArray, name: str) -> NDArray[np.f
     return coordinate
 
 
-def _draw_others(ax: Axes, ds: xr.Dataset, cell: str, size: float) -> None:
-    """The cells that the quantity is not of, behind those that it is of."""
-    if {f"{cell}_x", f"{cell}_y"} <= set(ds.variables):
-        pale: Any = {"s": size / 4, "color": "0.85", "linewidths": 0, "zorder": 0}
-        ax.scatter(ds[f"{cell}_x"], ds[f"{cell}_y"], **pale)
+def _places(ds: xr.Dataset, cell: str) -> dict[str, NDArray[np.float64]]:
+    """Where the neighbors, or the receivers, lie; nothing where that is not known."""
+    names = {axis: f"{cell}_{axis}" for axis in "xy"}
+    known = set(names.values()) <= set(ds.variables)
+    return {axis: ds[name].values if known else np.array([]) for axis, name in names.items()}
+
+
+def _size(*places: dict[str, NDArray[np.float64]]) -> tuple[float, float]:
+    """Inches of a figure in the shape of the tissue, so that no band of it stays empty."""
+    across, up = (np.ptp(np.concatenate([one[axis] for one in places])) for axis in "xy")
+    shape = across / up if across > 0 and up > 0 else 1.0
+    height = np.clip(_LONGEST / shape, 2.0, _HIGH)
+    width = np.clip(_HIGH * shape, 1.5, _LONGEST)
+    return float(width) + 0.9, float(height) + 0.8
 
 
 def _draw_numbers(

@@ -9,7 +9,6 @@ from .optional import require
 _TOOLS = "pan,wheel_zoom,box_zoom,reset,save"
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 INK, FAINT = "#1d2430", "#8a93a3"
-SCALE = "Viridis256"  # the tissue's colors, as in plot_spatial; told apart without hue
 
 
 def require_bokeh() -> Any:
@@ -88,16 +87,20 @@ def _reach(unit: str) -> Any:
 
 
 def _tissue(unit: str) -> Any:
-    """Cells where they lie, colored by a number."""
+    """Cells where they lie, colored by a number as in `plot_spatial`: the more, the darker."""
     from bokeh.models import ColorBar, HoverTool, LinearColorMapper
+    from bokeh.palettes import Viridis256
 
-    fig = _figure(None, f"x ({unit})", f"y ({unit})", match_aspect=True, aspect_ratio=0.95)
+    fig = _figure(None, f"x ({unit})", f"y ({unit})", match_aspect=True, aspect_ratio=1)
+    fig.name = "tissue"
     fig.grid.visible = False
     others = _source("others", "x", "y")
     others.data = {"x": [0, 1], "y": [0, 1]}  # until it is filled, for the axes to begin with
-    fig.scatter("x", "y", source=others, size=2, color="#d5d9e0", line_width=0)
+    fig.scatter("x", "y", source=others, size=3, color="#c3c9d3", line_width=0)
     cells = _source("cells", "x", "y", "value", "label", "size")
-    mapper = LinearColorMapper(palette=SCALE, low=0, high=1, name="mapper", nan_color="#d5d9e0")
+    mapper = LinearColorMapper(
+        palette=Viridis256[::-1], low=0, high=1, name="mapper", nan_color="#8a93a3"
+    )
     drawn = fig.scatter("x", "y", source=cells, size="size", line_width=0,
                         color={"field": "value", "transform": mapper})  # fmt: skip
     bar = ColorBar(color_mapper=mapper, height=10, title=" ", name="bar", title_text_font=_FONT,

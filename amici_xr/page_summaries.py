@@ -22,7 +22,8 @@ STATUSES = (
     *("absent", "no_reach", "median_zero", "too_few_receivers", "beyond_neighborhood", "ok"),
     NOT_KNOWN,
 )
-N_DISTANCES = 61
+N_DISTANCES = (241, 121, 61)  # the finest of these that keeps the curves within
+_BYTES = 3_000_000  # in the page, before base64; the coarsest in any case
 _DIMS = ("label", "head")
 
 
@@ -121,8 +122,11 @@ def default_distance(
     lengths = lengths[lengths > 0]  # and so not NaN
     ends += [1.5 * float(np.median(lengths))] if lengths.size else []
     units = [float(one["distance_kernel_unit_scale"]) for one in datasets]
-    return np.linspace(0, _round_up(max((end for end in ends if end > 0), default=max(units))),
-                       N_DISTANCES)  # fmt: skip
+    end = _round_up(max((end for end in ends if end > 0), default=max(units)))
+    n_curves = sum(found.sizes["label"] * found.sizes["head"] for found in reaches)
+    of_distance = 8 * n_curves * 5  # mean, std and three quantiles, of float64
+    fits = [n for n in N_DISTANCES if n * of_distance <= _BYTES]
+    return np.linspace(0, end, max(fits, default=N_DISTANCES[-1]))
 
 
 def _round_up(value: float) -> float:

@@ -101,7 +101,8 @@ def label_codes(adata: anndata.AnnData, model: SavedModel) -> NDArray[np.intp]:
     if key not in adata.obs:
         raise NotFoundError(
             f"adata.obs has no {key!r}, where the model expects the cell types; "
-            f"it has {listed(adata.obs.columns)}"
+            f"it has {listed(adata.obs.columns)}; where one of these holds them, copy it, "
+            f"adata.obs[{key!r}] = adata.obs[…]"
         )
     labels = adata.obs[key]
     if labels.isna().any():

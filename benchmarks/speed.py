@@ -30,7 +30,6 @@ import amici_xr
 from amici_xr.expression import Expression
 from amici_xr.network import ScoringNetwork
 from amici_xr.scoring import score
-from amici_xr.tissue import Tissue
 
 DISTANCES = np.linspace(0, 50, 51)
 THRESHOLD, SAMPLE_THRESHOLD = 0.5, 0.02
@@ -80,7 +79,7 @@ def copying_speed() -> float:
 def network_rows(model: amici_xr.SavedModel, tissue: Any, repeats: int) -> list[Row]:
     """All cells through the network for one query and for all, beside a matrix product's speed."""
     cells = np.arange(tissue.n_obs)
-    expression = Expression(Tissue(tissue), model)
+    expression = Expression(tissue, None, model)
     speed = matrix_product_speed()
     queries = {"one query": [0], "all queries": list(range(len(model.labels)))}
     bounds, alone = {}, {}

@@ -147,6 +147,14 @@ def test_length_scale_by_sample_and_over_samples(done, folder):
     assert_column(read("over.csv"), "n_samples", over.n_samples)
 
 
+def test_one_sample_of_several_is_asked_by_itself(done, folder):
+    done("length-scale", folder / "samples.nc", "--sample", "left", "--out", "t.csv")
+    left = amici_xr.select(amici_xr.open_dataset(folder / "samples.nc"), sample="left")
+    expected = amici_xr.bootstrap(left).to_dataframe(dim_order=["label", "head"])
+    np.testing.assert_array_equal(read("t.csv")["ci_upper"], expected["ci_upper"])
+    assert read("t.csv")["n_neighbors"].sum() == left.sizes["neighbor"] * left.sizes["head"]
+
+
 def test_length_scale_of_runs_and_over_runs(done, folder):
     ds = amici_xr.open_dataset(folder / "runs.nc")
     done("length-scale", folder / "runs.nc", "--out", "reach.csv")
@@ -228,7 +236,7 @@ def test_without_distances_a_curve_ends_where_neighborhoods_do(done, folder):
     ds = amici_xr.open_dataset(folder / "one.nc")
     farthest = np.nanmax(ds.neighborhood_distance, axis=1)
     assert distance[0] == 0
-    assert len(distance) == 11
+    assert len(distance) == 21
     assert np.mean(farthest > distance[-1]) <= 0.05
     assert np.mean(farthest > distance[-1] / 2.5) > 0.05  # the steps are round, but not much more
 
@@ -237,7 +245,8 @@ def test_without_distances_a_curve_ends_where_neighborhoods_do(done, folder):
 
 
 def test_on_the_screen_columns_are_aligned_under_a_line_that_says_what_they_are(done, folder):
-    title, empty, header, *rows = done("length-scale", folder / "one.nc").out.splitlines()
+    shown = done("length-scale", folder / "one.nc")
+    title, empty, header, *rows = shown.out.splitlines()
     assert title == (
         "mean length scale (µm) at threshold 0.5, 95% interval over cells; neighbors → A"
     )
@@ -248,9 +257,13 @@ def test_on_the_screen_columns_are_aligned_under_a_line_that_says_what_they_are(
     for row in rows:
         label, head = row.split()[:2]
         value = expected.sel(label=label, head=int(head)).item()
-        shown = row[:end].split()[-1]
-        assert shown == "–" if np.isnan(value) else float(shown) == pytest.approx(value, abs=0.06)
+        assert float(row[:end].split()[-1]) == pytest.approx(value, abs=0.06)
         assert row[end : end + 2] == "  "
+    n_absent = int(expected.isnull().sum())
+    assert len(rows) == expected.size - n_absent
+    assert shown.err == (
+        f"… and {n_absent} rows of cell types without neighbors; --out FILE writes all\n"
+    )
 
 
 def test_numbers_of_a_column_have_as_many_decimals_and_names_have_no_commas():
@@ -327,6 +340,16 @@ def test_a_figure_is_that_of_the_function_to_the_pixel(done, folder, words, argu
         np.ravel(drawn)[0].figure.savefig(kept, format="png", dpi=60)
     kept.seek(0)
     np.testing.assert_array_equal(image.imread("figure.png"), image.imread(kept))
+
+
+@pytest.mark.parametrize("figure", ["curve", "length-scale", "threshold-sweep"])
+def test_a_figure_of_one_sample_is_that_of_its_cells_alone(done, folder, figure):
+    left = amici_xr.select(amici_xr.open_dataset(folder / "samples.nc"), sample="left")
+    amici_xr.save(left, "left.nc")
+    how = ("--distance", "0:4:0.1") if figure == "curve" else ()
+    done("plot", figure, folder / "samples.nc", "--sample", "left", *how, "--out", "one.png")
+    done("plot", figure, "left.nc", *how, "--out", "other.png")
+    np.testing.assert_array_equal(image.imread("one.png"), image.imread("other.png"))
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def run(*words, python=sys.executable, **options):
     ("words", "expected"),
     [
         (["info", "none.nc"], "none.nc: there is no such file"),
-        (["curve", "tissue.h5ad"], "tissue.h5ad must end in one of '.nc', '.zarr', '.zarr.zip'"),
+        (["curve", "scores.h5"], "scores.h5 must end in one of '.nc', '.zarr', '.zarr.zip'"),
         (["curve", "text.nc"], "text.nc can't be read as .nc: "),
         (["curve", "none.csv"], "none.csv: No such file or directory"),
         (["curve", "text.csv"], "the table must have each of 'query_label', "),
@@ -98,6 +98,8 @@ def test_an_error_is_one_line_in_the_words_of_the_options(call, one, tmp_path, w
     [
         (["model", "tissue.h5ad", "--query", "Z"],
          "--query: unknown cell type 'Z'; known: 'Endothelial', "),
+        (["model", "tissue.h5ad", "--query", "T_cell,Tumor"],
+         "'Macrophage', 'T_cell', 'Tumor'; name each by itself, not in one text"),
         (["model", "none.h5ad"], "none.h5ad: there is no such file"),
         (["none", "tissue.h5ad"], "none: "),
         (["model", "tissue.h5ad", "--heads", "9"], "--heads: unknown head 9; known: 0, 1, 2, 3"),
@@ -105,6 +107,8 @@ def test_an_error_is_one_line_in_the_words_of_the_options(call, one, tmp_path, w
         (["model", "tissue.h5ad", "--batch-size", "0"], "--batch-size 0 must be at least 1"),
         (["model", "tissue.h5ad", "--sample-key", "slide"],
          "--sample-key 'slide' is no column of adata.obs, which has 'cell_type'"),
+        (["model", "tissue.h5ad", "--query", "Tumor", "--sample-key", "cell_type"],
+         "has a neighbor of another type in its sample, of --sample-key 'cell_type', so there"),
         (["model", "tissue.h5ad", "--unit", "µm", "--microns-per-unit", "2"],
          "--microns-per-unit 2.0, but the unit is 'µm' already; leave one of them out"),
     ],
@@ -226,6 +230,9 @@ def test_arguments_are_written_as_options_where_there_are_such(text, expected):
         (["extract", ".", "--out", "a.nc"],
          "ADATA, the tissue, is missing: there is no adata.h5ad either"),
         (["extract", ".", "a.h5ad"], "Missing option '--out'"),
+        (["extract", "a.h5ad", "model", "--out", "a.nc"],
+         "MODEL 'a.h5ad' is a tissue; the order is MODEL ADATA"),
+        (["info", "a.h5ad"], "'a.h5ad' is a tissue; extract scores it first"),
         (["--show-completion", "tcsh"], "'tcsh' is not one of 'bash', 'zsh', 'fish'"),
     ],
 )  # fmt: skip

@@ -35,6 +35,21 @@ def test_length_scales_are_drawn_where_their_cells_lie(ds):
     assert colorbar_label(ax) == "length scale at threshold 0.1 (µm)"
 
 
+@pytest.mark.parametrize("stretch", [0.4, 1, 3])
+def test_a_figure_has_the_shape_of_the_tissue(ds, stretch):
+    stretched = ds.assign_coords(
+        {name: stretch * ds[name] for name in ("neighbor_x", "receiver_x")}
+    )
+    ax = amici_xr.plot_spatial(stretched, head=0)
+    ax.figure.canvas.draw()
+    map_alone, whole = ax.get_window_extent(), ax.figure.bbox
+    width, height = whole.width / ax.figure.dpi, whole.height / ax.figure.dpi
+    beside = width - map_alone.width / ax.figure.dpi
+    above = height - map_alone.height / ax.figure.dpi
+    assert beside < 2.6
+    assert above < 1.6
+
+
 @pytest.mark.parametrize(
     ("quantity", "label"),
     [

@@ -334,6 +334,39 @@ def test_without_neighborhoods_and_coordinates_the_page_says_what_it_can_not_kno
 
 
 @needs_bokeh
+def test_the_map_has_the_shape_of_the_tissue_and_its_panel_room_for_it(browser, tmp_path):
+    ds = amici_xr.testing.simulate_dataset(n_cells=200)
+    heights = []
+    for stretch in (0.6, 1.5):
+        shaped = ds.assign_coords(
+            {name: stretch * ds[name] for name in ("neighbor_x", "receiver_x")}
+        )
+        extents = {
+            axis: np.ptp([*shaped[f"neighbor_{axis}"].values, *shaped[f"receiver_{axis}"].values])
+            for axis in "xy"
+        }
+        shaped.cf.report(tmp_path / "page.html", 0.1, thresholds=[0.1])
+        browser.open(tmp_path / "page.html")
+        head = browser.ask("content.heads[state.heads[0]]")
+        shape = browser.property("tissue", head, "tissue", "aspect_ratio")
+        assert shape == pytest.approx(extents["x"] / extents["y"])
+        browser.wait()
+        box = browser.ask(f"document.getElementById('tissue-{head}').getBoundingClientRect()")
+        assert box["width"] / box["height"] == pytest.approx(shape, rel=0.05)
+        heights.append(box["height"])
+    assert max(heights) < 1.3 * min(heights) < 1000
+    assert browser.complaints() == []
+
+
+@needs_bokeh
+@pytest.mark.parametrize(("n_heads", "n_distances"), [(2, 241), (150, 121), (300, 61)])
+def test_the_fewer_curves_there_are_the_finer_they_are(tmp_path, n_heads, n_distances):
+    ds = amici_xr.testing.simulate_dataset(n_cells=40, n_heads=n_heads)
+    ds.cf.report(tmp_path / "page.html", 0.1, thresholds=[0.1])
+    assert content_of(tmp_path / "page.html")["distance"]["shape"] == [n_distances]
+
+
+@needs_bokeh
 def test_samples_are_drawn_one_at_a_time(browser, tmp_path):
     ds = amici_xr.testing.simulate_dataset(n_cells=200, samples=["left", "right"])
     ds.cf.report(tmp_path / "page.html", 0.1, thresholds=[0.1])

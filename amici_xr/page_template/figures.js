@@ -193,8 +193,24 @@ function drawTissue(doc, state, head) {
   doc.get_model_by_name("mapper").setv({low: 0, high});
   doc.get_model_by_name("bar").title = TISSUE_TITLES[quantity](state);
   const size = Math.min(7, Math.max(2.5, 250 / Math.sqrt(cells.x.length || 1)));
-  fill(doc, "others", otherPlaces(state));
+  const others = otherPlaces(state);
+  shapeAs([cells, others], doc, head);
+  fill(doc, "others", others);
   fill(doc, "cells", {...cells, size: cells.x.map(() => size)});
+}
+
+/** Give a map the shape of the tissue, neither higher than the screen nor wider than its card. */
+function shapeAs(places, doc, head) {
+  const [across, up] = ["x", "y"].map((axis) => {
+    let [low, high] = [Infinity, -Infinity];
+    for (const place of places) {
+      for (const one of place[axis]) [low, high] = [Math.min(low, one), Math.max(high, one)];
+    }
+    return high - low;
+  });
+  const shape = Math.min(3, Math.max(0.45, across > 0 && up > 0 ? across / up : 1));
+  doc.get_model_by_name("tissue").aspect_ratio = shape;
+  document.getElementById(`tissue-${content.heads[head]}`).parentElement.style.maxWidth = `${Math.min(62, 4 + 42 * shape)}rem`;
 }
 
 const TISSUE_TITLES = {
