@@ -225,7 +225,8 @@ def _places(ds: xr.Dataset, cell: str) -> dict[str, NDArray[np.float64]]:
 
 def _size(*places: dict[str, NDArray[np.float64]]) -> tuple[float, float]:
     """Inches of a figure in the shape of the tissue, so that no band of it stays empty."""
-    across, up = (np.ptp(np.concatenate([one[axis] for one in places])) for axis in "xy")
+    along = (np.concatenate([one[axis] for one in places]) for axis in "xy")
+    across, up = (np.ptp(values) if values.size else 0.0 for values in along)
     shape = across / up if across > 0 and up > 0 else 1.0
     height = np.clip(_LONGEST / shape, 2.0, _HIGH)
     width = np.clip(_HIGH * shape, 1.5, _LONGEST)

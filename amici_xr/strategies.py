@@ -129,6 +129,7 @@ class _Tissue:
     """Cells, their types and places, and who stands near whom."""
 
     cell_type: NDArray[np.str_]
+    color: list[str] | None  # of each type
     codes: NDArray[np.intp]
     query: str | list[str]
     places: NDArray[np.float64]
@@ -146,6 +147,8 @@ class _Tissue:
             "query": self.query,
             "cell_type": self.cell_type,
         }
+        if self.color is not None:
+            arrays["cell_type_color"] = self.color
         if not isinstance(self.query, str):
             arrays["is_neighbor"] = self.is_neighbor
         if has_neighborhoods:
@@ -173,6 +176,8 @@ def _draw_tissue(
     from hypothesis.extra import numpy as of_arrays
 
     cell_type = np.array(draw(st.lists(_names(), min_size=2, max_size=4, unique=True)))
+    colors = st.sampled_from(["", "teal", "#ff7f0e", "#00000080"])
+    color = draw(st.none() | st.tuples(*[colors] * cell_type.size).map(list))
     n_cells = draw(st.sampled_from(range(max_cells + 1)))  # as often many as few
     of_types = st.integers(0, cell_type.size - 1)
     # each cell's type drawn by itself: with one that fills the rest, few cells are neighbors
@@ -200,6 +205,7 @@ def _draw_tissue(
     neighbor = np.flatnonzero(is_neighbor.any(axis=0))
     return _Tissue(
         cell_type=cell_type,
+        color=color,
         codes=codes,
         query=query,
         places=places,

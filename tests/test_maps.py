@@ -141,6 +141,12 @@ def test_what_can_not_be_drawn_is_named(ds, draw, error, message):
         draw(ds)
 
 
+def test_without_neighbors_and_receivers_an_empty_map_is_drawn(ds):
+    without = ds.isel(neighbor=[]).drop_dims("receiver")
+    ax = amici_xr.plot_spatial(without, head=0, sample_threshold=None)
+    assert drawn(ax).get_offsets().size == 0
+
+
 def test_long_labels_beside_the_map_leave_it_whole():
     types = [f"a rather long cell type number {number}" for number in range(24)]
     ds = amici_xr.testing.simulate_dataset(types[0], n_cells=600, cell_types=types, n_neighbors=30)
