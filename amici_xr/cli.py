@@ -137,14 +137,18 @@ command_line.add_command(plot_group)
 @option(report, "n_points", "Single neighbors in the page, at most.", type=int)
 @option(report, "palette", "Name of a matplotlib colormap.", **PALETTE)
 @option(report, "random_state", "Seed of the choice of neighbors.", type=int)
+@option(report, "progress", "Show a progress bar.", default=None, show_default="on a terminal")
 @RUN
 @output((".html", ".htm"), "Where to write", required=True)
-def report_command(file: Path, run: int | None, out: Path, **arguments: Any) -> None:
+def report_command(
+    file: Path, run: int | None, progress: bool | None, out: Path, **arguments: Any
+) -> None:
     """A page to explore in a browser, in one file.
 
     It opens without a network.
     """
-    report(opened(file, run=run), out, **arguments)
+    shown = sys.stderr.isatty() if progress is None else progress
+    report(opened(file, run=run), out, progress=shown, **arguments)
     click.echo(f"{out}", err=True)
 
 

@@ -23,6 +23,7 @@ from . import page_figures, page_points, page_summaries
 from .colors import Palette, label_colors
 from .curves import check_distance
 from .errors import check_fraction, check_positive_integer, check_sample_threshold, check_seed
+from .progress import watched
 from .repeating import check_thresholds
 from .replacing import replaced
 from .schema import UNKNOWN_UNIT, distance_unit, has_neighborhoods
@@ -45,6 +46,7 @@ def report(
     n_points: int = 20_000,
     palette: Palette = None,
     random_state: int | None = 42,
+    progress: bool = True,
 ) -> None:
     """Write a page to explore: one HTML file that opens in any browser, without a network.
 
@@ -82,6 +84,8 @@ def report(
         Colors of the labels, as in `plot_curve`.
     random_state
         Seed of the sample.
+    progress
+        Whether to show a progress bar for each query where it takes more than a second.
 
     Raises
     ------
@@ -91,7 +95,7 @@ def report(
     SchemaError
         If `ds` is not a Dataset of scores, or its neighborhoods do not fit its labels.
     ModuleNotFoundError
-        If Bokeh, which draws the figures, is not installed.
+        If Bokeh, which draws the figures, is not installed, or tqdm, which shows progress.
 
     Examples
     --------
@@ -121,7 +125,12 @@ def report(
     labels = [str(label) for label in known if label in met]
     colors = _hexadecimal(label_colors(ds, labels, palette))
     share = sample_threshold if has_neighborhoods(ds) else None  # nothing else to correct by
-    reaches = [page_summaries.reach(one, stops, share) for one in datasets]
+    reaches = [
+        page_summaries.reach(
+            one, watched(stops, f"report {query}", "threshold", "report", is_shown=progress), share
+        )
+        for query, one in zip(queries, datasets, strict=True)
+    ]
     if at is None:
         at = page_summaries.default_distance(datasets, reaches)
     size = min(n_points, _affordable(datasets))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ _DIMS = ("label", "head")
 
 
 def reach(
-    one: xr.Dataset, thresholds: Sequence[float], sample_threshold: float | None
+    one: xr.Dataset, thresholds: Iterable[float], sample_threshold: float | None
 ) -> xr.Dataset:
     """Length scales of each label and head at each stop of the slider, from all neighbors.
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .expression import Expression
-from .optional import require
+from .progress import watched
 from .threads import ahead
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from .network import ScoringNetwork
 
-PROGRESS_DELAY = 1.0  # seconds before the bar is shown
 # The network takes all cores or the whole GPU; meanwhile other threads read their cells.
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -39,10 +38,8 @@ def score(
         np.empty((n_queries, cells.size, n_heads), np.float32).swapaxes(0, 1) for _ in range(2)
     )
     on_gpu = network.device.type == "cuda"
-    starts: Iterable[int] = range(0, cells.size, batch_size)
-    if progress:
-        tqdm = require("tqdm", "model", "showing progress (progress=False goes without)").tqdm
-        starts = tqdm(starts, "extract", unit="batch", delay=PROGRESS_DELAY, leave=False)
+    every = range(0, cells.size, batch_size)
+    starts = watched(every, "extract", "batch", "model", is_shown=progress)
     with contextlib.closing(_tensors(expression, cells, batch_size, on_gpu)) as batches:
         scored = _on_gpu(network, batches) if on_gpu else _on_cpu(network, batches)
         for start, (a, p) in zip(starts, scored, strict=True):

@@ -520,13 +520,26 @@ def test_extract_scores_and_writes_chunks(done, suffix):
 
 @pytest.mark.needs_model
 def test_a_progress_bar_is_shown_on_request_and_else_on_a_terminal_alone(done, monkeypatch):
-    monkeypatch.setattr("amici_xr.scoring.PROGRESS_DELAY", 0)
+    monkeypatch.setattr("amici_xr.progress.DELAY", 0)
     words = packaged("--query", "T_cell", "--out", "a.nc")
     assert "extract:" not in done(*words).err
     assert "extract:" in done(*words, "--progress").err
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     assert "extract:" in done(*words).err
     assert "extract:" not in done(*words, "--no-progress").err
+
+
+def test_a_page_that_takes_long_shows_its_progress_on_the_same_terms(done, folder, monkeypatch):
+    for needed in ("bokeh", "tqdm"):
+        pytest.importorskip(needed)  # an extra
+    monkeypatch.setattr("amici_xr.progress.DELAY", 0)
+    words = ("report", folder / "several.nc", "--thresholds", "0.1,0.5", "--out", "page.html")
+    assert done(*words).err == "page.html\n"
+    shown = done(*words, "--progress").err
+    assert all(f"report {query}:" in shown for query in "ACD")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert "report A:" in done(*words).err
+    assert done(*words, "--no-progress").err == "page.html\n"
 
 
 # Help

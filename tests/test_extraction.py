@@ -371,7 +371,7 @@ def test_fewer_cells_than_k_leave_ranks_empty(model, tissue):
 
 
 def test_progress_is_shown_only_if_asked_for(model, tissue, capfd, monkeypatch):
-    monkeypatch.setattr("amici_xr.scoring.PROGRESS_DELAY", 0)
+    monkeypatch.setattr("amici_xr.progress.DELAY", 0)
     for progress in (True, False):
         amici_xr.extract(model, "T_cell", tissue, progress=progress)
         assert ("extract:" in capfd.readouterr().err) == progress
