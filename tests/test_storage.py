@@ -96,6 +96,17 @@ def test_chunks_leave_a_file_lazy(ds, suffix):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
+def test_without_chunks_all_is_read_and_the_file_no_longer_needed(ds, suffix):
+    amici_xr.save(ds, f"a{suffix}")
+    opened = amici_xr.open_dataset(f"a{suffix}")
+    if suffix == ".zarr":
+        shutil.rmtree("a.zarr")
+    else:
+        os.truncate(f"a{suffix}", 0)
+    same(opened, ds)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_overwriting_replaces_the_old_file_whole(ds, suffix):
     amici_xr.save(ds, f"a{suffix}")
     changed = ds.isel(neighbor=slice(0, 20))
@@ -159,7 +170,8 @@ def test_without_an_exchange_call_two_renames_do(ds, tmp_path, monkeypatch):
 def test_changed_data_is_noticed(ds, name, chunks):
     amici_xr.save(ds, "a.nc")
     change_values("a.nc", name)
-    with pytest.raises(ValueError, match=f"damaged: '{name}' differ from what was saved"):
+    message = f"^path='a.nc' is damaged: '{name}' differ from what was saved; restore the file "
+    with pytest.raises(ValueError, match=message + "from a copy, or extract again$"):
         amici_xr.open_dataset("a.nc", chunks=chunks)
 
 

@@ -6,6 +6,7 @@ import pickle
 import shutil
 from pathlib import Path
 
+import dask
 import dask.array
 import h5py
 import numpy as np
@@ -71,6 +72,12 @@ def test_lazy_and_eager_datasets_make_files_of_the_same_content(
     assert {n: v.dtype for n, v in lazy.variables.items()} == {
         n: v.dtype for n, v in eager.variables.items()
     }
+
+
+def test_where_other_processes_compute_they_do_not_write_to_the_netcdf_of_this_one(ds):
+    with dask.config.set(scheduler="processes", num_workers=1):
+        amici_xr.save(ds.chunk(neighbor=200), "a.nc")
+    xr.testing.assert_identical(amici_xr.open_dataset("a.nc"), ds)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
