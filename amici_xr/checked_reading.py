@@ -86,9 +86,9 @@ class CheckedArray(xr.backends.BackendArray):
         """Values of one block, once they are known to be those that were saved."""
         lengths = self.block_shape
         counts = [math.ceil(n / length) for n, length in zip(self.shape, lengths, strict=True)]
-        at = tuple(
-            slice(number * length, (number + 1) * length)
-            for number, length in zip(block, lengths, strict=True)
+        at = tuple(  # no further than the array: older h5netcdf fills up what is asked beyond it
+            slice(number * length, min((number + 1) * length, size))
+            for number, length, size in zip(block, lengths, self.shape, strict=True)
         )
         values = self._variable[at].values
         number = int(np.ravel_multi_index(block, counts)) if block else 0

@@ -29,7 +29,7 @@ def main(modules: list[str]) -> None:
         own = {name: end for name, end in outcomes.items() if name.split(".")[1] == module}
         others = Counter(end for end in own.values() if end != "killed")
         print(f"{module:<24}{len(own):>8}{len(own) - others.total():>8}  {dict(others) or ''}")
-        left += [name for name, end in own.items() if end not in CAUGHT]
+        left += [name for name, end in own.items() if end not in (*CAUGHT, "not checked")]
     for name in left:
         print(f"\n{name}: {outcomes[name]}")
         changed = (line for line in mutmut("show", name).splitlines() if line[:1] in ("-", "+"))

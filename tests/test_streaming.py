@@ -6,6 +6,7 @@ import pickle
 import shutil
 from pathlib import Path
 
+import cloudpickle
 import dask
 import dask.array
 import h5py
@@ -75,7 +76,11 @@ def test_lazy_and_eager_datasets_make_files_of_the_same_content(
 
 
 def test_where_other_processes_compute_they_do_not_write_to_the_netcdf_of_this_one(ds):
-    with dask.config.set(scheduler="processes", num_workers=1):
+    def elsewhere(graph, keys, **options):
+        cloudpickle.dumps(graph)  # as what goes to another process; an open file can't
+        return dask.get(graph, keys, **options)
+
+    with dask.config.set(scheduler=elsewhere):
         amici_xr.save(ds.chunk(neighbor=200), "a.nc")
     xr.testing.assert_identical(amici_xr.open_dataset("a.nc"), ds)
 
