@@ -372,5 +372,7 @@ def test_strategies_refuse_what_they_do_not_know(argument, message):
 def test_an_unquoted_carriage_return_in_a_label_is_refused_and_not_read_wrongly():
     ds = amici_xr.from_arrays([[1.0]], [[1.0]], ["a\rb"], query="A")
     ds.amici.to_dataframe().to_csv("scores.csv")
+    written = Path("scores.csv").read_bytes()  # from Python 3.13 on in quotes, which is right
+    Path("scores.csv").write_bytes(written.replace(b'"a\rb"', b"a\rb"))
     with pytest.raises(amici_xr.SchemaError, match="missing values"):
         amici_xr.read_csv("scores.csv")
