@@ -284,8 +284,8 @@ def files_of_at_most(size):
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_file_that_may_not_grow_leaves_the_old_file(ds, suffix, most):
     message = (
-        rf"^\[Errno 27\] path='a{suffix}': File too large, so nothing was replaced; free some space "
-        "or choose another folder$"
+        rf"^\[Errno 27\] path='a{suffix}': File too large, so nothing was replaced; free some "
+        "space or choose another folder$"
     )
     with files_of_at_most(most):
         assert_refused(ds.isel(head=[0]), suffix, message, OSError)
