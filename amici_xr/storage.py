@@ -20,6 +20,7 @@ from .streaming import partly_computed
 from .structure import check_structure
 from .validation import validate, validate_loaded
 
+_NAMES_OF_GROUPS = {"label", "neighbor_sample", "receiver_label", "receiver_sample"}
 _SMALL = 2**20  # elements; larger data variables of a lazily opened file are checked when read
 
 
@@ -102,7 +103,8 @@ def open_dataset(
         None loads the Dataset and closes the file; everything is checked. Chunk sizes, as in
         ``xarray.open_dataset``, leave it lazy ({} takes the file's own): attributes, coordinates
         and variables of up to a million elements are still read and checked at once, and every
-        block when it is read; a damaged one raises a ValueError then.
+        block when it is read; a damaged one raises a ValueError then. Labels and samples are
+        loaded, so that ``groupby`` takes them.
 
     Returns
     -------
@@ -133,7 +135,7 @@ def open_dataset(
     is_lazy = chunks is not None
     try:
         ds, wrong = _opened(target, suffix, is_lazy=is_lazy)
-        ds = open_checked(target, suffix, chunks) if is_lazy and not wrong else ds
+        ds = _grouped(open_checked(target, suffix, chunks)) if is_lazy and not wrong else ds
     except Exception as error:
         if isinstance(error, Warning | ModuleNotFoundError | SchemaError):
             raise
@@ -170,6 +172,13 @@ def _opened(path: Path, suffix: str, *, is_lazy: bool) -> tuple[xr.Dataset, list
             if of_header(ds.variables[name]) != expected[name][0]
         ]
     return ds, wrong
+
+
+def _grouped(ds: xr.Dataset) -> xr.Dataset:
+    """Load the names by which cells are grouped, as xarray asks of a ``groupby``."""
+    for name in _NAMES_OF_GROUPS & set(ds.coords):
+        ds[name].load()
+    return ds
 
 
 def _check_written(beside: Path, suffix: str, expected: Digests, path: str) -> None:

@@ -96,6 +96,21 @@ def test_a_saved_lazy_dataset_opens_with_plain_xarray(ds, small_blocks, suffix):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
+def test_scores_of_a_lazy_file_are_grouped_by_label_and_sample_as_any(suffix):
+    ds = amici_xr.testing.simulate_dataset(n_cells=200, samples=["left", "right"])
+    amici_xr.save(ds, f"a{suffix}")
+    lazy = amici_xr.open_dataset(f"a{suffix}", chunks={})
+    for name in ("label", "neighbor_sample"):
+        means = lazy["base_attention_score"].groupby(name).mean()
+        assert means.chunks is not None
+        xr.testing.assert_allclose(means, ds["base_attention_score"].groupby(name).mean())
+    farthest = lazy["neighborhood_distance"].groupby("receiver_sample").max(...)
+    xr.testing.assert_equal(
+        farthest, ds["neighborhood_distance"].groupby("receiver_sample").max(...)
+    )
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_of_a_lazy_file_every_block_is_compared_when_it_is_read(ds, small_blocks, suffix):
     amici_xr.save(ds, f"a{suffix}")
     damage(f"a{suffix}", "base_attention_score", row=35, suffix=suffix)
