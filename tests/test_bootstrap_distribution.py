@@ -1,5 +1,6 @@
 """The exact distribution of a resampled mean or median, against what can be counted or is known."""
 
+import functools
 import itertools
 
 import numpy as np
@@ -47,6 +48,16 @@ def test_small_samples_have_the_quantiles_of_all_their_resamples(statistic, kind
         ours = INTERVALS[statistic](values, LEVELS)
         atol = 1e-3 * (expected[-2] - expected[1]) + 1e-13 * np.abs(values).max()
         np.testing.assert_allclose(ours, expected, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("spacing", [0.3, 1.0, 40.0])
+def test_the_mean_of_values_on_a_lattice_is_that_of_convolved_counts(spacing):
+    counts = np.random.default_rng(0).integers(0, 6, 60)
+    of_one = np.bincount(counts) / counts.size
+    of_sum = functools.reduce(np.convolve, [of_one] * counts.size)
+    expected = np.searchsorted(np.cumsum(of_sum), LEVELS) / counts.size
+    ours = interval_of_mean(2.0 + spacing * counts, LEVELS)
+    np.testing.assert_allclose(ours, 2.0 + spacing * expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("n", [2, 17, 1000, 100_000])
