@@ -71,10 +71,8 @@ def interval_of_median(values: Floats, probabilities: Floats) -> Floats:
 
 def quantiles_of_atoms(values: Floats, mass: Floats, probabilities: Floats) -> Floats:
     """``F⁻¹(q)`` of values with these probabilities; where F equals q on a plateau, its middle."""
-    order = np.argsort(values, kind="stable")
-    ordered, cumulated = values[order], np.cumsum(mass[order])
-    is_last = np.append(ordered[1:] != ordered[:-1], True)  # of those that are equal
-    atoms, cumulated = ordered[is_last], cumulated[is_last]
+    order = np.argsort(values)
+    atoms, cumulated = values[order], np.cumsum(mass[order])
     at, beyond = _crossings(cumulated, probabilities)
     return np.asarray((atoms[at] + atoms[beyond]) / 2)
 
