@@ -183,7 +183,7 @@ def _axes(ax: Any, panels: dict[str, xr.Dataset], found: xr.Dataset) -> list[Axe
         squeeze=False,
         # at least what the legend, and the name of the colors, take
         figsize=(max(across * width + 1.1, 4.6), max(down * height + 0.8, 3.4)),
-        layout="compressed",
+        layout="constrained",
     )
     for spare in grid.ravel()[len(panels) :]:
         figure.delaxes(spare)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _CELLS = {"neighbor", "receiver"}
-_HIGH, _LONGEST = 4.2, 8.0  # inches of the tissue itself, at most
+_WIDE = 1.7  # times as wide as high: the name of the colors is too long to stand beside it
 
 
 def plot_spatial(
@@ -113,10 +113,13 @@ def plot_spatial(
     size = point_size or float(np.clip(20_000 / max(values.size, 1), 1, 20))
     others = _places(ds, "receiver" if cell == "neighbor" else "neighbor")
     is_ours = ax is None
+    is_wide = False
     with styled(ax, named):
         if ax is None:
-            width, height = _size(place, others)
-            ax = panels.new_axes(width + (0 if named else 0.9), named, height=height)
+            width, height = panels.size_of_map(place, others)
+            is_wide = not named and width > _WIDE * height
+            beside, below = (0.0, 0.9) if is_wide else (0.0 if named else 0.9, 0.0)
+            ax = panels.new_axes(width + beside, named, height=height + below)
             figure: Any = ax.figure
             figure.set_layout_engine("compressed")  # closes up around axes of equal units
             ax.grid(visible=False)
@@ -126,7 +129,8 @@ def plot_spatial(
             colors = _draw_text(ax, ds, values, place, size, palette)
             panels.add_legend([ax], drawing.legend_handles(colors, {}), is_ours=is_ours)
         else:
-            _draw_numbers(ax, values, place, size, cmap, limits)
+            where = "bottom" if is_wide else "right"
+            _draw_numbers(ax, values, place, size, cmap, limits, where)
         ax.set_aspect("equal")
         for axis in "xy":
             ax.set(**{f"{axis}label": drawing.plain(with_unit(axis, ds))})
@@ -223,16 +227,6 @@ def _places(ds: xr.Dataset, cell: str) -> dict[str, NDArray[np.float64]]:
     return {axis: ds[name].values if known else np.array([]) for axis, name in names.items()}
 
 
-def _size(*places: dict[str, NDArray[np.float64]]) -> tuple[float, float]:
-    """Inches of a figure in the shape of the tissue, so that no band of it stays empty."""
-    along = (np.concatenate([one[axis] for one in places]) for axis in "xy")
-    across, up = (np.ptp(values) if values.size else 0.0 for values in along)
-    shape = across / up if across > 0 and up > 0 else 1.0
-    height = np.clip(_LONGEST / shape, 2.0, _HIGH)
-    width = np.clip(_HIGH * shape, 1.5, _LONGEST)
-    return float(width) + 0.9, float(height) + 0.8
-
-
 def _draw_numbers(
     ax: Axes,
     values: xr.DataArray,
@@ -240,6 +234,7 @@ def _draw_numbers(
     size: float,
     cmap: str,
     limits: tuple[float | None, float | None],
+    where: str,
 ) -> None:
     number = values.values.astype(np.float64)
     known = np.isfinite(number)
@@ -253,7 +248,7 @@ def _draw_numbers(
                        vmin=low, vmax=high, zorder=2)  # fmt: skip
     extend = "max" if high is not None and (number[order] > high).any() else "neither"
     name = drawing.plain(_name(values))
-    ax.figure.colorbar(drawn, ax=ax, label=name, shrink=0.8, extend=extend)
+    ax.figure.colorbar(drawn, ax=ax, label=name, shrink=0.8, extend=extend, location=where)
 
 
 def _name(values: xr.DataArray) -> str:

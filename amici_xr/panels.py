@@ -16,12 +16,23 @@ if TYPE_CHECKING:
 _ROWS_OF_LEGEND = 17
 _USUAL_WIDTH, _WIDEST, _HIGHEST = 12.0, 28.0, 20.0  # inches
 _LETTER = 0.072  # inches that a letter of a label takes
+_HIGHEST_MAP, _WIDEST_MAP = 4.2, 8.0  # inches of the tissue itself
 
 
 def new_axes(width: float, names: Sequence[str], height: float = 3.6) -> Axes:
     """Axes of about this size in inches, with room for the legend of these names beside them."""
     size = (width, height)
     return panel_axes(None, 1, size, size, names, n_marks=0)[0]
+
+
+def size_of_map(*places: dict[str, NDArray[np.float64]]) -> tuple[float, float]:
+    """Inches of axes in the shape of a tissue, so that no band of them stays empty."""
+    along = (np.concatenate([one[axis] for one in places]) for axis in "xy")
+    across, up = (np.ptp(values) if values.size else 0.0 for values in along)
+    shape = across / up if across > 0 and up > 0 else 1.0
+    height = np.clip(_WIDEST_MAP / shape, 2.0, _HIGHEST_MAP)
+    width = np.clip(_HIGHEST_MAP * shape, 1.5, _WIDEST_MAP)
+    return float(width) + 0.9, float(height) + 0.8
 
 
 def panel_axes(

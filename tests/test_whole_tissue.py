@@ -157,6 +157,16 @@ def pixels(ax):
     return cells
 
 
+@pytest.mark.parametrize("dpi", [60, 150, 300])
+def test_an_atlas_holds_every_word_at_any_resolution(states, dpi):
+    figure = amici_xr.plot_atlas(states).figure
+    figure.savefig("atlas.png", dpi=dpi)
+    width, height = figure.get_size_inches()
+    drawn = figure.get_tightbbox()
+    assert -0.02 < drawn.x0 < drawn.x1 < width + 0.02
+    assert -0.02 < drawn.y0 < drawn.y1 < height + 0.02
+
+
 def test_every_state_looks_different_from_the_others_and_from_a_short_reach(states):
     ax = amici_xr.plot_atlas(states)
     ax.figure.set_dpi(200)
