@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from . import drawing
 from .errors import check_names, check_positive_number, listed
 from .figure_style import styled
+from .panels import given_axes
 from .schema import UNKNOWN_UNIT
 from .structure import is_valid_structure
 from .whole_tissue import REACHES, atlas, strongest_by_attention, strongest_by_reach
@@ -163,12 +164,7 @@ def _colored(panel: xr.Dataset) -> NDArray[np.float64]:
 
 def _axes(ax: Any, panels: dict[str, xr.Dataset], found: xr.Dataset) -> list[Axes]:
     if ax is not None:
-        given = list(np.atleast_1d(ax))
-        if len(given) != len(panels):
-            raise ValueError(
-                f"ax has {len(given)} axes for {len(panels)} panels; give one for each"
-            )
-        return given
+        return given_axes(ax, len(panels))
     from matplotlib import pyplot as plt
 
     n_rows, n_columns = found.sizes["query"], found.sizes["label"]

@@ -49,7 +49,7 @@ def panel_axes(
     room for the legend of these names, and so many marks, beside them.
     """
     if ax is not None:
-        return _given(ax, n)
+        return given_axes(ax, n)
     from matplotlib import pyplot as plt
 
     width, height = size if n == 1 else size_of_several
@@ -79,7 +79,8 @@ def one_or_array(axes: Sequence[Axes], *, is_one: bool) -> Axes | NDArray[np.obj
     return axes[0] if is_one else np.array(axes, dtype=object)
 
 
-def _given(ax: Any, n: int) -> list[Axes]:
+def given_axes(ax: Any, n: int) -> list[Axes]:
+    """The axes that were given, which must be one for each panel."""
     axes: list[Axes] = list(np.atleast_1d(ax).ravel())
     if len(axes) != n:
         raise ValueError(f"ax has {len(axes)} axes for {n} panels; give one for each")
