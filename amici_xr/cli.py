@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
 DEMO_FOLDER = "demo_output"
+PROGRESS = click.option("--progress/--no-progress", default=None, show_default="on a terminal",
+                        help="Show a progress bar.")  # fmt: skip
 
 
 @click.group(
@@ -77,7 +79,7 @@ def command_line(debug: bool) -> None:
 @option(extract, "microns_per_unit", "Microns in a unit of the coordinates: every distance "
         "is then in µm. The model must have been trained on these coordinates.",
         type=float)  # fmt: skip
-@option(extract, "progress", "Show a progress bar.", default=None, show_default="on a terminal")
+@PROGRESS
 @OUT_DATASET
 def extract_command(
     model: Path,
@@ -137,7 +139,7 @@ command_line.add_command(plot_group)
 @option(report, "n_points", "Single neighbors in the page, at most.", type=int)
 @option(report, "palette", "Name of a matplotlib colormap.", **PALETTE)
 @option(report, "random_state", "Seed of the choice of neighbors.", type=int)
-@option(report, "progress", "Show a progress bar.", default=None, show_default="on a terminal")
+@PROGRESS
 @RUN
 @output((".html", ".htm"), "Where to write", required=True)
 def report_command(

@@ -46,7 +46,7 @@ def report(
     n_points: int = 20_000,
     palette: Palette = None,
     random_state: int | None = 42,
-    progress: bool = True,
+    progress: bool = False,
 ) -> None:
     """Write a page to explore: one HTML file that opens in any browser, without a network.
 
