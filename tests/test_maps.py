@@ -37,7 +37,8 @@ def test_length_scales_are_drawn_where_their_cells_lie(ds):
 
 @pytest.mark.parametrize("dpi", [60, 150, 300])
 @pytest.mark.parametrize("stretch", [0.3, 1, 3, 10])
-def test_a_figure_has_the_shape_of_the_tissue_and_holds_every_word(ds, stretch, dpi):
+def test_a_figure_has_the_shape_of_the_tissue_and_holds_every_word(stretch, dpi):
+    ds = amici_xr.testing.simulate_dataset()  # without a unit: the name of its colors is long
     stretched = ds.assign_coords(
         {name: stretch * ds[name] for name in ("neighbor_x", "receiver_x")}
     )

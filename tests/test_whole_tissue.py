@@ -158,8 +158,15 @@ def pixels(ax):
 
 
 @pytest.mark.parametrize("dpi", [60, 150, 300])
-def test_an_atlas_holds_every_word_at_any_resolution(states, dpi):
-    figure = amici_xr.plot_atlas(states).figure
+def test_an_atlas_holds_every_word_at_any_resolution(dpi):
+    types = ["Endothelial", "Fibroblast", "Macrophage", "T_cell", "Tumor"]
+    ds = amici_xr.testing.simulate_dataset(types, n_cells=300, n_heads=4, cell_types=types)
+    found = amici_xr.atlas(ds, 0.1)
+    shown = ["absent", "no_reach", "median_zero", "too_few_receivers", "ok"]  # a row of each
+    each = np.broadcast_to(np.array(shown)[:, np.newaxis], found.status.shape)
+    status = found.status.copy(data=each.astype(found.status.dtype))
+    found = found.assign(status=status, median_length_scale=(status == "ok") * 22.0)
+    figure = amici_xr.plot_atlas(found).figure  # the name of its colors takes three lines
     figure.savefig("atlas.png", dpi=dpi)
     width, height = figure.get_size_inches()
     drawn = figure.get_tightbbox()
