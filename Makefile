@@ -46,7 +46,7 @@ coverage: .venv/test
 
 test-long: .venv/test
 	HYPOTHESIS_PROFILE=long AMICI_XR_LONG=1 .venv/bin/python -m pytest $(ON_EVERY_CORE) \
-		tests/test_properties.py tests/test_damaged_checkpoints.py tests/test_file_faults.py
+		tests/test_properties.py tests/model/test_damaged_checkpoints.py tests/io/test_file_faults.py
 
 # MUTATED="bootstrap_distribution storage" for those; mutmut keeps its copy of the code in mutants/.
 # One thread for linear algebra, since as many mutants are tried at a time as there are cores.
@@ -82,7 +82,7 @@ test-core-%: .venv-core-%/installed .venv/demo
 # -W default: from Python 3.12 on it brings pandas 3, at which AnnData itself warns.
 test-scvi: .venv-scvi/installed
 	.venv-scvi/bin/python -m pytest -m "not once" -W default tests/live/test_live_scvi.py \
-		tests/test_checkpoint.py tests/test_checkpoint_versions.py tests/test_extraction.py
+		tests/model/test_loading.py tests/model/test_checkpoint_versions.py tests/extraction/test_pipeline.py
 
 # A user's own AMICI environment: old NumPy and SciPy, and the live model itself.
 test-amici: .venv-amici/installed

@@ -12,17 +12,19 @@ from matplotlib import pyplot as plt
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 DOCTESTS_THAT_NEED_MODEL = (
-    "amici_xr.annotation",
-    "amici_xr.saved_model",
-    "amici_xr.checkpoint",
-    "amici_xr.extraction",
+    "amici_xr.analysis.cell_columns",
+    "amici_xr.model.saved_model",
+    "amici_xr.model.loading",
+    "amici_xr.extraction.pipeline",
     "amici_xr.demo_data",
 )
-DOCTESTS_THAT_NEED_WANDB = ("amici_xr.weights_and_biases",)
+DOCTESTS_THAT_NEED_WANDB = ("amici_xr.plotting.wandb_logging",)
 HAS_WANDB = importlib.util.find_spec("wandb") is not None
-collect_ignore = [] if HAS_TORCH else ["amici_xr/network.py", "amici_xr/scoring.py"]
+collect_ignore = (
+    [] if HAS_TORCH else ["amici_xr/model/network.py", "amici_xr/extraction/scoring.py"]
+)
 if importlib.util.find_spec("bokeh") is None:  # an extra, without which its example can't run
-    collect_ignore.append("amici_xr/page.py")
+    collect_ignore.append("amici_xr/plotting/page/document.py")
 
 # Without a deadline, and the same examples each time but in the long run: a test fails for what it
 # tests alone. HYPOTHESIS_PROFILE names another number of examples: `make test` takes "ci".
@@ -44,9 +46,9 @@ def pytest_configure():
 
 
 TRIED_BY_FILE = {
-    "tests/test_file_faults.py": "faults while a file is written",
-    "tests/test_damaged_files.py": "damaged or foreign files",
-    "tests/test_hostile_checkpoints.py": "hostile checkpoints",
+    "tests/io/test_file_faults.py": "faults while a file is written",
+    "tests/io/test_damaged_files.py": "damaged or foreign files",
+    "tests/model/test_hostile_checkpoints.py": "hostile checkpoints",
 }
 
 

@@ -6,38 +6,43 @@ back is an ``xarray.Dataset`` whose methods under ``ds.cf`` (or ``ds.amici``) an
 
 from importlib.metadata import version as _version
 
-from . import testing
-from .accessor import register as _register
-from .annotation import to_anndata
-from .assembly import from_arrays
-from .atlas_figure import plot_atlas
-from .checkpoint import load_model
-from .contrasts import contrast
-from .convert import from_dataframe, read_csv, to_dataframe
-from .curves import curve, curve_summary
-from .demo_data import demo
-from .errors import NotFoundError, SchemaError
-from .extraction import extract
-from .in_context import in_context_length_scale
-from .in_place import attention, attention_by_distance, dummy_attention
-from .intervals import bootstrap_ci
-from .length_scale_figure import plot_length_scale
-from .length_scale_intervals import bootstrap
-from .length_scales import length_scale, support
-from .maps import plot_spatial
-from .page import report
-from .plots import plot_curve
-from .run_spread import reach_across_runs
-from .runs import align_runs
-from .saved_model import ModelSettings, SavedModel
-from .selection import select
-from .storage import open_dataset, save
-from .sweep_figure import plot_threshold_sweep
-from .units import to_microns
-from .validation import validate
-from .versions import show_versions
-from .weights_and_biases import log_figure
-from .whole_tissue import atlas
+from amici_xr import testing
+from amici_xr.accessor import register as _register
+from amici_xr.analysis import (
+    attention,
+    attention_by_distance,
+    curve,
+    curve_summary,
+    dummy_attention,
+    in_context_length_scale,
+    length_scale,
+    support,
+    to_anndata,
+)
+from amici_xr.dataset import from_arrays, select, to_microns, validate
+from amici_xr.demo_data import demo
+from amici_xr.dependencies import show_versions
+from amici_xr.errors import NotFoundError, SchemaError
+from amici_xr.extraction import extract
+from amici_xr.io import from_dataframe, open_dataset, read_csv, save, to_dataframe
+from amici_xr.model import ModelSettings, SavedModel, load_model
+from amici_xr.plotting import (
+    log_figure,
+    plot_atlas,
+    plot_curve,
+    plot_length_scale,
+    plot_spatial,
+    plot_threshold_sweep,
+)
+from amici_xr.plotting.page import report
+from amici_xr.uncertainty import (
+    align_runs,
+    atlas,
+    bootstrap,
+    bootstrap_ci,
+    contrast,
+    reach_across_runs,
+)
 
 __version__ = _version("amici-xr")
 

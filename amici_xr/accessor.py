@@ -4,36 +4,35 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import inspect
 import warnings
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+import numpy as np
 import xarray as xr
 
-from . import (
-    annotation,
-    atlas_figure,
-    contrasts,
-    convert,
+from amici_xr.analysis import (
+    cell_columns,
     curves,
-    in_context,
-    in_place,
-    length_scale_figure,
-    length_scale_intervals,
     length_scales,
-    maps,
-    page,
-    plots,
-    run_spread,
-    selection,
-    storage,
-    structure,
-    sweep_figure,
-    units,
-    validation,
-    whole_tissue,
+    length_scales_in_context,
+    observed_attention,
 )
-from .overview import overview
+from amici_xr.dataset import selection, structure, units, validation
+from amici_xr.dataset.schema import distance_unit, has_neighborhoods
+from amici_xr.dataset.structure import check_structure
+from amici_xr.errors import SchemaError
+from amici_xr.io import long_table, storage
+from amici_xr.plotting import (
+    atlas_figure,
+    curve_figure,
+    length_scale_figure,
+    threshold_figure,
+    tissue_map,
+)
+from amici_xr.plotting.page import document
+from amici_xr.uncertainty import contrasts, length_scale_intervals, pair_atlas, run_intervals
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
@@ -61,30 +60,30 @@ class CounterfactualMethods:
     length_scale = _method(length_scales.length_scale)
     support = _method(length_scales.support)
     bootstrap = _method(length_scale_intervals.bootstrap)
-    atlas = _method(whole_tissue.atlas)
-    attention = _method(in_place.attention)
-    attention_by_distance = _method(in_place.attention_by_distance)
-    dummy_attention = _method(in_place.dummy_attention)
-    in_context_length_scale = _method(in_context.in_context_length_scale)
-    reach_across_runs = _method(run_spread.reach_across_runs)
+    atlas = _method(pair_atlas.atlas)
+    attention = _method(observed_attention.attention)
+    attention_by_distance = _method(observed_attention.attention_by_distance)
+    dummy_attention = _method(observed_attention.dummy_attention)
+    in_context_length_scale = _method(length_scales_in_context.in_context_length_scale)
+    reach_across_runs = _method(run_intervals.reach_across_runs)
     contrast = _method(contrasts.contrast)
     select = _method(selection.select)
     to_microns = _method(units.to_microns)
     validate = _method(validation.validate)
-    report = _method(page.report)
+    report = _method(document.report)
     save = _method(storage.save)
-    to_anndata = _method(annotation.to_anndata)
+    to_anndata = _method(cell_columns.to_anndata)
     plot_atlas = _method(atlas_figure.plot_atlas)
-    plot_curve = _method(plots.plot_curve)
+    plot_curve = _method(curve_figure.plot_curve)
     plot_length_scale = _method(length_scale_figure.plot_length_scale)
-    plot_spatial = _method(maps.plot_spatial)
-    plot_threshold_sweep = _method(sweep_figure.plot_threshold_sweep)
+    plot_spatial = _method(tissue_map.plot_spatial)
+    plot_threshold_sweep = _method(threshold_figure.plot_threshold_sweep)
 
 
 class AmiciAccessor(CounterfactualMethods):
     """``ds.amici``: under a name that no other package takes."""
 
-    to_dataframe = _method(convert.to_dataframe)
+    to_dataframe = _method(long_table.to_dataframe)
 
     def __init__(self, ds: xr.Dataset) -> None:
         self._obj = ds
@@ -130,3 +129,42 @@ def register() -> None:
         # That one warning: cf_xarray's accessor is replaced, by a subclass of it.
         warnings.filterwarnings("ignore", message=".*CfAccessor.* under name 'cf'.*overriding")
         on_dataset("cf")(CfAccessor)
+
+
+def overview(ds: xr.Dataset, name: str, methods: type) -> str:
+    """Describe a Dataset in a few lines, and list the `methods` under ``ds.<name>``."""
+    try:
+        check_structure(ds)
+    except SchemaError as error:
+        return f"<ds.{name}: {error}>"
+    lines = [f"<ds.{name}: counterfactual attention>", *_holdings(ds), "Ask:"]
+    offered = {
+        f"{method}(…)": (inspect.getdoc(function) or "").partition("\n")[0]
+        for method, function in vars(methods).items()
+        if callable(function) and not method.startswith("_")
+    }
+    width = max(map(len, offered))
+    lines += [f"    ds.{name}.{call:<{width}}  {first}" for call, first in offered.items()]
+    return "\n".join(lines)
+
+
+def _holdings(ds: xr.Dataset) -> list[str]:
+    labels, counts = np.unique(ds["label"].values, return_counts=True)
+    queries = ", ".join(str(query) for query in np.atleast_1d(ds["query"].values))
+    several = {}
+    if "run" in ds.dims:
+        several["runs"] = ", ".join(map(str, ds["run"].values))
+    if "neighbor_sample" in ds.variables:
+        several["samples"] = ", ".join(map(str, np.unique(ds["neighbor_sample"].values)))
+    held = {
+        "receivers": queries,
+        "heads": ", ".join(str(head) for head in np.atleast_1d(ds["head"].values)),
+        "neighbors": f"{ds.sizes['neighbor']:,} ("
+        + ", ".join(f"{label} {count:,}" for label, count in zip(labels, counts, strict=True))
+        + ")",
+        "neighborhoods": f"{ds.sizes['receiver']:,}, of up to {ds.sizes['rank']} cells"
+        if has_neighborhoods(ds)
+        else "not known; pass sample_threshold=None",
+        "unit of distance": distance_unit(ds) or "not given; extract(..., unit=…)",
+    }
+    return [f"    {what + ':':<18} {value}" for what, value in (several | held).items()]

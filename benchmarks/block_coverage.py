@@ -29,9 +29,9 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from scipy.stats import norm
 
-from amici_xr.bootstrap_distribution import EXACT
-from amici_xr.spatial_intervals import block_interval, occupied_area
-from amici_xr.variograms import prepare
+from amici_xr.kernels.block_intervals import block_interval, occupied_area
+from amici_xr.kernels.exact_bootstrap import EXACT
+from amici_xr.kernels.variograms import prepare
 
 Values = NDArray[np.float64]
 CLAIMED, LOWEST, HIGHEST, CELLS_BELOW = 16, 92.0, 97.0, 60.0  # patches; coverage in percent

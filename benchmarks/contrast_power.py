@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from amici_xr import permutation
+from amici_xr.kernels import permutation
 
 SD = 5.0
 ALPHA = 0.05

@@ -27,8 +27,8 @@ import setting
 import zarr  # noqa: F401  # likewise
 
 import amici_xr
-import amici_xr.network
-import amici_xr.scoring
+import amici_xr.extraction.scoring
+import amici_xr.model.network
 
 DISTANCES = np.linspace(0, 50, 51)
 THRESHOLD, SAMPLE_THRESHOLD = 0.5, 0.02

@@ -1,4 +1,4 @@
-"""Record checkpoints as other versions write them: how those in `tests/checkpoints` were made.
+"""Record checkpoints as other versions write them: those of `tests/model/checkpoints`.
 
 In an environment with this package, torch and the NumPy and pandas in question,
 ``python benchmarks/record_checkpoints.py amici`` writes the packaged model anew: its attributes are
@@ -23,10 +23,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from amici_xr.restricted_reading import read_safely
+from amici_xr.model.unpickling import read_safely
 
 ROOT = Path(__file__).resolve().parent.parent
-CHECKPOINTS = ROOT / "tests" / "checkpoints"
+CHECKPOINTS = ROOT / "tests" / "model" / "checkpoints"
 PACKAGED = ROOT / "amici_xr" / "demo_data" / "model" / "model.pt"
 OTHER_MODELS = ("SCVI", "AmortizedLDA")
 

@@ -24,12 +24,12 @@ import numpy as np
 import setting
 import torch
 import xarray as xr
+from amici_xr.extraction.pipeline.scoring import score
+from amici_xr.tissue.cells.expression import Expression
 from torch.utils.flop_counter import FlopCounterMode
 
 import amici_xr
-from amici_xr.expression import Expression
-from amici_xr.network import ScoringNetwork
-from amici_xr.scoring import score
+from amici_xr.model.network import ScoringNetwork
 
 DISTANCES = np.linspace(0, 50, 51)
 THRESHOLD, SAMPLE_THRESHOLD = 0.5, 0.02

@@ -8,7 +8,7 @@ from headless_browser import browser  # noqa: F401  # a fixture
 from recorded_data import data_folder
 
 import amici_xr
-from amici_xr import cli
+from amici_xr.cli import main
 
 RECEIVERS = [("synthetic", 0), ("synthetic", 1), ("merfish", 0), ("merfish", 1)]
 
@@ -65,7 +65,7 @@ def call(capsys):
 
     def run(*words):
         with pytest.raises(SystemExit) as ended:
-            cli.main([str(word) for word in words])
+            main.main([str(word) for word in words])
         printed = capsys.readouterr()
         return SimpleNamespace(status=ended.value.code, out=printed.out, err=printed.err)
 

@@ -203,7 +203,7 @@ def test_what_is_not_installed_is_named_with_its_extra():
             amici_xr.demo()
         except ModuleNotFoundError as error:
             print(error)
-        from amici_xr.optional import require
+        from amici_xr.dependencies import require
         try:
             require("no_such_package", "zarr", "writing .zarr")
         except ModuleNotFoundError as error:

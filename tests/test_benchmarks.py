@@ -91,7 +91,7 @@ def test_the_multiply_adds_of_the_network_are_counted(benchmarks):
     import speed
     import torch
 
-    from amici_xr.network import ScoringNetwork
+    from amici_xr.model.network import ScoringNetwork
 
     model = setting.saved_model()
     one, three = (

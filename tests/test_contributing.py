@@ -25,9 +25,9 @@ def named():
 
 
 def test_every_test_that_the_table_names_exists_and_is_named_once(named):
-    assert set(named) <= names_in(*(path.name for path in TESTS.glob("test_*.py")))
+    assert set(named) <= names_in(*TESTS.rglob("test_*.py"))
     assert len(set(named)) == len(named)
 
 
 def test_every_fault_that_is_tried_on_writing_is_in_the_table(named):
-    assert names_in("test_file_faults.py") <= set(named)
+    assert names_in("io/test_file_faults.py") <= set(named)

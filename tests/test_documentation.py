@@ -10,8 +10,8 @@ import pytest
 
 import amici_xr
 from amici_xr.accessor import AmiciAccessor, CounterfactualMethods
-from amici_xr.length_scales import support
-from amici_xr.schema import SCHEMA
+from amici_xr.analysis.length_scales import support
+from amici_xr.dataset.schema import SCHEMA
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from scipy.special import logit
 
 import amici_xr
-from amici_xr.schema import distance_unit
+from amici_xr.dataset.schema import distance_unit
 from amici_xr.testing import datasets
 
 HAS_BOKEH = importlib.util.find_spec("bokeh") is not None

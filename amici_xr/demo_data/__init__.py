@@ -6,10 +6,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..checkpoint import load_model
-from ..errors import check_names
-from ..optional import require
-from ..saved_model import SavedModel
+from amici_xr.dependencies import require
+from amici_xr.errors import check_names
+from amici_xr.model.loading import load_model
+from amici_xr.model.saved_model import SavedModel
 
 if TYPE_CHECKING:
     import anndata

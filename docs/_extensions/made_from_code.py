@@ -28,7 +28,7 @@ class _CommandLine(SphinxDirective):
     has_content = True
 
     def run(self) -> list[nodes.Node]:
-        if importlib.util.find_spec("amici_xr.cli") is None:
+        if importlib.util.find_spec("amici_xr.cli.main") is None:
             return self.parse_text_to_nodes("This version has no command line.")
         (_, whole), *commands = tables.command_help()
         first = self.parse_text_to_nodes("\n".join(self.content))

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from amici_xr.accessor import AmiciAccessor, CounterfactualMethods
-from amici_xr.schema import SCHEMA, Variable
+from amici_xr.dataset.schema import SCHEMA, Variable
 
 UNITS = {"1": "none (a pure number)", "distance": "that of the coordinates", "": ""}
 
@@ -44,7 +44,7 @@ def method_table() -> str:
 
 def command_help() -> list[tuple[str, str]]:
     """``amici-xr`` and each of its commands, with what ``--help`` prints."""
-    from amici_xr.cli import command_line
+    from amici_xr.cli.main.main import command_line
 
     return list(help_of(command_line, "amici-xr"))
 

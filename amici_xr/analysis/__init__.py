@@ -1,0 +1,19 @@
+"""What is asked of a Dataset: curves, length scales, observed attention."""
+
+from amici_xr.analysis.cell_columns import to_anndata
+from amici_xr.analysis.curves import curve, curve_summary
+from amici_xr.analysis.length_scales import length_scale, support
+from amici_xr.analysis.length_scales_in_context import in_context_length_scale
+from amici_xr.analysis.observed_attention import attention, attention_by_distance, dummy_attention
+
+__all__ = [
+    "attention",
+    "attention_by_distance",
+    "curve",
+    "curve_summary",
+    "dummy_attention",
+    "in_context_length_scale",
+    "length_scale",
+    "support",
+    "to_anndata",
+]

@@ -1,0 +1,8 @@
+"""What a Dataset is: its schema, construction, validation, selection, reduction and units."""
+
+from amici_xr.dataset.construction import from_arrays
+from amici_xr.dataset.selection import select
+from amici_xr.dataset.units import to_microns
+from amici_xr.dataset.validation import validate
+
+__all__ = ["from_arrays", "select", "to_microns", "validate"]

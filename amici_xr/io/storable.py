@@ -1,0 +1,81 @@
+"""What a file gives back as it was: names, attributes and kinds of values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from amici_xr.errors import SchemaError
+
+_NAMES = "names must be text without '/' and NUL"
+# With these, files and their readers say how values are stored; as attributes they change values,
+# or are lost, or stop the writing half-way.
+_USED_BY_FILES = {
+    *("_FillValue", "missing_value", "scale_factor", "add_offset", "_Unsigned", "dtype"),
+    *("coordinates", "_ARRAY_DIMENSIONS", "CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST"),
+    *("_NCProperties", "_Netcdf4Dimid", "_Netcdf4Coordinates", "_nc3_strict"),
+}
+
+
+def check_storable(ds: xr.Dataset) -> None:
+    """Refuse attributes and kinds of values that would not come back from a file as they were."""
+    problems = []
+    for owner, attributes in [("", ds.attrs), *((name, ds[name].attrs) for name in ds.variables)]:
+        where = f"{owner}.attrs" if owner else "attrs"
+        for name, value in attributes.items():
+            problems += [f"{where}{problem}" for problem in _attribute_problems(name, value)]
+    for name, variable in ds.variables.items():
+        if not _is_storable_name(name):
+            problems.append(f"a variable has the name {name!r}; {_NAMES}")
+        problems += [f"{name} {problem}" for problem in _variable_problems(variable)]
+    if problems:
+        raise SchemaError("what a file can't hold:\n- " + "\n- ".join(problems))
+
+
+def _attribute_problems(name: Any, value: Any) -> Iterator[str]:
+    if not _is_storable_name(name):
+        yield f" has the name {name!r}; {_NAMES}"
+    elif name in _USED_BY_FILES:
+        yield f" has the name {name!r}, which files use themselves; rename it"
+    if not _is_storable_value(value):
+        yield (
+            f"[{name!r}] is {value!r}, a {type(value).__name__}; attributes must be "
+            "str without NUL, int of 64 bits or float; json.dumps() makes a str of others"
+        )
+    elif name == "units" and isinstance(value, str) and "since" in value:
+        yield (
+            f"['units'] is {value!r}, by which files mark dates, so that numbers would come back "
+            "as dates; rename it, or make the numbers datetime64"
+        )
+
+
+def _variable_problems(variable: xr.Variable) -> Iterator[str]:
+    if not isinstance(variable.dtype, np.dtype) or variable.dtype.kind not in "biufcmMUTO":
+        yield f"has dtype {variable.dtype}; cast it, e.g. with astype(str)"
+    elif variable.dtype.kind in "UTO":
+        values = variable.values.ravel().tolist()
+        if not all(isinstance(value, str) for value in values):
+            yield "holds objects that are no strings; cast it with astype(str)"
+            return
+        strange = next((value for value in values if not _is_storable_text(value)), None)
+        if strange is not None:
+            yield f"holds {strange!r}, which has NUL or half a character in it; replace that"
+
+
+def _is_storable_name(name: Any) -> bool:
+    return isinstance(name, str) and bool(name) and "/" not in name and _is_storable_text(name)
+
+
+def _is_storable_value(value: Any) -> bool:
+    if isinstance(value, str):
+        return _is_storable_text(value)
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        return -(2**63) <= int(value) < 2**63
+    return isinstance(value, float | np.floating)
+
+
+def _is_storable_text(text: str) -> bool:
+    return "\0" not in text and text.encode(errors="ignore").decode() == text

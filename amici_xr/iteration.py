@@ -1,0 +1,52 @@
+"""Several things at a time, in threads: NumPy and torch let others run while they compute."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from amici_xr.dependencies import require
+
+Item = TypeVar("Item")
+_END = object()
+
+
+def ahead(items: Iterable[Item]) -> Generator[Item, None, None]:
+    """Yield the items in their order, each made while the one before is in use."""
+    iterator = iter(items)
+    try:
+        with ThreadPoolExecutor(1) as maker:
+            coming = maker.submit(next, iterator, _END)
+            while (item := coming.result()) is not _END:
+                coming = maker.submit(next, iterator, _END)
+                yield item  # type: ignore[misc]  # it is not _END
+    finally:
+        if isinstance(iterator, Generator):
+            iterator.close()  # and with it what it has open
+
+
+def for_each(function: Callable[[Item], None], items: Sequence[Item]) -> None:
+    """Call the function for each item, as many at a time as there are cores."""
+    if len(items) < 2:  # as in a task of dask's, which has its threads already
+        for item in items:
+            function(item)
+        return
+    with ThreadPoolExecutor(os.cpu_count()) as workers:
+        for _ in workers.map(function, items):
+            pass
+
+
+DELAY = 1.0  # seconds before the bar is shown
+
+
+def watched(
+    items: Collection[Item], what: str, unit: str, extra: str, *, is_shown: bool
+) -> Iterable[Item]:
+    """The items, with a bar that counts those that are done; `extra` is the one that brings it."""
+    if not is_shown:
+        return items
+    tqdm = require("tqdm", extra, "showing progress (progress=False goes without)").tqdm
+    bar: Iterable[Item] = tqdm(items, what, unit=unit, delay=DELAY, leave=False)
+    return bar

@@ -1,0 +1,1 @@
+"""The formulas and statistics on plain arrays: NumPy and SciPy only."""

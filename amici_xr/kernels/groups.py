@@ -1,0 +1,89 @@
+"""Groups of neighbors on arrays: their members, reductions, which of them are supported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.integer[Any]]
+
+
+def zero_unsupported(lengths: Floats, codes: Integers, is_supported: NDArray[np.bool_]) -> Floats:
+    """Length scales, 0 where the neighbor's group is not supported; NaN stays.
+
+    (...) and the groups' positions, with (..., group) → (...).
+    """
+    shape = np.broadcast_shapes(codes.shape, is_supported.shape[:-1])
+    own = np.take_along_axis(
+        np.broadcast_to(is_supported, (*shape, is_supported.shape[-1])),
+        np.broadcast_to(codes, shape)[..., np.newaxis],
+        axis=-1,
+    )[..., 0]
+    return np.where(own | np.isnan(lengths), lengths, 0.0)
+
+
+def group_positions(codes: Integers, n_groups: int) -> Iterator[tuple[int, Integers]]:
+    """Yield each group that is not empty with the positions of its members, ascending."""
+    order = np.argsort(codes, kind="stable")
+    bounds = np.searchsorted(codes[order], np.arange(n_groups + 1))
+    for group in range(n_groups):
+        members = order[bounds[group] : bounds[group + 1]]
+        if members.size:
+            yield group, members
+
+
+def group_reduce(
+    values: NDArray[Any],
+    codes: Integers,
+    *,
+    n_groups: int,
+    reduce: Callable[..., NDArray[Any]],
+    empty: Any = np.nan,
+) -> NDArray[Any]:
+    """Reduce each group of neighbors: (..., neighbor) → (..., group); `empty` where there is none.
+
+    `reduce` is called as ``reduce(members, axis=-1)``. Codes outside 0 … n_groups − 1 are left out.
+    """
+    values = np.ascontiguousarray(values)
+    out = np.full((*values.shape[:-1], n_groups), empty)
+    for group, members in group_positions(codes, n_groups):
+        out[..., group] = reduce(values[..., members], axis=-1)
+    return out
+
+
+def nearest_distance(distance: Floats, label: Integers, n_labels: int) -> Floats:
+    """Distance of each receiver's nearest neighbor of each label, ∞ where it has none.
+
+    (receiver, rank) and the labels as positions, −1 where there is no neighbor → (receiver, label).
+    """
+    nearest = np.full((distance.shape[0], n_labels), np.inf)
+    for rank in range(distance.shape[1]):  # within one rank a receiver occurs once
+        receiver = np.flatnonzero(label[:, rank] >= 0)
+        cell = (receiver, label[receiver, rank])
+        nearest[cell] = np.minimum(nearest[cell], distance[receiver, rank])
+    return nearest
+
+
+def edge_distance(distance: Floats) -> Floats:
+    """Distance of each receiver's farthest neighbor, NaN where it has none at all.
+
+    The largest, not the last: with cell radii the distance need not grow with the rank.
+    """
+    return np.asarray(np.fmax.reduce(distance, axis=-1, initial=np.nan))
+
+
+def share_below(bounds: Floats, values: Floats) -> Floats:
+    """Share of each label's values that lie strictly below its bound; NaN for a NaN bound.
+
+    (..., label) and the values, (receiver, label), → (..., label). NaN values do not count, ∞ does.
+    """
+    share = np.full(bounds.shape, np.nan)
+    for label in range(bounds.shape[-1]):
+        known = np.sort(values[~np.isnan(values[:, label]), label])
+        if known.size:
+            share[..., label] = np.searchsorted(known, bounds[..., label]) / known.size
+    return np.where(np.isnan(bounds), np.nan, share)

@@ -1,0 +1,1 @@
+"""An AnnData as arrays: cell types, positions, samples, expression, neighborhoods."""

@@ -1,0 +1,180 @@
+"""Every pair of receiver and sender at a glance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from amici_xr.analysis.curves import curve_summary
+from amici_xr.analysis.length_scales import length_scale, support
+from amici_xr.dataset.reduction import (
+    STATISTICS,
+    Statistic,
+    for_each_sample,
+    for_each_threshold,
+    ordered,
+    read_once,
+    summary_of_labels,
+)
+from amici_xr.dataset.schema import NEIGHBORHOODS, distance_attributes
+from amici_xr.dataset.structure import check_structure
+from amici_xr.errors import check_choice
+from amici_xr.uncertainty.length_scale_intervals import bootstrap
+
+REACHES = ("ok", "beyond_neighborhood")  # the states in which a pair's length scales stand
+
+
+def atlas(
+    ds: xr.Dataset,
+    threshold: float | Sequence[float] = 0.5,
+    sample_threshold: float | None = 0.02,
+    statistic: Statistic = "median",
+    confidence_level: float = 0.95,
+    *,
+    by_sample: bool = False,
+) -> xr.Dataset:
+    """All that is known of each pair of receiver and sender, in each head.
+
+    The length scales ``L = max(0, (u/p)·(a − δ − logit t))`` are summarized as they are, *before*
+    the artifact correction; `status` says where it would set them to 0, and why.
+
+    Parameters
+    ----------
+    ds
+        The Dataset, dims (query, neighbor, head), or of one query, with neighborhoods.
+    threshold
+        The weight t, strictly between 0 and 1; several add a ``threshold`` dim, last.
+    sample_threshold
+        Share of the receivers below which the artifact correction would apply, for `status`.
+    statistic
+        "median" or "mean": of what the interval is.
+    confidence_level
+        Coverage of the interval, strictly between 0 and 1.
+    by_sample
+        Whether to take each sample by itself, which adds a ``sample`` dim.
+
+    Returns
+    -------
+    xarray.Dataset
+        Dims (query, label, head), without ``query`` if `ds` has none:
+
+        ``median_length_scale``, ``mean_length_scale``
+            over the neighbors of the label;
+        ``ci_lower``, ``ci_upper``
+            the bootstrap interval of the `statistic`, over cells: see `bootstrap` for what it
+            takes for granted;
+        ``support``, ``edge_share``, ``status``
+            as from `support`;
+        ``attention_at_contact``
+            mean weight ``σ(a − δ)`` at distance 0;
+        ``n_neighbors``, ``n_receivers``
+            number of cells of the label, and of the query;
+        ``strongest_by_reach``, ``strongest_by_attention``
+            dims (query, label): the head with the largest median length scale among those whose
+            status is "ok" or "beyond_neighborhood", and that with the largest attention at
+            contact; −1 where there is none.
+
+    Raises
+    ------
+    ValueError
+        If an argument lies out of its range.
+    SchemaError
+        If the Dataset has no neighborhoods, or they do not fit its labels.
+
+    References
+    ----------
+    AMICI, doi:10.1101/2025.09.22.677860: length scales and the artifact correction.
+
+    Examples
+    --------
+    >>> import amici_xr
+    >>> ds = amici_xr.testing.simulate_dataset(["A", "B"], n_cells=200)
+    >>> found = amici_xr.atlas(ds, threshold=0.1)
+    >>> found.median_length_scale.dims
+    ('query', 'label', 'head')
+    >>> found.strongest_by_reach.dims
+    ('query', 'label')
+    """
+    check_structure(ds)
+    check_choice("statistic", statistic, tuple(STATISTICS))
+    if by_sample:
+        return for_each_sample(
+            lambda one: atlas(one, threshold, sample_threshold, statistic, confidence_level), ds
+        )
+
+    ds = read_once(ds, *NEIGHBORHOODS)
+
+    def of_all(value: float) -> xr.Dataset:
+        return _reach(ds, value, sample_threshold, statistic, confidence_level)
+
+    result = for_each_threshold(of_all, threshold)
+    contact = curve_summary(ds, 0.0)["mean"].drop_vars("distance")
+    result["attention_at_contact"] = contact.assign_attrs(
+        long_name="mean attention at contact", units="1"
+    )
+    result["strongest_by_attention"] = strongest_by_attention(result)
+    result["n_receivers"] = _n_receivers(ds)
+    return ordered(result)
+
+
+def _reach(
+    ds: xr.Dataset,
+    threshold: float,
+    sample_threshold: float | None,
+    statistic: Statistic,
+    confidence_level: float,
+) -> xr.Dataset:
+    result = support(ds, threshold, sample_threshold)
+    mean = summary_of_labels(ds, length_scale(ds, threshold, None), "mean")
+    result["mean_length_scale"] = mean
+    result["mean_length_scale"].attrs = distance_attributes("mean length scale", ds)
+    interval = bootstrap(ds, threshold, None, statistic, confidence_level)
+    result = result.assign({name: interval[name] for name in ("ci_lower", "ci_upper")})
+    result["strongest_by_reach"] = strongest_by_reach(result)
+    return result.assign_attrs(statistic=statistic, confidence_level=confidence_level)
+
+
+def strongest_by_reach(found: xr.Dataset) -> xr.DataArray:
+    """Head of the largest median length scale that the tissue supports, −1 where there is none."""
+    stands = found["status"].isin(REACHES) & (found["median_length_scale"] > 0)
+    return _strongest(found["median_length_scale"].where(stands), "median length scale")
+
+
+def strongest_by_attention(found: xr.Dataset) -> xr.DataArray:
+    """Head of the largest attention at contact, −1 where there is no such neighbor."""
+    return _strongest(found["attention_at_contact"], "attention at contact")
+
+
+def _strongest(values: xr.DataArray, what: str) -> xr.DataArray:
+    """Head of the largest value, −1 where all are NaN."""
+    if "head" not in values.dims:
+        values = values.expand_dims("head", axis=-1)
+    strongest: xr.DataArray = xr.apply_ufunc(
+        _name_of_largest,
+        values if values.chunks is None else values.chunk(head=-1),
+        input_core_dims=[["head"]],
+        kwargs={"names": values["head"].values},
+        dask="parallelized",
+        output_dtypes=[np.int64],
+    )
+    strongest.attrs = {"long_name": f"head of the largest {what}"}
+    return strongest
+
+
+def _name_of_largest(values: NDArray[np.float64], names: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(..., head) → (...), −1 where all are NaN."""
+    if not names.size:
+        return np.full(values.shape[:-1], -1)
+    largest = np.argmax(np.where(np.isnan(values), -np.inf, values), axis=-1)
+    return np.where(np.isnan(values).all(axis=-1), -1, names[largest])
+
+
+def _n_receivers(ds: xr.Dataset) -> xr.DataArray:
+    label = ds["receiver_label"].values
+    query = ds["query"]
+    count = [int((label == name).sum()) for name in np.atleast_1d(query.values)]
+    counted = xr.DataArray(np.reshape(count, query.shape), dims=query.dims)
+    return counted.assign_attrs(long_name="number of receivers")

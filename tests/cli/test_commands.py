@@ -1,0 +1,688 @@
+"""The command line: its numbers beside the functions', its files, its help."""
+
+import gzip
+import inspect
+import io
+import json
+import re
+import sys
+from importlib.resources import files
+
+import click
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from matplotlib import image
+from matplotlib import pyplot as plt
+from recorded_data import data_folder, read_recorded
+
+import amici_xr
+from amici_xr.cli import main, options
+from amici_xr.cli.tables import aligned
+
+FIGURES = {
+    "curve": amici_xr.plot_curve,
+    "length-scale": amici_xr.plot_length_scale,
+    "atlas": amici_xr.plot_atlas,
+    "spatial": amici_xr.plot_spatial,
+    "threshold-sweep": amici_xr.plot_threshold_sweep,
+}
+
+
+@pytest.fixture
+def done(call):
+    """Run the command line, which must end well."""
+
+    def run(*words):
+        result = call(*words)
+        assert result.status == 0, result.err
+        return result
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Files to ask: of one query, of several, of two samples, of two runs, and a table."""
+    path = tmp_path_factory.mktemp("files")
+    simulate = amici_xr.testing.simulate_dataset
+    amici_xr.save(simulate(unit="µm"), path / "one.nc")
+    amici_xr.save(simulate(["A", "C", "D"], n_heads=3), path / "several.nc")
+    amici_xr.save(simulate(samples=("left", "right"), unit="µm"), path / "samples.nc")
+    runs = [simulate(seed=0), simulate(seed=0).pipe(_shifted)]
+    amici_xr.save(amici_xr.align_runs(runs), path / "runs.nc")
+    amici_xr.to_dataframe(simulate()).to_csv(path / "table.csv")
+    return path
+
+
+def _shifted(ds):
+    return ds.assign(base_attention_score=ds.base_attention_score + np.float32(0.5))
+
+
+def at(result, row, names):
+    """The value of a labelled result that belongs to a row of a table."""
+    return result.sel({name: row[name] for name in names if name in result.dims}).item()
+
+
+def assert_column(table, column, expected, dims=("query", "label", "head")):
+    """Every row holds what the function gives, to the last bit, and no row is missing."""
+    expected = expected.transpose(*(dim for dim in dims if dim in expected.dims))
+    for _, row in table.iterrows():
+        want = at(expected, row, dims)
+        got = row[column]
+        assert (pd.isna(got) and pd.isna(want)) or got == want, (column, dict(row))
+    return expected
+
+
+# length-scale
+
+
+def read(path):
+    return read_recorded(path, keep_default_na=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "arguments"),
+    [
+        ([], {}),
+        (["--threshold", "0.1"], {"threshold": 0.1}),
+        (["--threshold", 0.1, "--statistic", "median"], {"threshold": 0.1, "statistic": "median"}),
+        (["--sample-threshold", "none"], {"sample_threshold": None}),
+        (["--sample-threshold", 0.2], {"sample_threshold": 0.2}),
+        (["--confidence-level", 0.5], {"confidence_level": 0.5}),
+        (
+            ["--method", "resample", "--n-resamples", 50, "--random-state", 3],
+            {"method": "resample", "n_resamples": 50, "random_state": 3},
+        ),
+    ],
+)
+def test_length_scale_writes_what_bootstrap_and_support_give(done, folder, options, arguments):
+    done("length-scale", folder / "several.nc", *options, "--out", "reach.csv")
+    table = read("reach.csv")
+    ds = amici_xr.open_dataset(folder / "several.nc")
+    interval = amici_xr.bootstrap(ds, **arguments)
+    about = {name: arguments[name] for name in arguments if name.endswith("threshold")}
+    support = amici_xr.support(ds, **about)
+    assert len(table) == interval.point_estimate.size
+    for name in ("point_estimate", "ci_lower", "ci_upper", "n_neighbors"):
+        assert_column(table, name, interval[name])
+    for name in ("support", "edge_share", "status"):
+        assert_column(table, name, support[name])
+    assert (table["unit"] == "coordinate units").all()
+    assert (table["statistic"] == arguments.get("statistic", "mean")).all()
+
+
+def test_length_scale_takes_several_thresholds(done, folder):
+    ds = amici_xr.open_dataset(folder / "one.nc")
+    expected = amici_xr.bootstrap(ds, [0.1, 0.5]).point_estimate
+    for words in (["--threshold", "0.1,0.5"], ["--threshold", "0.1", "--threshold", "0.5"]):
+        done("length-scale", folder / "one.nc", *words, "--out", "reach.csv")
+        table = read("reach.csv")
+        assert len(table) == expected.size
+        assert_column(table, "point_estimate", expected, ("label", "head", "threshold"))
+
+
+def test_length_scale_of_one_query_some_heads_and_some_labels(done, folder):
+    words = ["--query", "C", "--heads", "0,2", "--labels", "A", "--labels", "D"]
+    done("length-scale", folder / "several.nc", *words, "--out", "reach.csv")
+    table = read("reach.csv")
+    ds = amici_xr.select(amici_xr.open_dataset(folder / "several.nc"), "C")
+    expected = amici_xr.bootstrap(ds).sel(head=[0, 2], label=["A", "D"])
+    assert len(table) == 4
+    assert_column(table, "ci_upper", expected.ci_upper)
+    assert (table["query"] == "C").all()
+
+
+def test_length_scale_by_sample_and_over_samples(done, folder):
+    ds = amici_xr.open_dataset(folder / "samples.nc")
+    done("length-scale", folder / "samples.nc", "--by-sample", "--out", "reach.csv")
+    expected = amici_xr.bootstrap(ds, by_sample=True)
+    table = read("reach.csv")
+    assert len(table) == expected.point_estimate.size
+    assert_column(table, "point_estimate", expected.point_estimate, ("sample", "label", "head"))
+    done("length-scale", folder / "samples.nc", "--resampling-unit", "sample", "-o", "over.csv")
+    over = amici_xr.bootstrap(ds, resampling_unit="sample")
+    assert_column(read("over.csv"), "ci_lower", over.ci_lower)
+    assert_column(read("over.csv"), "n_samples", over.n_samples)
+
+
+def test_one_sample_of_several_is_asked_by_itself(done, folder):
+    done("length-scale", folder / "samples.nc", "--sample", "left", "--out", "t.csv")
+    left = amici_xr.select(amici_xr.open_dataset(folder / "samples.nc"), sample="left")
+    expected = amici_xr.bootstrap(left).to_dataframe(dim_order=["label", "head"])
+    np.testing.assert_array_equal(read("t.csv")["ci_upper"], expected["ci_upper"])
+    assert read("t.csv")["n_neighbors"].sum() == left.sizes["neighbor"] * left.sizes["head"]
+
+
+def test_length_scale_of_runs_and_over_runs(done, folder):
+    ds = amici_xr.open_dataset(folder / "runs.nc")
+    done("length-scale", folder / "runs.nc", "--out", "reach.csv")
+    dims = ("run", "label", "head")
+    assert_column(read("reach.csv"), "support", amici_xr.support(ds).support, dims)
+    done("length-scale", folder / "runs.nc", "--resampling-unit", "run", "--out", "over.csv")
+    table = read("over.csv")
+    over = amici_xr.bootstrap(ds, resampling_unit="run")
+    assert_column(table, "ci_upper", over.ci_upper)
+    assert not {"support", "run"} & set(table.columns)
+
+
+def test_length_scale_of_each_neighbor(done, folder):
+    done("length-scale", folder / "several.nc", "--threshold", 0.1, "--per-neighbor", "-o", "l.csv")
+    table = read("l.csv")
+    ds = amici_xr.open_dataset(folder / "several.nc")
+    expected = amici_xr.length_scale(ds, 0.1)
+    assert len(table) == int(expected.notnull().sum())
+    assert_column(table.head(300), "length_scale", expected, ("query", "neighbor", "head"))
+    assert table["length_scale"].sum() == pytest.approx(expected.sum().item(), rel=1e-12)
+    of_cell = dict(zip(ds.neighbor.values, ds.label.values, strict=True))
+    assert table["label"].tolist() == [of_cell[cell] for cell in table["neighbor"]]
+    names = dict(zip(ds.neighbor.values, ds.neighbor_name.values, strict=True))
+    assert table["neighbor_name"].tolist() == [names[cell] for cell in table["neighbor"]]
+
+
+def test_a_table_of_scores_is_asked_like_any_file(done, call, folder):
+    refused = call("length-scale", folder / "table.csv")
+    assert refused.status == 1
+    assert "pass --sample-threshold none, which leaves" in refused.err
+    done("length-scale", folder / "table.csv", "--sample-threshold", "none", "--out", "reach.csv")
+    ds = amici_xr.read_csv(folder / "table.csv")
+    expected = amici_xr.bootstrap(ds, sample_threshold=None)
+    assert_column(read("reach.csv"), "point_estimate", expected.point_estimate)
+    assert "status" not in read("reach.csv")
+
+
+# curve
+
+
+def test_curve_writes_what_curve_summary_gives(done, folder):
+    words = ["--distance", "0:4:0.5", "--quantiles", "0.05,0.95", "--out", "curve.csv"]
+    done("curve", folder / "several.nc", *words)
+    table = read("curve.csv")
+    ds = amici_xr.open_dataset(folder / "several.nc")
+    expected = amici_xr.curve_summary(ds, np.arange(0, 4.5, 0.5), quantiles=[0.05, 0.95])
+    assert len(table) == int(expected["mean"].notnull().sum())
+    dims = ("query", "label", "head", "distance")
+    for name in ("mean", "std"):
+        assert_column(table, name, expected[name], dims)
+    for quantile in (0.05, 0.95):
+        column = expected["quantiles"].sel(quantile=quantile)
+        assert_column(table, f"quantile_{quantile}", column, dims)
+
+
+def test_curve_takes_all_neighbors_as_one_and_each_sample_by_itself(done, folder):
+    ds = amici_xr.open_dataset(folder / "samples.nc")
+    words = ["--distance", "0,2", "--by", "none", "--by-sample", "--out", "curve.csv"]
+    done("curve", folder / "samples.nc", *words)
+    expected = amici_xr.curve_summary(ds, [0, 2], None, by_sample=True)
+    table = read("curve.csv")
+    assert len(table) == expected["mean"].size
+    assert_column(table, "mean", expected["mean"], ("sample", "head", "distance"))
+    assert "label" not in table
+
+
+def test_curve_of_each_neighbor(done, folder):
+    done("curve", folder / "one.nc", "--distance", "0,2.5", "--per-neighbor", "--out", "curve.csv")
+    table = read("curve.csv")
+    expected = amici_xr.curve(amici_xr.open_dataset(folder / "one.nc"), [0, 2.5])
+    assert len(table) == expected.size
+    dims = ("neighbor", "head", "distance")
+    assert_column(table.head(300), "counterfactual_attention", expected, dims)
+
+
+def test_without_distances_a_curve_ends_where_neighborhoods_do(done, folder):
+    done("curve", folder / "one.nc", "--out", "curve.csv")
+    distance = read("curve.csv")["distance"].unique()
+    ds = amici_xr.open_dataset(folder / "one.nc")
+    farthest = np.nanmax(ds.neighborhood_distance, axis=1)
+    assert distance[0] == 0
+    assert len(distance) == 21
+    assert np.mean(farthest > distance[-1]) <= 0.05
+    assert np.mean(farthest > distance[-1] / 2.5) > 0.05  # the steps are round, but not much more
+
+
+# Tables
+
+
+def test_on_the_screen_columns_are_aligned_under_a_line_that_says_what_they_are(done, folder):
+    shown = done("length-scale", folder / "one.nc")
+    title, empty, header, *rows = shown.out.splitlines()
+    assert title == (
+        "mean length scale (µm) at threshold 0.5, 95% interval over cells; neighbors → A"
+    )
+    assert empty == ""
+    assert header.split()[:3] == ["label", "head", "point_estimate"]
+    end = header.index("point_estimate") + len("point_estimate")
+    expected = amici_xr.bootstrap(amici_xr.open_dataset(folder / "one.nc")).point_estimate
+    for row in rows:
+        label, head = row.split()[:2]
+        value = expected.sel(label=label, head=int(head)).item()
+        assert float(row[:end].split()[-1]) == pytest.approx(value, abs=0.06)
+        assert row[end : end + 2] == "  "
+    n_absent = int(expected.isnull().sum())
+    assert len(rows) == expected.size - n_absent
+    assert shown.err == (
+        f"… and {n_absent} rows of cell types without neighbors; --out FILE writes all\n"
+    )
+
+
+def test_numbers_of_a_column_have_as_many_decimals_and_names_have_no_commas():
+    rows = pd.DataFrame(
+        {
+            "label": ["B", "T 細胞", "é"],
+            "neighbor": [12345, 1, 2],
+            "n_neighbors": [12345, 1, 2],
+            "distance": [0.0, 2.5, 100.0],
+            "support": [0.5, np.nan, 0.001],
+            "mean": [0.5, 0.00001, np.nan],
+        }
+    )
+    assert aligned(rows) == [
+        "label   neighbor  n_neighbors  distance  support    mean",
+        "B          12345       12,345         0    50.0%  0.5000",
+        "T 細胞         1            1       2.5        –  0.0000",
+        "é              2            2       100     0.1%       –",
+    ]
+
+
+def test_of_very_many_rows_the_screen_shows_the_first(done, folder):
+    shown = done("curve", folder / "one.nc", "--per-neighbor", "--distance", "0:9:1")
+    assert len(shown.out.splitlines()) == 1_000 + 3
+    ds = amici_xr.open_dataset(folder / "one.nc")
+    more = ds.base_attention_score.size * 10 - 1_000
+    assert shown.err == f"… and {more:,} more rows; --out FILE writes all\n"
+
+
+def test_parquet_and_zipped_csv_hold_the_same_as_csv(done, folder):
+    pytest.importorskip("pyarrow")  # an extra
+    for name in ("t.csv", "t.csv.gz", "t.parquet"):
+        done("length-scale", folder / "one.nc", "--out", name)
+    expected = read("t.csv")
+    pd.testing.assert_frame_equal(read("t.csv.gz"), expected)
+    pd.testing.assert_frame_equal(pd.read_parquet("t.parquet"), expected, check_dtype=False)
+
+
+def test_a_table_that_is_there_is_replaced_and_the_file_named(done, folder, tmp_path):
+    (tmp_path / "t.csv").write_text("old")
+    result = done("length-scale", folder / "one.nc", "--out", "t.csv")
+    assert result.out == ""
+    assert result.err == "t.csv: 8 rows\n"
+    assert len(read("t.csv")) == 8
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+
+
+# Figures
+
+
+@pytest.mark.parametrize(
+    ("words", "arguments"),
+    [
+        (["curve", "--head", 1, "--distance", "0:4:0.1"], {"head": 1}),
+        (["length-scale", "--threshold", 0.1, "--ci", "--kind", "violin"],
+         {"threshold": 0.1, "ci": True, "kind": "violin"}),
+        (["length-scale", "--heads", 1, "--labels", "B", "--sample-threshold", "none"],
+         {"heads": [1], "labels": ["B"], "sample_threshold": None}),
+        (["atlas", "--threshold", 0.1, "--heads", "0,1"], {"threshold": 0.1, "heads": [0, 1]}),
+        (["curve", "--head", "0,1", "--distance", "0:4:0.1"], {"head": [0, 1]}),
+        (["threshold-sweep", "--threshold", "0.1,0.3", "--ci"],
+         {"threshold": [0.1, 0.3], "ci": True}),
+        (["spatial", "--head", 0, "--limits", "none", 3, "--cmap", "magma"],
+         {"head": 0, "limits": (None, 3.0), "cmap": "magma"}),
+    ],
+)  # fmt: skip
+def test_a_figure_is_that_of_the_function_to_the_pixel(done, folder, words, arguments):
+    done("plot", words[0], folder / "one.nc", *words[1:], "--out", "figure.png", "--dpi", 60)
+    if words[0] == "curve":
+        arguments = arguments | {"distance": np.arange(41) / 10}
+    drawn = FIGURES[words[0]](amici_xr.open_dataset(folder / "one.nc"), **arguments)
+    kept = io.BytesIO()
+    with plt.style.context("amici_xr.figures"):
+        np.ravel(drawn)[0].figure.savefig(kept, format="png", dpi=60)
+    kept.seek(0)
+    np.testing.assert_array_equal(image.imread("figure.png"), image.imread(kept))
+
+
+@pytest.mark.parametrize("figure", ["curve", "length-scale", "threshold-sweep"])
+def test_a_figure_of_one_sample_is_that_of_its_cells_alone(done, folder, figure):
+    left = amici_xr.select(amici_xr.open_dataset(folder / "samples.nc"), sample="left")
+    amici_xr.save(left, "left.nc")
+    how = ("--distance", "0:4:0.1") if figure == "curve" else ()
+    done("plot", figure, folder / "samples.nc", "--sample", "left", *how, "--out", "one.png")
+    done("plot", figure, "left.nc", *how, "--out", "other.png")
+    np.testing.assert_array_equal(image.imread("one.png"), image.imread("other.png"))
+
+
+@pytest.mark.parametrize(
+    ("name", "start"), [("f.png", b"\x89PNG"), ("f.svg", b"<?xml"), ("f.pdf", b"%PDF")]
+)
+def test_the_suffix_chooses_the_kind_of_figure(done, folder, tmp_path, name, start):
+    result = done("plot", "length-scale", folder / "one.nc", "--out", name)
+    assert (tmp_path / name).read_bytes().startswith(start)
+    assert result.err == f"{name}\n"
+
+
+# info
+
+
+def test_info_tells_what_is_there_and_what_can_be_asked(done, folder):
+    shown = done("info", folder / "several.nc").out
+    ds = amici_xr.open_dataset(folder / "several.nc")
+    lines = [line.split() for line in shown.splitlines()]
+    assert ["query", "A,", "C,", "D"] in lines
+    assert ["head", "0,", "1,", "2"] in lines
+    for label, count in zip(*np.unique(ds.label, return_counts=True), strict=True):
+        assert [label, str(count)] in lines
+    for query in ("A", "C", "D"):
+        one = amici_xr.select(ds, query)
+        assert [query, str(one.sizes["receiver"]), str(one.sizes["neighbor"])] in lines
+    assert "not given (extract --unit)" in shown
+    assert ["created", ds.attrs["created"]] in lines
+    assert f"amici-xr plot curve {folder / 'several.nc'} --query A --head 0 --out" in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "figures"),
+    [
+        ("several.nc", ["curve", "length-scale", "atlas", "spatial"]),
+        ("samples.nc", ["spatial"]),
+        ("runs.nc", ["curve"]),
+        ("table.csv", ["length-scale"]),
+    ],
+)
+def test_what_info_says_can_be_asked_can_be(done, folder, name, figures):
+    shown = done("info", folder / name).out
+    asked = [line.split() for line in shown.partition("\nAsk\n")[2].strip().splitlines()]
+    assert {words[0] for words in asked} == {"amici-xr"}
+    assert {"length-scale", "curve", "plot"} <= {words[1] for words in asked}
+    assert set(figures) <= {words[2] for words in asked if words[1] == "plot"}
+    for _, *words in asked:
+        if words[0] != "plot":
+            done(*words)
+        elif words[1] in figures:
+            done(*words, "--dpi", 30)
+
+
+def test_info_quotes_names_with_spaces(done, tmp_path):
+    ds = amici_xr.testing.simulate_dataset(["T cell", "B"], cell_types=["T cell", "B"], n_cells=60)
+    amici_xr.save(ds, "my file.nc")
+    shown = done("info", "my file.nc").out
+    assert "amici-xr plot length-scale 'my file.nc' --query 'T cell' --threshold 0.1" in shown
+
+
+def test_info_tells_how_an_extraction_was_made(done):
+    ds = amici_xr.testing.simulate_dataset()
+    settings = {"n_neighbors": {"value": 50, "source": "file"}, "layer": {"value": None}}
+    ds.attrs |= {
+        "extraction": json.dumps({"model": "m", "heads": [0, 2], "unit": None}),
+        "model_settings": json.dumps(settings),
+    }
+    amici_xr.save(ds, "a.nc")
+    lines = [line.split() for line in done("info", "a.nc").out.splitlines()]
+    assert ["heads", "0,", "2"] in lines
+    assert ["n_neighbors", "50", "(file)"] in lines
+    assert not [line for line in lines if line[:1] in (["layer"], ["unit"]) and len(line) == 2]
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "3"])
+def test_info_shows_a_file_with_a_provenance_of_someone_elses(done, text):
+    ds = amici_xr.testing.simulate_dataset().assign_attrs(extraction=text)
+    amici_xr.save(ds, "a.nc")
+    assert "Ask" in done("info", "a.nc").out
+
+
+# convert
+
+
+@pytest.mark.parametrize("name", ["scores.csv", "scores.csv.gz"])
+def test_convert_takes_a_table_to_a_dataset_and_back(done, folder, name):
+    ds = amici_xr.open_dataset(folder / "several.nc")
+    result = done("convert", folder / "several.nc", name)
+    assert result.err == (
+        f"left behind, which a table can't hold: neighborhoods, places of cells\n{name}\n"
+    )
+    pd.testing.assert_frame_equal(
+        read(name).iloc[:, 1:], amici_xr.to_dataframe(ds), check_dtype=False
+    )
+    done("convert", name, "back.nc", "--unit", "µm")
+    back = amici_xr.open_dataset("back.nc")
+    xr.testing.assert_equal(back.base_attention_score, amici_xr.read_csv(name).base_attention_score)
+    assert back.distance_kernel_unit_scale.attrs["units"] == "µm"
+
+
+def test_the_rows_of_the_originals_own_file_come_back_to_the_byte(done, tmp_path):
+    source = data_folder() / "synthetic" / "recorded" / "receiver_0.scores.csv.gz"
+    done("convert", source, "a.nc")
+    done("convert", "a.nc", "back.csv")
+    theirs = gzip.decompress(source.read_bytes()).decode().splitlines()
+    ours = (tmp_path / "back.csv").read_text().splitlines()
+    # theirs are in another order, so that the first column, which counts them, is left out
+    assert sorted(row.partition(",")[2] for row in ours) == sorted(
+        row.partition(",")[2] for row in theirs
+    )
+
+
+def test_convert_takes_one_kind_of_file_to_another(done, folder):
+    pytest.importorskip("zarr")  # an extra
+    for name in ("a.zarr", "a.zarr.zip"):
+        done("convert", folder / "one.nc", name)
+        assert amici_xr.open_dataset(name).identical(amici_xr.open_dataset(folder / "one.nc"))
+
+
+# extract and demo
+
+
+PACKAGED = files("amici_xr.demo_data")
+
+
+def packaged(*words):
+    return ("extract", PACKAGED / "model", PACKAGED / "tissue.h5ad", *words)
+
+
+def extracted(*arguments, **options):
+    return amici_xr.extract(
+        str(PACKAGED / "model"), *arguments, adata=str(PACKAGED / "tissue.h5ad"),
+        progress=False, **options,
+    )  # fmt: skip
+
+
+@pytest.mark.needs_model
+@pytest.mark.parametrize(
+    ("words", "query", "options"),
+    [
+        (["--query", "T_cell"], "T_cell", {}),
+        (["--query", "T_cell", "--query", "Tumor", "--heads", "2,0", "--unit", "µm"],
+         ["T_cell", "Tumor"], {"heads": [2, 0], "unit": "µm"}),
+        (["--microns-per-unit", 0.5, "--batch-size", 500, "--device", "cpu"],
+         None, {"microns_per_unit": 0.5, "batch_size": 500, "device": "cpu"}),
+    ],
+)  # fmt: skip
+def test_extract_writes_what_the_function_gives(done, words, query, options):
+    result = done(*packaged(*words, "--out", "a.nc"))
+    ds, expected = amici_xr.open_dataset("a.nc"), extracted(query, **options)
+    xr.testing.assert_equal(ds, expected)
+    ours, theirs = (json.loads(one.attrs["extraction"]) for one in (ds, expected))
+    assert ours == theirs
+    assert ds.dummy_attention_score.attrs == expected.dummy_attention_score.attrs
+    receivers = ", ".join(np.atleast_1d(query)) if query else "every type"
+    n_neighbors, n_heads = ds.base_attention_score.shape[-2:]
+    assert result.err == f"a.nc: {n_neighbors:,} neighbors of {receivers}, {n_heads} heads\n"
+    assert result.out == ""
+
+
+@pytest.mark.needs_model
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_extract_scores_and_writes_chunks(done, suffix):
+    if suffix == ".zarr":
+        pytest.importorskip("zarr")  # an extra
+    done(*packaged("--query", "T_cell", "--chunks", 1000, "--out", f"a{suffix}"))
+    xr.testing.assert_allclose(amici_xr.open_dataset(f"a{suffix}"), extracted("T_cell"))
+
+
+@pytest.mark.needs_model
+def test_a_progress_bar_is_shown_on_request_and_else_on_a_terminal_alone(done, monkeypatch):
+    monkeypatch.setattr("amici_xr.iteration.DELAY", 0)
+    words = packaged("--query", "T_cell", "--out", "a.nc")
+    assert "extract:" not in done(*words).err
+    assert "extract:" in done(*words, "--progress").err
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert "extract:" in done(*words).err
+    assert "extract:" not in done(*words, "--no-progress").err
+
+
+def test_a_page_that_takes_long_shows_its_progress_on_the_same_terms(done, folder, monkeypatch):
+    for needed in ("bokeh", "tqdm"):
+        pytest.importorskip(needed)  # an extra
+    monkeypatch.setattr("amici_xr.iteration.DELAY", 0)
+    words = ("report", folder / "several.nc", "--thresholds", "0.1,0.5", "--out", "page.html")
+    assert done(*words).err == "page.html\n"
+    shown = done(*words, "--progress").err
+    assert all(f"report {query}:" in shown for query in "ACD")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert "report A:" in done(*words).err
+    assert done(*words, "--no-progress").err == "page.html\n"
+
+
+# Help
+
+
+COMMANDS = {
+    ("extract",): ([amici_xr.extract], {"indices"}),
+    ("curve",): ([amici_xr.curve_summary], set()),
+    ("length-scale",): ([amici_xr.length_scale, amici_xr.support, amici_xr.bootstrap], set()),
+    ("convert",): ([amici_xr.read_csv], set()),
+    ("report",): ([amici_xr.report], set()),
+    **{("plot", name): ([function], set()) for name, function in FIGURES.items()},
+}
+GIVEN = {"ds", "ax", "path", "model", "adata"}  # the file, the figure, what is no option
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_argument_of_the_function_is_an_option_with_its_default(done, words):
+    functions, left_out = COMMANDS[words]
+    command = main.command_line
+    for word in words:
+        command = command.commands[word]
+    options = {one.name: one for one in command.params if isinstance(one, click.Option)}
+    shown = " ".join(done(*words, "--help").out.split())
+    for function in functions:
+        for name, parameter in inspect.signature(function).parameters.items():
+            if name in GIVEN | left_out:
+                continue
+            assert name in options, f"{words} has no option for {name} of {function.__name__}"
+            assert f"--{name.replace('_', '-')}" in shown
+            default = parameter.default
+            if default not in (None, False, inspect.Parameter.empty, (None, None)) and (
+                name != "progress"
+            ):
+                _, _, after = shown.partition(f" --{name.replace('_', '-')} ")
+                assert f"[default: {default}]" in after
+
+
+@pytest.mark.parametrize("words", [(), ("plot",), *COMMANDS, ("info",), ("demo",)], ids=" ".join)
+def test_every_command_explains_itself(done, words):
+    shown = done(*words, "-h").out
+    assert shown.startswith(" ".join(["Usage: amici-xr", *words]))
+    assert "\x1b" not in shown
+    command = main.command_line
+    for word in words:
+        command = command.commands[word]
+    assert command.help
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.opts[0] in shown
+            assert parameter.help
+
+
+def test_the_version_is_that_of_the_package(done):
+    assert done("--version").out == f"amici-xr {amici_xr.__version__}\n"
+
+
+def test_the_list_of_commands_has_a_whole_sentence_for_each(done):
+    shown = done("--help").out.partition("Commands:\n")[2]
+    lines = shown.partition("\n\n")[0].splitlines()
+    assert [line.split()[0] for line in lines] == list(main.command_line.commands)
+    assert all(line.endswith(".") and not line.endswith("...") for line in lines)
+
+
+# Options
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("3", [3]),
+        ("0,10,20", [0, 10, 20]),
+        ("0:50:10", [0, 10, 20, 30, 40, 50]),
+        ("0:1:0.1", [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1]),
+        ("0:5:2", [0, 2, 4]),
+        ("2:2:1", [2]),
+        ("1e-3", [0.001]),
+    ],
+)
+def test_numbers_are_written_as_a_list_or_a_range(text, numbers):
+    assert list(options.Numbers().convert(text, None, None)) == numbers
+
+
+# Completion
+
+
+def test_the_shell_is_told_which_commands_and_options_there_are(call, monkeypatch):
+    monkeypatch.setenv("_AMICI_XR_COMPLETE", "bash_complete")
+    for words, expected in (
+        ("amici-xr le", "plain,length-scale"),
+        ("amici-xr plot c", "plain,curve"),
+        ("amici-xr length-scale a.nc --resampling-unit b", "plain,block"),
+        ("amici-xr curve --per", "plain,--per-neighbor"),
+    ):
+        monkeypatch.setenv("COMP_WORDS", words)
+        monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+        assert call().out.splitlines() == [expected]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_script_of_completion_is_printed(done, shell):
+    shown = done("--show-completion", shell).out
+    assert "_AMICI_XR_COMPLETE" in shown
+    assert "amici-xr" in shown
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completion_is_installed_once_beside_what_the_shell_reads_already(
+    done, shell, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    start = tmp_path / f".{shell}rc"
+    start.write_text("alias ll='ls -l'")
+    for _ in range(2):
+        result = done("--install-completion", shell)
+        assert result.out.startswith(f"{start}: completion for {shell}")
+    script = tmp_path / ".local/share/amici-xr" / f"completion.{shell}"
+    assert start.read_text().splitlines() == [
+        "alias ll='ls -l'",
+        f'[ -f "{script}" ] && . "{script}"  # amici-xr',
+    ]
+    assert script.read_text() == done("--show-completion", shell).out
+
+
+def test_completion_for_fish_is_a_file_in_its_folder(done, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    done("--install-completion", "fish")
+    script = tmp_path / ".config/fish/completions/amici-xr.fish"
+    assert script.read_text() == done("--show-completion", "fish").out
+
+
+# report
+
+
+def test_report_writes_the_page_of_the_function(done, folder, tmp_path):
+    pytest.importorskip("bokeh")  # an extra
+    words = ("--threshold", 0.2, "--thresholds", "0.2,0.4", "--n-points", 50)
+    done("report", folder / "one.nc", *words, "--out", "page.html")
+    ds = amici_xr.open_dataset(folder / "one.nc")
+    amici_xr.report(ds, "expected.html", 0.2, thresholds=[0.2, 0.4], n_points=50)
+    page, expected = (
+        # without the time, the name, and the numbers that Bokeh counts its objects with
+        re.sub(r'"[^"]*Z", "name": "\w+\.html"|"p\d+"', "", (tmp_path / name).read_text())
+        for name in ("page.html", "expected.html")
+    )
+    assert page == expected

@@ -1,0 +1,201 @@
+"""The schema: what is accepted, and that every problem is named at once."""
+
+import re
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import amici_xr
+from amici_xr.dataset.schema import SCHEMA
+
+
+def test_what_is_valid_is_returned_itself(ds, several):
+    for valid in (ds, several, ds.isel(head=0), several.sel(query="A"), ds.isel(neighbor=[])):
+        assert amici_xr.validate(valid) is valid
+
+
+def test_every_variable_of_a_dataset_is_in_the_schema_with_its_dims(several):
+    for name, variable in several.variables.items():
+        row = SCHEMA[name]
+        assert set(row.dims) <= set(variable.dims)
+        assert variable.attrs["description"] == row.doc
+        if row.units == "distance":
+            assert variable.attrs["units"] == "µm"
+        assert (name in several.coords) == row.is_coordinate
+
+
+def test_something_else_than_a_dataset_is_named():
+    with pytest.raises(TypeError, match=r"ds must be an xarray\.Dataset, not dict"):
+        amici_xr.validate({})
+
+
+def test_a_reduction_assigned_into_the_dataset_is_recognized(ds):
+    spoilt = ds.drop_vars("label").assign(support=ds.amici.support(0.1).support)
+    with pytest.raises(
+        amici_xr.SchemaError, match="label is a dimension: a reduction by label was"
+    ):
+        spoilt.amici.curve([0])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda ds: ds.drop_vars("label"), "missing: 'label'; Datasets come from extract"),
+        (lambda ds: ds.rename(head="heads"), "missing: 'head'"),
+        (
+            lambda ds: ds.assign(
+                base_attention_score=ds.base_attention_score.isel(head=0, drop=True)
+            ),
+            r"base_attention_score has dims \('neighbor',\), not \('neighbor', 'head'\)",
+        ),
+        (
+            lambda ds: ds.assign(dummy_attention_score=ds.neighbor * 1.0),
+            "dummy_attention_score has d",
+        ),
+        (lambda ds: ds.assign(neighborhood_index=ds.neighborhood_index * 1.0), "has dtype float64"),
+        (lambda ds: ds.assign_coords(label=ds.neighbor * 1), "label has dtype int64, not string"),
+        (
+            lambda ds: ds.drop_vars("neighborhood_label"),
+            "neighborhoods without 'neighborhood_label'",
+        ),
+        (lambda ds: ds.drop_vars("receiver_label"), "neighborhoods without 'receiver_label'"),
+        (
+            lambda ds: ds.assign_attrs(schema_version="x"),
+            "schema_version 'x' is no integer; remove",
+        ),
+        (lambda ds: xr.concat([ds, ds], "query"), "query holds 'A' more than once"),
+        (lambda ds: ds.isel(head=[0, 0]), "head holds 0 more than once"),
+        (
+            lambda ds: ds.expand_dims(run=2),
+            "run is a dim without its coordinate; put runs together",
+        ),
+        (
+            lambda ds: xr.concat([ds, ds], "run").assign_coords(run=[0, 1]),
+            r"neighborhood_index has dims \('run', 'receiver', 'rank'\), not .*align_runs",
+        ),
+        (
+            lambda ds: ds.assign(dummy_attention_score=("run", [3.0, 3.0])).assign_coords(
+                run=[0, 1]
+            ),
+            "run is a dim, but not of 'base_attention_score', 'position_coefficient'; put runs",
+        ),
+        (lambda ds: ds.expand_dims(run=[0]).isel(run=[]), "run is empty; keep at least one"),
+    ],
+)
+def test_a_wrong_structure_is_named_by_every_method(ds, spoil, message):
+    spoilt = spoil(ds)
+    for ask in (
+        amici_xr.validate,
+        lambda ds: amici_xr.curve(ds, [0]),
+        lambda ds: amici_xr.curve_summary(ds, [0]),
+        amici_xr.length_scale,
+        amici_xr.support,
+        amici_xr.bootstrap,
+        amici_xr.to_dataframe,
+        lambda ds: amici_xr.select(ds, "A"),
+        lambda ds: amici_xr.plot_curve(ds, 0, [0]),
+        amici_xr.plot_length_scale,
+        lambda ds: amici_xr.save(ds, "a.nc"),
+    ):
+        with pytest.raises(amici_xr.SchemaError, match=message):
+            ask(spoilt)
+
+
+def test_no_query_at_all_is_named(several):
+    with pytest.raises(amici_xr.SchemaError, match="query is empty; keep at least one"):
+        several.isel(query=[]).amici.support()
+
+
+def test_several_queries_without_is_neighbor_are_named(several):
+    with pytest.raises(amici_xr.SchemaError, match="is_neighbor is missing"):
+        several.drop_vars("is_neighbor").amici.curve([0])
+
+
+def with_value(name, value, where=0):
+    def spoil(ds):
+        values = ds[name].values.copy()
+        values.flat[where] = value
+        return ds.assign({name: (ds[name].dims, values)})
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (
+            with_value("base_attention_score", np.nan),
+            "base_attention_score: 1 value is not finite",
+        ),
+        (with_value("base_attention_score", np.inf), "1 value is not finite"),
+        (with_value("position_coefficient", 0), "position_coefficient: 1 value is not above 0"),
+        (with_value("dummy_attention_score", np.nan), "dummy_attention_score is not finite"),
+        (with_value("distance_kernel_unit_scale", 0), "is not a positive number"),
+        (with_value("neighborhood_index", -1), "disagree on where there is no neighbor"),
+        (with_value("neighborhood_distance", -1.0), "negative or infinite distances"),
+        (with_value("neighborhood_label", 9), "points past the end of cell_type"),
+        (lambda ds: ds.assign_coords(neighbor=ds.neighbor * 0), "neighbor holds 0 more than once"),
+        (
+            lambda ds: ds.assign_coords(label=("neighbor", np.full(ds.sizes["neighbor"], "Z"))),
+            "label holds 'Z', not in cell_type",
+        ),
+    ],
+)
+def test_wrong_values_are_named(ds, spoil, message):
+    with pytest.raises(amici_xr.SchemaError, match=message):
+        amici_xr.validate(spoil(ds))
+
+
+def test_scores_outside_the_mask_are_named(several):
+    spoilt = several.assign(is_neighbor=several.is_neighbor & False)
+    with pytest.raises(amici_xr.SchemaError, match=r"[\d,]+ values are where is_neighbor is False"):
+        amici_xr.validate(spoilt)
+
+
+def test_all_problems_are_in_one_error(ds):
+    spoilt = with_value("position_coefficient", -1)(with_value("base_attention_score", np.nan)(ds))
+    with pytest.raises(amici_xr.SchemaError) as error:
+        amici_xr.validate(with_value("dummy_attention_score", np.nan)(spoilt))
+    assert len(re.findall("^- ", str(error.value), re.MULTILINE)) == 3
+
+
+def test_structure_is_checked_without_computing(ds):
+    lazy = ds.chunk(neighbor=10).assign(
+        base_attention_score=ds.base_attention_score.chunk(neighbor=10).map_blocks(must_not_run)
+    )
+    assert lazy.amici.curve([0, 5]).chunks is not None
+
+
+def must_not_run(block):
+    if block.size:
+        raise AssertionError("something was computed")
+    return block
+
+
+def test_a_query_that_is_not_there_is_named(several, ds):
+    with pytest.raises(
+        KeyError, match=r"query='B' is not in this Dataset, which holds 'A', 'C', 'D'"
+    ):
+        several.amici.select("B")
+    with pytest.raises(KeyError, match=r"query='B' is not in this Dataset, which holds 'A'"):
+        ds.amici.select("B")
+
+
+def test_select_keeps_only_what_belongs_to_the_query(several):
+    one = several.amici.select("C")
+    assert set(one.receiver_label.values.tolist()) == {"C"}
+    assert "is_neighbor" not in one
+    assert one.base_attention_score.dims == ("neighbor", "head")
+    np.testing.assert_array_equal(
+        one.neighbor, several.neighbor[several.is_neighbor.sel(query="C")]
+    )
+    assert one.amici.select("C").identical(one)
+    assert several.sel(query="C").amici.select("C").identical(one)
+
+
+def test_the_simulator_names_bad_arguments():
+    with pytest.raises(ValueError, match=r"query='Z' must be among cell_types: 'A', 'B'"):
+        amici_xr.testing.simulate_dataset("Z")
+    with pytest.raises(ValueError, match="n_cells=0 must be at least 1"):
+        amici_xr.testing.simulate_dataset(n_cells=0)

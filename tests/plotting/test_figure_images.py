@@ -1,0 +1,98 @@
+"""Every figure beside a picture of it, in ``tests/plotting/baseline``.
+
+``python tests/plotting/test_figure_images.py`` makes the pictures; look at each before it is kept.
+They are compared where matplotlib and FreeType are those that made them: others place text anew.
+"""
+
+import json
+import platform
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib import ft2font
+from matplotlib import pyplot as plt
+from matplotlib.testing.compare import compare_images
+
+import amici_xr
+
+pytestmark = pytest.mark.once
+
+BASELINE = Path(__file__).parent / "baseline"
+TOLERANCE = 1.0  # root mean square of 0…255; lines half a point thinner give 2, paler boxes 1.2
+LETTERS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+DISTANCE = np.linspace(0, 10, 41)
+HOW = {"dpi": 60}
+
+
+def tissue(n_labels=3, **how):
+    """So many labels beside the query."""
+    cells = {"cell_types": LETTERS[: n_labels + 1], "n_cells": 100 * (n_labels + 1)}
+    return amici_xr.testing.simulate_dataset(unit="µm", **(cells | how))
+
+
+def atlas():
+    return tissue(query=["A", "B", "C"], n_heads=3).cf.plot_atlas(0.1)
+
+
+FIGURES = {
+    "curve": lambda: tissue(n_labels=7).cf.plot_curve(0, DISTANCE),
+    "curve_of_two": lambda: tissue(n_labels=2).cf.plot_curve(0, DISTANCE, palette="tab10"),
+    "curve_of_25": lambda: tissue(n_labels=25).cf.plot_curve(0, DISTANCE, n_traces=5),
+    "curve_panels": lambda: tissue(n_heads=8).cf.plot_curve(None, DISTANCE, n_traces=20),
+    "box": lambda: tissue(n_labels=7).cf.plot_length_scale(0.1, ci=True),
+    "box_of_12": lambda: tissue(n_labels=12).cf.plot_length_scale(0.1),
+    "box_panels": lambda: tissue(n_heads=5).cf.plot_length_scale(0.1, panels=True, ci=True),
+    "violin": lambda: tissue().cf.plot_length_scale(0.1, kind="violin"),
+    "density": lambda: tissue().cf.plot_length_scale(0.1, kind="density", ci=True),
+    "one_neighbor": lambda: tissue().isel(neighbor=[0]).cf.plot_length_scale(0.1, ci=True),
+    "sweep": lambda: tissue(n_labels=7).cf.plot_threshold_sweep(heads=0, ci=True),
+    "sweep_panels": lambda: tissue().cf.plot_threshold_sweep([0.1, 0.3, 0.5, 0.7, 0.9]),
+    "map": lambda: tissue().cf.plot_spatial(head=0, threshold=0.1),
+    "map_of_labels": lambda: tissue(n_labels=7).cf.plot_spatial("label"),
+    "atlas": atlas,
+}
+MADE_WITH = {
+    "matplotlib": ".".join(mpl.__version__.split(".")[:2]),
+    "FreeType": ft2font.__freetype_version__,
+    "machine": platform.machine(),
+}
+
+
+def draw(name, path):
+    """With matplotlib's own font, whatever the machine has."""
+    with mpl.rc_context({"font.family": ["DejaVu Sans"]}):
+        figure = np.ravel(FIGURES[name]())[0].figure
+        figure.savefig(path, metadata={"Software": None}, **HOW)
+
+
+def test_there_is_a_picture_of_each_figure_and_of_no_other():
+    assert {path.stem for path in BASELINE.glob("*.png")} == set(FIGURES)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_looks_as_its_picture(name):
+    recorded = json.loads((BASELINE / "made_with.json").read_text("utf-8"))
+    if recorded != MADE_WITH:
+        pytest.skip(f"the pictures were made with {recorded}, here is {MADE_WITH}")
+    draw(name, f"{name}.png")
+    (expected := Path(f"{name}-expected.png")).write_bytes((BASELINE / f"{name}.png").read_bytes())
+    assert compare_images(str(expected), f"{name}.png", TOLERANCE) is None
+
+
+def test_the_comparison_sees_another_label(tmp_path):
+    """It can fail: one more label, one color less."""
+    draw("violin", "violin.png")
+    other = tissue().cf.plot_length_scale(0.1, kind="violin", palette=["k", "r", "g", "b"])
+    other.figure.savefig("other.png", **HOW)
+    assert compare_images("violin.png", "other.png", TOLERANCE) is not None
+
+
+if __name__ == "__main__":
+    BASELINE.mkdir(exist_ok=True)
+    mpl.use("agg")
+    for figure in FIGURES:
+        draw(figure, BASELINE / f"{figure}.png")
+        plt.close("all")
+    (BASELINE / "made_with.json").write_text(json.dumps(MADE_WITH, indent=2) + "\n", "utf-8")
