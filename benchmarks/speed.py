@@ -25,11 +25,11 @@ import setting
 import torch
 import xarray as xr
 from amici_xr.extraction.pipeline.scoring import score
-from amici_xr.tissue.cells.expression import Expression
 from torch.utils.flop_counter import FlopCounterMode
 
 import amici_xr
 from amici_xr.model.network import ScoringNetwork
+from amici_xr.tissue.expression import Expression
 
 DISTANCES = np.linspace(0, 50, 51)
 THRESHOLD, SAMPLE_THRESHOLD = 0.5, 0.02
@@ -79,7 +79,7 @@ def copying_speed() -> float:
 def network_rows(model: amici_xr.SavedModel, tissue: Any, repeats: int) -> list[Row]:
     """All cells through the network for one query and for all, beside a matrix product's speed."""
     cells = np.arange(tissue.n_obs)
-    expression = Expression(tissue, None, model)
+    expression = Expression(tissue, None, genes=model.gene_names)
     speed = matrix_product_speed()
     queries = {"one query": [0], "all queries": list(range(len(model.labels)))}
     bounds, alone = {}, {}

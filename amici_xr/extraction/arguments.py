@@ -1,8 +1,10 @@
-"""The arguments of an extraction, checked, as it goes on with them."""
+"""Validate the arguments of `extract`."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,36 +19,52 @@ if TYPE_CHECKING:
 CHUNK_SIZE = 16_384  # neighbors in a chunk of chunks="auto"
 
 
-def check_queries(query: Any, known: Sequence[str]) -> list[int] | None:
-    """Positions of the queries in the vocabulary; None stands for all of them."""
+def find_adata(adata: Any, model: Any) -> Any:
+    """Return the tissue as given, else that of a live model or the one saved in its folder."""
+    if adata is None and isinstance(model, str | os.PathLike):
+        folder = Path(model) if Path(model).is_dir() else Path(model).parent
+        saved = folder / "adata.h5ad"
+        adata = saved if saved.is_file() else None
+    adata = getattr(model, "adata", None) if adata is None else adata
+    if adata is None:
+        raise TypeError(
+            "adata=None, but this saved model has no AnnData of its own; "
+            "pass the tissue, e.g. extract(model, query, 'tissue.h5ad')"
+        )
+    return adata
+
+
+def check_queries(query: Any, vocabulary: Sequence[str]) -> list[int] | None:
+    """Return the positions of the queries in the vocabulary; None stands for all of them."""
     if query is None:
         return None
-    named = list(query) if isinstance(query, Iterable) and not isinstance(query, str) else [query]
-    if not all(isinstance(one, str | np.integer | int) for one in named):
+    is_list = isinstance(query, Iterable) and not isinstance(query, str)
+    names = list(query) if is_list else [query]
+    if not all(isinstance(name, str | np.integer | int) for name in names):
         raise TypeError(
             f"query must be a cell type or a list of them, not {type(query).__name__}; the "
             "order is extract(model, query, adata)"
         )
-    asked = [str(one) for one in named]
-    if not asked:
-        raise ValueError(f"query={query!r} names no cell type; known: {listed(known)}")
-    check_names("query", asked, known, "cell type")
-    return [known.index(one) for one in asked]
+    if not names:
+        raise ValueError(f"query={query!r} names no cell type; known: {listed(vocabulary)}")
+    labels = [str(name) for name in names]
+    check_names("query", labels, vocabulary, "cell type")
+    return [vocabulary.index(label) for label in labels]
 
 
 def check_heads(heads: Any, n_heads: int) -> NDArray[np.intp]:
-    """Numbers of the heads; None stands for all of them."""
+    """Return the numbers of the heads; None stands for all of them."""
     if heads is None:
         return np.arange(n_heads)
-    asked = np.atleast_1d(np.asarray(heads))
-    if asked.dtype.kind not in "iu" or not asked.size:
+    numbers = np.atleast_1d(np.asarray(heads))
+    if numbers.dtype.kind not in "iu" or not numbers.size:
         raise TypeError(f"heads={heads!r} must be integers, e.g. heads=[0, 2]")
-    check_names("heads", asked.tolist(), range(n_heads), "head")
-    return asked.astype(np.intp)
+    check_names("heads", numbers.tolist(), range(n_heads), "head")
+    return numbers.astype(np.intp)
 
 
 def check_chunks(chunks: Any) -> int | None:
-    """Neighbors in a chunk; None where nothing is to be lazy."""
+    """Return the number of neighbors in a chunk; None where nothing is to be lazy."""
     if chunks is None or chunks == "auto":
         return None if chunks is None else CHUNK_SIZE
     if isinstance(chunks, Mapping):
@@ -60,7 +78,7 @@ def check_chunks(chunks: Any) -> int | None:
 
 
 def check_device(device: Any) -> torch.device:
-    """The device asked for, or a GPU where there is one; an error before any work if it is none."""
+    """Return the requested device, or a GPU where there is one; fail before any work is done."""
     require("torch", "model", "scoring cells")
     import torch
 

@@ -1,4 +1,4 @@
-"""From a trained model and its tissue to the Dataset."""
+"""Extract the Dataset from a trained model and its tissue."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from amici_xr.dataset.construction import from_arrays
 from amici_xr.dataset.schema import check_unit, provenance
 from amici_xr.dataset.units import check_microns_per_unit, to_microns
 from amici_xr.errors import NotFoundError, check_positive_integer, listed
-from amici_xr.extraction.arguments import check_chunks, check_device, check_heads, check_queries
-from amici_xr.model.loading import as_saved_model
-from amici_xr.tissue.cells import (
-    describe_cells,
-    describe_labels,
-    find_samples,
-    label_codes,
-    open_tissue,
+from amici_xr.extraction.arguments import (
+    check_chunks,
+    check_device,
+    check_heads,
+    check_queries,
+    find_adata,
 )
-from amici_xr.tissue.expression import Expression
+from amici_xr.model.loading import as_saved_model
+from amici_xr.tissue.cells import Tissue, read_tissue
 from amici_xr.tissue.neighborhoods import find_neighborhoods
 
 if TYPE_CHECKING:
     import anndata
     import torch
+
+    from amici_xr.model.saved_model import ModelSettings
 
 BATCH_SIZE = {"cpu": 1024}  # what the layers make of it stays in the processor's cache
 BATCH_SIZE_ELSEWHERE = 16_384
@@ -142,91 +143,94 @@ def extract(
         microns_per_unit = check_microns_per_unit(microns_per_unit, unit)
     query = query.tolist() if isinstance(query, np.ndarray) else query
     saved = as_saved_model(model)
-    asked = check_queries(query, saved.labels)
+    queries = check_queries(query, saved.labels)
     head = check_heads(heads, saved.n_heads)
     chunk = check_chunks(chunks)
-    place = check_device(device)
-    usual = BATCH_SIZE.get(place.type, BATCH_SIZE_ELSEWHERE)
-    size = check_positive_integer("batch_size", usual if batch_size is None else batch_size)
+    torch_device = check_device(device)
+    if batch_size is None:
+        batch_size = BATCH_SIZE.get(torch_device.type, BATCH_SIZE_ELSEWHERE)
+    batch_size = check_positive_integer("batch_size", batch_size)
     if not saved.is_trained:
         warnings.warn("the model was not trained: its scores mean nothing", stacklevel=2)
-    tissue = open_tissue(adata, model, saved.settings)
-    if not tissue.adata.n_obs:
-        raise ValueError("adata has no cells")
-    codes = label_codes(tissue.adata, saved)
-    expression = Expression(tissue.adata, tissue.path, saved)
-    queries = _queries_with_cells(asked, codes, saved.labels)
-    samples = find_samples(tissue.adata, sample_key)
-    sample = None if samples is None else np.unique(samples, return_inverse=True)[1]
-    found = find_neighborhoods(tissue.adata, saved.settings, codes, queries, sample)
-    is_neighbor = _cut_down(found.is_neighbor(codes, queries), indices, sample_key)
+    tissue = read_tissue(
+        find_adata(adata, model),
+        **_tissue_keys(saved.settings),
+        sample_key=sample_key,
+        vocabulary=saved.labels,
+        genes=saved.gene_names,
+    )
+    queries = _queries_with_cells(queries, tissue)
+    neighborhoods = find_neighborhoods(tissue, queries, saved.settings.n_neighbors)
+    is_neighbor = neighborhoods.is_neighbor(tissue.codes, queries)
+    is_neighbor = _select_indices(is_neighbor, indices, sample_key)
     neighbor = np.flatnonzero(is_neighbor.any(axis=0))
-    several = query is None or not isinstance(query, str | int | np.generic)
-    others = {"is_neighbor": is_neighbor[:, neighbor]} if several else {}
 
     from amici_xr.extraction.scoring import score, score_lazily
     from amici_xr.model.network import ScoringNetwork
 
-    network = ScoringNetwork(saved.weights, saved.settings.pos_coef_offset, queries, place)
+    network = ScoringNetwork(saved.weights, saved.settings.pos_coef_offset, queries, torch_device)
     scores: Any = (
-        score(neighbor, network, expression, size, progress)
+        score(neighbor, network, tissue.expression, batch_size, progress)
         if chunk is None
-        else score_lazily(neighbor, network, expression, size, chunk)
+        else score_lazily(neighbor, network, tissue.expression, batch_size, chunk)
     )
-    kept = slice(None) if heads is None else head
-    base, position = (_laid_out(array[..., kept], **others) for array in scores)
+    has_query_dim = query is None or not isinstance(query, str | int | np.generic)
+    mask = {"is_neighbor": is_neighbor[:, neighbor]} if has_query_dim else {}
+    kept_heads = slice(None) if heads is None else head
+    base, position = (_arrange(array[..., kept_heads], **mask) for array in scores)
     labels = np.array(saved.labels)
+    colors = {} if tissue.colors is None else {"cell_type_color": tissue.colors}
     ds = from_arrays(
         base,
         position,
-        labels[codes[neighbor]],
-        query=labels[queries].tolist() if several else str(labels[queries[0]]),
+        labels[tissue.codes[neighbor]],
+        query=labels[queries].tolist() if has_query_dim else str(labels[queries[0]]),
         dummy_attention_score=saved.settings.attention_dummy_score,
         distance_kernel_unit_scale=saved.settings.distance_kernel_unit_scale,
         neighbor=neighbor,
         head=head,
         cell_type=labels,
-        **describe_labels(tissue.adata, saved),
         unit=unit,
-        receiver=found.receiver,
-        receiver_label=labels[codes[found.receiver]],
-        neighborhood_index=found.index,
-        neighborhood_distance=found.distance,
-        neighborhood_label=found.labels(codes),
-        **others,
-        **describe_cells(tissue.adata, saved, samples, neighbor=neighbor, receiver=found.receiver),
+        receiver=neighborhoods.receiver,
+        receiver_label=labels[tissue.codes[neighborhoods.receiver]],
+        neighborhood_index=neighborhoods.index,
+        neighborhood_distance=neighborhoods.distance,
+        neighborhood_label=neighborhoods.labels(tissue.codes),
+        **mask,
+        **tissue.describe(neighbor=neighbor, receiver=neighborhoods.receiver),
+        **colors,
     )
-    arguments = _arguments(model, query, indices, head, size, place, chunk)
-    arguments |= {"sample_key": sample_key, "unit": unit, "microns_per_unit": microns_per_unit}
-    arguments["neighborhoods"] = "given" if found.is_given else "computed"
+    arguments = {
+        "model": os.fspath(model) if isinstance(model, str | os.PathLike) else type(model).__name__,
+        "query": None if query is None else [str(name) for name in np.atleast_1d(query)],
+        "n_indices": None if indices is None else int(np.size(indices)),
+        "heads": head.tolist(),
+        "batch_size": batch_size,
+        "device": str(torch_device),
+        "chunks": chunk,
+        "sample_key": sample_key,
+        "unit": unit,
+        "microns_per_unit": microns_per_unit,
+        "neighborhoods": "given" if neighborhoods.is_given else "computed",
+    }
     settings = saved.settings.with_sources()
     ds = ds.assign_attrs(provenance("model", model_settings=settings, extraction=arguments))
     return ds if microns_per_unit is None else to_microns(ds, microns_per_unit)
 
 
-def _arguments(
-    model: Any,
-    query: Any,
-    indices: Any,
-    head: NDArray[np.intp],
-    batch_size: int,
-    device: torch.device,
-    chunk: int | None,
-) -> dict[str, Any]:
-    """What `extract` was asked for, as JSON knows it."""
+def _tissue_keys(settings: ModelSettings) -> dict[str, Any]:
+    """Where the model finds what it needs in an AnnData, as arguments of `read_tissue`."""
     return {
-        "model": os.fspath(model) if isinstance(model, str | os.PathLike) else type(model).__name__,
-        "query": None if query is None else [str(one) for one in np.atleast_1d(query)],
-        "n_indices": None if indices is None else int(np.size(indices)),
-        "heads": head.tolist(),
-        "batch_size": batch_size,
-        "device": str(device),
-        "chunks": chunk,
+        "labels_key": settings.labels_key,
+        "coord_key": settings.coord_obsm_key,
+        "layer": settings.layer,
+        "cell_radius_key": settings.cell_radius_key,
+        "neighbor_keys": (settings.nn_idx_key, settings.nn_dist_key),
     }
 
 
-def _laid_out(scores: Any, is_neighbor: NDArray[np.bool_] | None = None) -> Any:
-    """(neighbor, query, head) → (query, neighbor, head), masked, or (neighbor, head) of one."""
+def _arrange(scores: Any, is_neighbor: NDArray[np.bool_] | None = None) -> Any:
+    """Arrange (neighbor, query, head) as (query, neighbor, head), masked, or (neighbor, head)."""
     if is_neighbor is None:
         return scores[:, 0]
     scores = scores.swapaxes(0, 1)
@@ -237,22 +241,21 @@ def _laid_out(scores: Any, is_neighbor: NDArray[np.bool_] | None = None) -> Any:
     return np.where(is_neighbor[..., np.newaxis], scores, np.float32(np.nan))
 
 
-def _queries_with_cells(
-    asked: list[int] | None, codes: NDArray[np.intp], labels: Sequence[str]
-) -> list[int]:
-    present = np.unique(codes).tolist()
-    if asked is None:
-        return [int(code) for code in present]
-    without = [labels[code] for code in asked if code not in present]
-    if without:
+def _queries_with_cells(queries: list[int] | None, tissue: Tissue) -> list[int]:
+    """Check that the tissue has cells of each query type; None takes every type that it has."""
+    present: list[int] = np.unique(tissue.codes).tolist()
+    if queries is None:
+        return present
+    absent = [tissue.vocabulary[code] for code in queries if code not in present]
+    if absent:
         raise NotFoundError(
-            f"query: adata has no cells of type {listed(without)}; it has cells of "
-            f"{listed(labels[code] for code in present)}"
+            f"query: adata has no cells of type {listed(absent)}; it has cells of "
+            f"{listed(tissue.vocabulary[code] for code in present)}"
         )
-    return asked
+    return queries
 
 
-def _cut_down(
+def _select_indices(
     is_neighbor: NDArray[np.bool_], indices: ArrayLike | None, sample_key: str | None
 ) -> NDArray[np.bool_]:
     """Leave only the cells at `indices`."""

@@ -1,213 +1,138 @@
-"""The AnnData as a model reads it: labels as positions in its vocabulary, where cells lie."""
+"""A tissue as arrays: what is known of each cell, and its expression when it is asked for."""
 
 from __future__ import annotations
 
-import os
-import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from amici_xr.dependencies import require
 from amici_xr.errors import NotFoundError, listed
-from amici_xr.tissue.expression import opened
+from amici_xr.tissue.columns import (
+    read_colors,
+    read_labels,
+    read_positions,
+    read_radii,
+    read_samples,
+)
+from amici_xr.tissue.expression import Expression
+from amici_xr.tissue.opening import open_anndata
 
-if TYPE_CHECKING:
-    import anndata
 
-    from amici_xr.model.saved_model import ModelSettings, SavedModel
+@dataclass(frozen=True)
+class CarriedNeighbors:
+    """Neighbors that an AnnData carries since it was set up for a model, as they lie in it."""
+
+    index_key: str
+    distance_key: str
+    index: NDArray[Any]  # (cell, rank)
+    distance: NDArray[np.float64]  # (cell, rank)
 
 
 @dataclass(frozen=True)
 class Tissue:
-    """The cells: what is known of each, in memory, and where their expression lies."""
+    """A tissue as arrays, one entry for each cell unless it says otherwise."""
 
-    adata: anndata.AnnData
-    path: Path | None = None  # of the file that holds the expression; None where `adata` does
+    names: NDArray[np.object_]
+    vocabulary: tuple[str, ...]  # the cell types
+    codes: NDArray[np.intp]  # cell type, as its position in the vocabulary
+    coord_key: str
+    cell_radius_key: str | None
+    positions: NDArray[np.float64] | None  # (cell, axis)
+    radii: NDArray[np.float64] | None
+    samples: NDArray[np.str_] | None
+    colors: NDArray[np.str_] | None  # of each cell type
+    carried_neighbors: CarriedNeighbors | None
+    expression: Expression
 
+    @property
+    def n_cells(self) -> int:
+        """Number of cells."""
+        return self.codes.size
 
-def open_tissue(adata: Any, model: Any, settings: ModelSettings) -> Tissue:
-    """Return the tissue as given, of a file, or of a live model.
+    @property
+    def sample_codes(self) -> NDArray[np.intp] | None:
+        """Sample of each cell as a number; None where no samples are known."""
+        if self.samples is None:
+            return None
+        codes: NDArray[np.intp] = np.unique(self.samples, return_inverse=True)[1]
+        return codes
 
-    Of a file only what describes the cells is read; their expression stays where it is.
-    """
-    if adata is None:
-        adata = _own_tissue(model)
-    if isinstance(adata, str | os.PathLike):
-        if not Path(adata).exists():
-            raise FileNotFoundError(f"adata={os.fspath(adata)!r}: there is no such file")
-        require("anndata", "model", "reading a tissue")
-        try:
-            return _read(Path(adata).resolve(), settings)  # workers may stand in other folders
-        except Exception as error:  # AnnData has its own, some of them private
-            if isinstance(error, ModuleNotFoundError):
-                raise
-            raise ValueError(f"adata={os.fspath(adata)!r} can't be read: {error}") from error
-    if not all(hasattr(adata, name) for name in ("obs", "obsm", "var_names", "layers")):
-        raise TypeError(f"adata must be an AnnData or a path, not {type(adata).__name__}")
-    is_backed = getattr(adata, "isbacked", False) and not adata.is_view
-    in_file = is_backed and settings.layer is None
-    return Tissue(adata, Path(adata.filename).resolve() if in_file else None)
+    def describe(self, **cells: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
+        """Return names and, where known, samples and coordinates of cells in each role.
 
-
-def _read(path: Path, settings: ModelSettings) -> Tissue:
-    import anndata
-
-    with opened(path) as root:
-        if "encoding-type" not in root.attrs:  # of AnnData before 0.8
-            return Tissue((anndata.read_zarr if path.is_dir() else anndata.read_h5ad)(path))
-        missing = [name for name in ("obs", "var") if name not in root]
-        if missing:
-            raise ValueError(f"it has no {listed(missing)}")
-        wanted = (settings.coord_obsm_key, settings.nn_idx_key, settings.nn_dist_key)
-        present = list(root.get("obsm", {}))
-        keys = [key for key in present if key in wanted] or present
-        colors = f"{settings.labels_key}_colors"
-        described = anndata.AnnData(
-            obs=anndata.io.read_elem(root["obs"]),
-            var=anndata.io.read_elem(root["var"]),
-            obsm={key: anndata.io.read_elem(root["obsm"][key]) for key in keys},
-            uns={
-                key: anndata.io.read_elem(root["uns"][key])
-                for key in {colors} & {*root.get("uns", {})}
-            },
-        )
-    return Tissue(described, path)
-
-
-def _own_tissue(model: Any) -> Any:
-    """The AnnData of a live model, or the one that was saved in its folder."""
-    if isinstance(model, str | os.PathLike):
-        folder = Path(model) if Path(model).is_dir() else Path(model).parent
-        beside = folder / "adata.h5ad"
-        if beside.is_file():
-            return beside
-    adata = getattr(model, "adata", None)
-    if adata is None:
-        raise TypeError(
-            "adata=None, but this saved model has no AnnData of its own; "
-            "pass the tissue, e.g. extract(model, query, 'tissue.h5ad')"
-        )
-    return adata
-
-
-def label_codes(adata: anndata.AnnData, model: SavedModel) -> NDArray[np.intp]:
-    """Cell type of each cell, as its position in the model's vocabulary."""
-    key = model.settings.labels_key
-    if key not in adata.obs:
-        raise NotFoundError(
-            f"adata.obs has no {key!r}, where the model expects the cell types; "
-            f"it has {listed(adata.obs.columns)}; where one of these holds them, copy it, "
-            f"adata.obs[{key!r}] = adata.obs[…]"
-        )
-    labels = adata.obs[key]
-    if labels.isna().any():
-        raise ValueError(
-            f"adata.obs[{key!r}] has no cell type for {labels.isna().sum():,} cells; drop these "
-            "cells, since they would be neighbors of an unknown type"
-        )
-    codes = pd.Index(model.labels).get_indexer(pd.Index(labels.astype(str).to_numpy(dtype=object)))
-    if (codes < 0).any():
-        unknown = pd.unique(labels[codes < 0].astype(str))
-        raise NotFoundError(
-            f"adata.obs[{key!r}] holds {listed(unknown)}, which the model was not trained on; it "
-            f"knows {listed(model.labels)} and adata has {listed(pd.unique(labels.astype(str)))}"
-        )
-    return codes
-
-
-def find_samples(adata: anndata.AnnData, key: str | None) -> NDArray[np.str_] | None:
-    """Sample of each cell, None where nobody asked."""
-    if key is None:
-        return None
-    if not isinstance(key, str) or key not in adata.obs:
-        raise NotFoundError(
-            f"sample_key={key!r} is no column of adata.obs, which has {listed(adata.obs.columns)}"
-        )
-    samples = adata.obs[key]
-    if samples.isna().any():
-        raise ValueError(
-            f"sample_key={key!r}: {samples.isna().sum():,} cells have no sample; give each one, or "
-            "drop these cells"
-        )
-    named: NDArray[np.str_] = samples.astype(str).to_numpy(dtype=str)
-    return named
-
-
-def find_coordinates(adata: anndata.AnnData, key: str) -> NDArray[np.float64] | None:
-    """Coordinates of all cells, (cell, axis), from an array or DataFrame; None where not known."""
-    if key not in adata.obsm:
-        return None
-    coordinates: NDArray[np.float64] = np.asarray(adata.obsm[key], dtype=np.float64)
-    missing = int((~np.isfinite(coordinates)).any(axis=1).sum())
-    if missing:
-        raise ValueError(
-            f"adata.obsm[{key!r}] holds no finite coordinates for {missing:,} cells; drop these "
-            "cells first, since every neighborhood depends on them"
-        )
-    return coordinates
-
-
-def find_radius(adata: anndata.AnnData, key: str | None) -> NDArray[np.float64] | None:
-    """Radius of all cells, None where the model was set up without."""
-    if key is None:
-        return None
-    if key not in adata.obs:
-        raise NotFoundError(
-            f"adata.obs has no {key!r}, where the model expects the radius of the cells; "
-            f"it has {listed(adata.obs.columns)}"
-        )
-    radius: NDArray[np.float64] = pd.to_numeric(adata.obs[key], errors="coerce").to_numpy(float)
-    if not (np.isfinite(radius) & (radius >= 0)).all():
-        raise ValueError(f"adata.obs[{key!r}] holds radii that are missing, negative or no numbers")
-    return radius
-
-
-def describe_cells(
-    adata: anndata.AnnData,
-    model: SavedModel,
-    samples: NDArray[np.str_] | None,
-    **cells: NDArray[np.intp],
-) -> dict[str, NDArray[Any]]:
-    """Names and, where known, samples and places of the neighbors and the receivers."""
-    names = adata.obs_names.to_numpy(dtype=object)
-    places = find_coordinates(adata, model.settings.coord_obsm_key)
-    described = {f"{role}_name": names[position] for role, position in cells.items()}
-    if samples is not None:
-        described |= {f"{role}_sample": samples[position] for role, position in cells.items()}
-    if places is not None:
+        ``describe(neighbor=positions)`` gives ``neighbor_name``, ``neighbor_x`` and so on.
+        """
+        description: dict[str, NDArray[Any]] = {}
         for role, position in cells.items():
-            for axis, values in zip("xyz", places.T, strict=False):
-                described[f"{role}_{axis}"] = values[position]
-    return described
+            description[f"{role}_name"] = self.names[position]
+            if self.samples is not None:
+                description[f"{role}_sample"] = self.samples[position]
+            if self.positions is not None:
+                for axis, values in zip("xyz", self.positions.T, strict=False):
+                    description[f"{role}_{axis}"] = values[position]
+        return description
 
 
-def describe_labels(adata: anndata.AnnData, model: SavedModel) -> dict[str, NDArray[Any]]:
-    """The color of each type of the model's vocabulary in which scanpy has drawn it, as #rrggbb.
+def read_tissue(
+    adata: Any,
+    *,
+    labels_key: str,
+    coord_key: str = "spatial",
+    layer: str | None = None,
+    cell_radius_key: str | None = None,
+    sample_key: str | None = None,
+    neighbor_keys: tuple[str, str] | None = None,
+    vocabulary: Sequence[str] | None = None,
+    genes: Sequence[str] | None = None,
+) -> Tissue:
+    """Read an AnnData, or the path of one, as a `Tissue`; its expression is read when asked for.
 
-    As scanpy keeps them: in ``uns["<key>_colors"]``, by the order of the categories. Empty text for
-    a type without a category. Nothing where there are no colors, or fewer than categories.
+    `neighbor_keys` are the entries of ``obsm`` with the positions and distances of neighbors that
+    the AnnData may carry. Where it does, coordinates and radii may be absent. `vocabulary` and
+    `genes` are those of a model; None takes what the AnnData has.
     """
-    from matplotlib.colors import is_color_like, to_hex
-
-    key = f"{model.settings.labels_key}_colors"
-    labels = adata.obs[model.settings.labels_key]
-    if key not in adata.uns or not isinstance(labels.dtype, pd.CategoricalDtype):
-        return {}
-    colors, categories = np.atleast_1d(adata.uns[key]).tolist(), labels.cat.categories
-    if len(colors) < len(categories):
-        return {}
-    wrong = [color for color in colors if not is_color_like(color)]
-    if wrong:
-        warnings.warn(
-            f"adata.uns[{key!r}] holds {listed(wrong, 5)}, no color that matplotlib knows; the "
-            "colors are left out",
-            stacklevel=3,
+    obsm_keys = {coord_key, *(neighbor_keys or ())}
+    adata, path = open_anndata(adata, obsm_keys, {f"{labels_key}_colors"}, layer)
+    if not adata.n_obs:
+        raise ValueError("adata has no cells")
+    labels, codes = read_labels(adata, labels_key, vocabulary)
+    expression = Expression(adata, path, layer, genes)
+    samples = read_samples(adata, sample_key)
+    carried = _read_carried_neighbors(adata, neighbor_keys)
+    positions = read_positions(adata, coord_key)
+    if positions is None and carried is None:
+        raise NotFoundError(
+            f"adata.obsm has no {coord_key!r}, where the coordinates of the cells are expected; "
+            f"it has {listed(adata.obsm.keys())}"
         )
-        return {}
-    of_label = dict(zip(categories.astype(str), map(to_hex, colors), strict=False))
-    return {"cell_type_color": np.array([of_label.get(label, "") for label in model.labels])}
+    has_radii = carried is None or cell_radius_key in adata.obs
+    return Tissue(
+        names=adata.obs_names.to_numpy(dtype=object),
+        vocabulary=labels,
+        codes=codes,
+        coord_key=coord_key,
+        cell_radius_key=cell_radius_key,
+        positions=positions,
+        radii=read_radii(adata, cell_radius_key) if has_radii else None,
+        samples=samples,
+        colors=read_colors(adata, labels_key, labels),
+        carried_neighbors=carried,
+        expression=expression,
+    )
+
+
+def _read_carried_neighbors(
+    adata: Any, neighbor_keys: tuple[str, str] | None
+) -> CarriedNeighbors | None:
+    if neighbor_keys is None or not {*neighbor_keys} <= {*adata.obsm.keys()}:
+        return None
+    index, distance = (np.asarray(adata.obsm[key]) for key in neighbor_keys)
+    if index.shape != distance.shape or index.ndim != 2:
+        raise ValueError(
+            f"adata.obsm[{neighbor_keys[0]!r}] and its distances differ in shape: {index.shape}, "
+            f"{distance.shape}"
+        )
+    return CarriedNeighbors(*neighbor_keys, index, distance.astype(np.float64, copy=False))

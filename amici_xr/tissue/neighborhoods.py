@@ -1,105 +1,78 @@
-"""Who stands near whom: the K nearest cells of other types, given with an AnnData or computed."""
+"""The K nearest cells of other types of each receiver, carried by the tissue or computed."""
 
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from amici_xr.errors import NotFoundError, listed
+from amici_xr.errors import NotFoundError
 from amici_xr.kernels.nearest_cells import Neighborhoods, nearest_of_other_types
-from amici_xr.tissue.cells import find_coordinates, find_radius
-
-if TYPE_CHECKING:
-    import anndata
-
-    from amici_xr.model.saved_model import ModelSettings
+from amici_xr.tissue.cells import CarriedNeighbors, Tissue
 
 
-def find_neighborhoods(
-    adata: anndata.AnnData,
-    settings: ModelSettings,
-    codes: NDArray[np.intp],
-    queries: list[int],
-    sample: NDArray[np.intp] | None = None,
-) -> Neighborhoods:
-    """Neighborhoods of all cells of the query types, receivers ascending.
+def find_neighborhoods(tissue: Tissue, queries: list[int], n_neighbors: int) -> Neighborhoods:
+    """Return the neighborhoods of all cells of the query types, receivers ascending.
 
-    Those that the AnnData carries since it was set up for the model, else computed from the
-    settings saved with the model. `codes` and `queries` are positions in the model's vocabulary.
-    With the sample of each cell, as a number, no neighborhood crosses samples.
+    Those that the tissue carries since it was set up for a model, else the `n_neighbors` nearest
+    cells of other types. `queries` are positions in the vocabulary. Where the tissue has samples,
+    no neighborhood crosses them.
     """
-    is_set_up = {settings.nn_idx_key, settings.nn_dist_key} <= set(adata.obsm.keys())
-    if is_set_up:
-        receiver = np.flatnonzero(np.isin(codes, queries))
-        given = _given(adata, settings, codes, receiver)
-        if sample is None or not given.crosses(sample):
-            return given
+    carried, samples = tissue.carried_neighbors, tissue.sample_codes
+    if carried is not None:
+        neighborhoods = _take_carried(tissue, carried, queries)
+        if samples is None or not neighborhoods.crosses(samples):
+            return neighborhoods
         warnings.warn(
-            f"the neighborhoods in adata.obsm[{settings.nn_idx_key!r}] cross samples, so they are "
+            f"the neighborhoods in adata.obsm[{carried.index_key!r}] cross samples, so they are "
             "computed anew within each; the model was trained on the crossing ones",
             UserWarning,
             stacklevel=3,
         )
-    coordinates = find_coordinates(adata, settings.coord_obsm_key)
-    if coordinates is None:
+    if tissue.positions is None:
         raise NotFoundError(
-            f"adata.obsm has no {settings.coord_obsm_key!r}, where the model expects the "
-            f"coordinates of the cells; it has {listed(adata.obsm.keys())}"
+            f"adata.obsm has no {tissue.coord_key!r}, where the coordinates of the cells are "
+            "expected; without them no neighborhoods can be computed within samples"
         )
-    radius = find_radius(adata, settings.cell_radius_key)
-    return nearest_of_other_types(coordinates, codes, queries, settings.n_neighbors, radius, sample)
+    return nearest_of_other_types(
+        tissue.positions, tissue.codes, queries, n_neighbors, tissue.radii, samples
+    )
 
 
-def _given(
-    adata: anndata.AnnData,
-    settings: ModelSettings,
-    codes: NDArray[np.intp],
-    receiver: NDArray[np.intp],
-) -> Neighborhoods:
-    where = f"adata.obsm[{settings.nn_idx_key!r}]"
-    mend = (
+def _take_carried(tissue: Tissue, carried: CarriedNeighbors, queries: list[int]) -> Neighborhoods:
+    where = f"adata.obsm[{carried.index_key!r}]"
+    remedy = (
         f"was adata subset or reordered after setup_anndata? Set it up again, or delete {where} "
         "to have the neighborhoods computed"
     )
-    index = np.asarray(adata.obsm[settings.nn_idx_key])[receiver]
-    distance = np.asarray(adata.obsm[settings.nn_dist_key], dtype=np.float64)[receiver]
-    if index.shape != distance.shape or index.ndim != 2:
-        raise ValueError(
-            f"{where} and its distances differ in shape: {index.shape}, {distance.shape}"
-        )
+    receiver = np.flatnonzero(np.isin(tissue.codes, queries))
+    index, distance = carried.index[receiver], carried.distance[receiver]
     exists = (index >= 0) & np.isfinite(distance)
     index = np.where(exists, index, -1).astype(np.int64)
-    if index.max(initial=-1) >= adata.n_obs:
-        raise ValueError(f"{where} points at cell {index.max()} of {adata.n_obs}; {mend}")
-    same = exists & (codes[index] == codes[receiver, np.newaxis])
-    if same.any():
-        raise ValueError(f"{where} has neighbors of the receiver's own type; {mend}")
+    if index.max(initial=-1) >= tissue.n_cells:
+        raise ValueError(f"{where} points at cell {index.max()} of {tissue.n_cells}; {remedy}")
+    if (exists & (tissue.codes[index] == tissue.codes[receiver, np.newaxis])).any():
+        raise ValueError(f"{where} has neighbors of the receiver's own type; {remedy}")
     neighborhoods = Neighborhoods(receiver, index, np.where(exists, distance, np.nan), True)
-    _warn_if_moved(adata, settings, neighborhoods, mend)
+    if _disagree_with_positions(neighborhoods, tissue):
+        warnings.warn(
+            f"the distances in adata.obsm[{carried.distance_key!r}] are not those between the "
+            f"coordinates in adata.obsm[{tissue.coord_key!r}]; {remedy}",
+            UserWarning,
+            stacklevel=4,
+        )
     return neighborhoods
 
 
-def _warn_if_moved(
-    adata: anndata.AnnData, settings: ModelSettings, found: Neighborhoods, mend: str
-) -> None:
-    """Compare given distances with the coordinates that lie beside them."""
-    coordinates = find_coordinates(adata, settings.coord_obsm_key)
-    has_radius = settings.cell_radius_key is None or settings.cell_radius_key in adata.obs
-    if coordinates is None or not has_radius:
-        return
-    radius = find_radius(adata, settings.cell_radius_key)
-    offset = coordinates[found.index] - coordinates[found.receiver, np.newaxis]
-    distance = np.linalg.norm(offset, axis=-1)
-    if radius is not None:
-        distance -= radius[found.receiver, np.newaxis] + radius[found.index]
-    exists = found.index >= 0
-    if not np.allclose(np.maximum(distance, 0)[exists], found.distance[exists], rtol=1e-3):
-        warnings.warn(
-            f"the distances in adata.obsm[{settings.nn_dist_key!r}] are not those between the "
-            f"coordinates in adata.obsm[{settings.coord_obsm_key!r}]; {mend}",
-            UserWarning,
-            stacklevel=2,
-        )
+def _disagree_with_positions(neighborhoods: Neighborhoods, tissue: Tissue) -> bool:
+    """Whether carried distances differ from those between the coordinates beside them."""
+    positions, radii = tissue.positions, tissue.radii
+    if positions is None or (radii is None and tissue.cell_radius_key is not None):
+        return False
+    receiver, index = neighborhoods.receiver[:, np.newaxis], neighborhoods.index
+    distance = np.linalg.norm(positions[index] - positions[receiver], axis=-1)
+    if radii is not None:
+        distance -= radii[receiver] + radii[index]
+    exists = index >= 0
+    expected = np.maximum(distance, 0)[exists]
+    return not np.allclose(expected, neighborhoods.distance[exists], rtol=1e-3)
