@@ -31,6 +31,7 @@ test: .venv/test
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+	.venv/bin/lint-imports
 	HYPOTHESIS_PROFILE=ci .venv/bin/python -m pytest $(ON_EVERY_CORE)
 
 # The same tests, counted; fails below the bound in pyproject.toml, and in lines or branches alone.
