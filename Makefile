@@ -1,6 +1,6 @@
 # make demo: install, extract both receivers of the packaged model, draw and save.
-# make test: install what development needs, then every check of this environment, with 300 examples
-# of each property; the other environments draw 15, see conftest.py.
+# make test: install what development needs, then the checks of this environment, with 15 examples of
+# each property, see conftest.py; test-all: what is slow, and 300 examples.
 # coverage: the tests again, with the lines and branches that they reach.
 # test-core, test-oldest, test-newest, test-scvi and test-amici make environments of their own.
 # test-long: properties, damaged checkpoints and killed writes, with thousands of examples of each.
@@ -19,9 +19,9 @@ TORCH ?= torch==2.13.0
 
 # worksteal: a core that is done takes tests from one that is not
 ON_EVERY_CORE := -n auto --dist worksteal
-OF_THE_CORE := not needs_model and not live and not once
+OF_THE_CORE := not needs_model and not live and not once and not slow
 
-.PHONY: demo test coverage test-long test-mutants test-core test-oldest test-newest test-scvi \
+.PHONY: demo test test-all coverage test-long test-mutants test-core test-oldest test-newest test-scvi \
 	test-amici docs figure bench clean
 
 demo: .venv/demo
@@ -32,7 +32,12 @@ test: .venv/test
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	HYPOTHESIS_PROFILE=ci .venv/bin/python -m pytest $(ON_EVERY_CORE)
+	.venv/bin/python -m pytest $(ON_EVERY_CORE) -m "not live and not slow"
+
+# What takes its time: notebooks, benchmarks at small size, 300 examples of each property.
+test-all: .venv/test
+	.venv/bin/python -m pytest $(ON_EVERY_CORE) -m slow
+	HYPOTHESIS_PROFILE=ci .venv/bin/python -m pytest $(ON_EVERY_CORE) tests/test_properties.py
 
 # The same tests, counted; fails below the bound in pyproject.toml, and in lines or branches alone.
 PERCENT = import json; \
@@ -82,12 +87,12 @@ test-core-%: .venv-core-%/installed .venv/demo
 # Other models of the newest scvi-tools for this Python, trained and saved: none is taken for AMICI's.
 # -W default: from Python 3.12 on it brings pandas 3, at which AnnData itself warns.
 test-scvi: .venv-scvi/installed
-	.venv-scvi/bin/python -m pytest -m "not once" -W default tests/live/test_live_scvi.py \
+	.venv-scvi/bin/python -m pytest -m "not once and not slow" -W default tests/live/test_live_scvi.py \
 		tests/model/test_loading.py tests/model/test_checkpoint_versions.py tests/extraction/test_pipeline.py
 
 # A user's own AMICI environment: old NumPy and SciPy, and the live model itself.
 test-amici: .venv-amici/installed
-	WANDB_MODE=disabled .venv-amici/bin/python -m pytest $(ON_EVERY_CORE) -m "not once"
+	WANDB_MODE=disabled .venv-amici/bin/python -m pytest $(ON_EVERY_CORE) -m "not once and not slow"
 
 docs: .venv/docs
 	rm -rf docs/_build docs/generated
