@@ -85,8 +85,11 @@ def check_device(device: Any) -> torch.device:
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        return torch.empty(0, device=device).device
+        created = torch.empty(0, device=device).device
     except (AssertionError, RuntimeError, TypeError) as error:
         raise ValueError(
             f"device={device!r} can't be used here: {error}; try device='cpu'"
         ) from error
+    if created.type == "meta":
+        raise ValueError("device='meta' holds no numbers to compute with; try device='cpu'")
+    return created

@@ -25,6 +25,7 @@ from amici_xr.extraction.arguments import (
 from amici_xr.model.loading import as_saved_model
 from amici_xr.tissue.cells import Tissue, read_tissue
 from amici_xr.tissue.neighborhoods import find_neighborhoods
+from amici_xr.tissue.overlap import warn_of_overlapping_samples
 
 if TYPE_CHECKING:
     import anndata
@@ -161,6 +162,7 @@ def extract(
     )
     queries = _queries_with_cells(queries, tissue)
     neighborhoods = find_neighborhoods(tissue, queries, saved.settings.n_neighbors)
+    warn_of_overlapping_samples(tissue, neighborhoods)
     is_neighbor = neighborhoods.is_neighbor(tissue.codes, queries)
     is_neighbor = _select_indices(is_neighbor, indices, sample_key)
     neighbor = np.flatnonzero(is_neighbor.any(axis=0))

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from amici_xr.kernels.groups import group_positions
 
-if TYPE_CHECKING:
-    pass
 _MANY = 1_000  # receivers; to start threads for fewer takes longer than the search
 
 
@@ -31,11 +28,6 @@ class Neighborhoods:
             members = self.index[codes[self.receiver] == query]
             mask[row, members[members >= 0]] = True
         return mask
-
-    def crosses(self, sample: NDArray[np.intp]) -> bool:
-        """Whether a neighbor is of another sample than its receiver."""
-        own = sample[self.receiver, np.newaxis]
-        return bool(((self.index >= 0) & (sample[self.index] != own)).any())
 
     def labels(self, codes: NDArray[np.intp]) -> NDArray[np.int16]:
         """Cell types of the neighbors, (receiver, rank), −1 where there is none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from amici_xr.errors import NotFoundError, listed
 from amici_xr.tissue.columns import (
+    find_possible_samples,
     read_colors,
     read_labels,
     read_positions,
@@ -45,6 +47,7 @@ class Tissue:
     samples: NDArray[np.str_] | None
     colors: NDArray[np.str_] | None  # of each cell type
     carried_neighbors: CarriedNeighbors | None
+    possible_samples: dict[str, NDArray[np.intp]]  # columns that may hold samples, as numbers
     expression: Expression
 
     @property
@@ -98,6 +101,7 @@ def read_tissue(
     adata, path = open_anndata(adata, obsm_keys, {f"{labels_key}_colors"}, layer)
     if not adata.n_obs:
         raise ValueError("adata has no cells")
+    _warn_of_repeated_names(adata)
     labels, codes = read_labels(adata, labels_key, vocabulary)
     expression = Expression(adata, path, layer, genes)
     samples = read_samples(adata, sample_key)
@@ -120,8 +124,20 @@ def read_tissue(
         samples=samples,
         colors=read_colors(adata, labels_key, labels),
         carried_neighbors=carried,
+        possible_samples=find_possible_samples(adata.obs),
         expression=expression,
     )
+
+
+def _warn_of_repeated_names(adata: Any) -> None:
+    n_repeated = int(adata.obs_names.duplicated().sum())
+    if n_repeated:
+        warnings.warn(
+            f"adata.obs_names repeats {n_repeated:,} names, so that cells can't be told apart by "
+            "name later; call adata.obs_names_make_unique() first",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def _read_carried_neighbors(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,10 @@ from amici_xr.errors import NotFoundError, listed
 
 if TYPE_CHECKING:
     import anndata
+
+_SAMPLE_WORDS = ("sample", "section", "fov", "library", "slide", "slice", "batch", "donor")
+_MOST_SAMPLES = 10_000
+_LARGEST_COORDINATE = 1e100  # squares of larger ones overflow
 
 
 def read_labels(
@@ -64,16 +68,54 @@ def read_samples(adata: anndata.AnnData, key: str | None) -> NDArray[np.str_] | 
     return names
 
 
+def find_possible_samples(obs: pd.DataFrame) -> dict[str, NDArray[np.intp]]:
+    """Return the columns whose name says that they hold samples, as numbers of groups."""
+    codes = {
+        str(name): pd.factorize(obs[name])[0]
+        for name in obs.columns
+        if any(word in str(name).lower() for word in _SAMPLE_WORDS)
+    }
+    return {name: groups for name, groups in codes.items() if 1 <= groups.max() < _MOST_SAMPLES}
+
+
 def read_positions(adata: anndata.AnnData, key: str) -> NDArray[np.float64] | None:
     """Return the coordinates of all cells, (cell, axis); None where there are none."""
     if key not in adata.obsm:
         return None
-    positions: NDArray[np.float64] = np.asarray(adata.obsm[key], dtype=np.float64)
+    positions = _as_coordinates(adata.obsm[key], f"adata.obsm[{key!r}]")
     n_missing = int((~np.isfinite(positions)).any(axis=1).sum())
     if n_missing:
         raise ValueError(
             f"adata.obsm[{key!r}] holds no finite coordinates for {n_missing:,} cells; drop these "
             "cells first, since every neighborhood depends on them"
+        )
+    return positions
+
+
+def _as_coordinates(given: Any, where: str) -> NDArray[np.float64]:
+    """Return two or three columns of numbers, or raise an error that names what is there."""
+    columns = [str(name) for name in getattr(given, "columns", ())]
+    described = f"the columns {listed(columns)}" if columns else f"the shape {np.shape(given)}"
+    message = f"{where} must hold 2 or 3 columns of numbers, the coordinates x, y(, z); it has "
+    if np.ndim(given) != 2 or np.shape(given)[1] not in (2, 3) or hasattr(given, "tocsr"):
+        raise ValueError(message + described)
+    try:
+        numbers = (
+            given.astype("Float64").to_numpy(np.float64, na_value=np.nan) if columns else given
+        )
+        positions: NDArray[np.float64] = np.asarray(numbers, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{message}{described}, not all of numbers") from error
+    if (np.abs(positions) > _LARGEST_COORDINATE).any():
+        raise ValueError(
+            f"{where} holds coordinates beyond {_LARGEST_COORDINATE:g}, between which no distance "
+            "can be computed; convert them to another unit"
+        )
+    if not all(axis in name.lower() for axis, name in zip("xyz", columns, strict=False)):
+        warnings.warn(
+            f"{where} has {described}, which are taken for x, y(, z) in this order; keep only the "
+            "coordinates where this is wrong",
+            stacklevel=5,
         )
     return positions
 

@@ -87,10 +87,13 @@ class Expression:
         return np.ascontiguousarray(dense, dtype=np.float32)
 
     def _read_stamp(self) -> tuple[int, int]:
-        """Size and time of the last change of the file, or of the array's folder in a store."""
+        """Size and time of the last change of the file, or of all files of the array in a store."""
         assert self._path is not None
-        status = (self._path / self._element if self._path.is_dir() else self._path).stat()
-        return status.st_size, status.st_mtime_ns
+        path = self._path / self._element if self._path.is_dir() else self._path
+        files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+        statuses = [file.stat() for file in files]
+        sizes = sum(status.st_size for status in statuses)
+        return sizes, max(status.st_mtime_ns for status in statuses)
 
 
 def _load_if_by_columns(path: Path, element: str) -> Any:
@@ -99,6 +102,19 @@ def _load_if_by_columns(path: Path, element: str) -> Any:
         matrix = open_matrix(root, element)
         is_by_columns = root[element].attrs.get("encoding-type") == "csc_matrix"
         return matrix.to_memory().tocsr() if is_by_columns else None
+
+
+def _suggest_names(adata: anndata.AnnData, wanted: pd.Index) -> str:
+    """Say how the genes would be found: in a column of ``var``, or in another spelling."""
+    for column in adata.var.columns:
+        if wanted.isin(adata.var[column].astype(str)).all():
+            return (
+                f". adata.var[{column!r}] holds them all: adata.var_names = "
+                f"adata.var[{column!r}].astype(str)"
+            )
+    if wanted.str.lower().isin(adata.var_names.astype(str).str.lower()).all():
+        return ". They differ only in upper and lower case: rename adata.var_names"
+    return ""
 
 
 def _split_by_span(cells: NDArray[np.intp]) -> list[NDArray[np.intp]]:
@@ -121,6 +137,6 @@ def _find_columns(adata: anndata.AnnData, genes: Sequence[str]) -> NDArray[np.in
         missing = wanted[columns < 0]
         raise NotFoundError(
             f"adata lacks {missing.size} of the model's {columns.size} genes: "
-            f"{listed(missing, 100)}"
+            f"{listed(missing, 10)}; it has {listed(names, 5)}{_suggest_names(adata, wanted)}"
         )
     return columns

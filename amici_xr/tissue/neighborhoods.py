@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
+from numpy.typing import NDArray
 
 from amici_xr.errors import NotFoundError
 from amici_xr.kernels.nearest_cells import Neighborhoods, nearest_of_other_types
@@ -20,9 +21,8 @@ def find_neighborhoods(tissue: Tissue, queries: list[int], n_neighbors: int) -> 
     """
     carried, samples = tissue.carried_neighbors, tissue.sample_codes
     if carried is not None:
-        neighborhoods = _take_carried(tissue, carried, queries)
-        if samples is None or not neighborhoods.crosses(samples):
-            return neighborhoods
+        if samples is None or not _crosses_samples(carried, samples):
+            return _take_carried(tissue, carried, queries)
         warnings.warn(
             f"the neighborhoods in adata.obsm[{carried.index_key!r}] cross samples, so they are "
             "computed anew within each; the model was trained on the crossing ones",
@@ -37,6 +37,13 @@ def find_neighborhoods(tissue: Tissue, queries: list[int], n_neighbors: int) -> 
     return nearest_of_other_types(
         tissue.positions, tissue.codes, queries, n_neighbors, tissue.radii, samples
     )
+
+
+def _crosses_samples(carried: CarriedNeighbors, samples: NDArray[np.intp]) -> bool:
+    """Whether a carried neighbor is of another sample than its receiver."""
+    exists = (carried.index >= 0) & (carried.index < samples.size)
+    neighbor_sample = samples[np.where(exists, carried.index, 0).astype(np.intp)]
+    return bool((exists & (neighbor_sample != samples[:, np.newaxis])).any())
 
 
 def _take_carried(tissue: Tissue, carried: CarriedNeighbors, queries: list[int]) -> Neighborhoods:

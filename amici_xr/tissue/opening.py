@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from amici_xr.dependencies import require
 from amici_xr.errors import NotFoundError, listed
+from amici_xr.tissue.containers import check_is_anndata, check_is_file_of_cells, find_element
 
 if TYPE_CHECKING:
     import anndata
@@ -24,18 +25,17 @@ def open_anndata(
     read. The path is None where the expression is in memory.
     """
     if isinstance(adata, str | os.PathLike):
-        if not Path(adata).exists():
+        path = Path(adata).expanduser().resolve()  # workers may run in other folders
+        if not path.exists():
             raise FileNotFoundError(f"adata={os.fspath(adata)!r}: there is no such file")
         require("anndata", "model", "reading a tissue")
-        path = Path(adata).resolve()  # workers may run in other folders
         try:
             return _read_description(path, obsm_keys, uns_keys)
         except ModuleNotFoundError:
             raise
         except Exception as error:  # AnnData has errors of its own, some of them private
             raise ValueError(f"adata={os.fspath(adata)!r} can't be read: {error}") from error
-    if not all(hasattr(adata, name) for name in ("obs", "obsm", "var_names", "layers")):
-        raise TypeError(f"adata must be an AnnData or a path, not {type(adata).__name__}")
+    check_is_anndata(adata)
     is_backed = getattr(adata, "isbacked", False) and not adata.is_view and layer is None
     return adata, Path(adata.filename).resolve() if is_backed else None
 
@@ -45,12 +45,13 @@ def _read_description(
 ) -> tuple[anndata.AnnData, Path | None]:
     import anndata
 
+    check_is_file_of_cells(path)
     with open_group(path) as root:
+        element = find_element(path, root)
+        if element:
+            return _read_description(path / element, obsm_keys, uns_keys)
         if "encoding-type" not in root.attrs:  # written by AnnData before 0.8
             return (anndata.read_zarr if path.is_dir() else anndata.read_h5ad)(path), None
-        missing = [name for name in ("obs", "var") if name not in root]
-        if missing:
-            raise ValueError(f"it has no {listed(missing)}")
         in_obsm, in_uns = list(root.get("obsm", {})), {*root.get("uns", {})}
         read_keys = [key for key in in_obsm if key in obsm_keys] or in_obsm
         description = anndata.AnnData(

@@ -1,0 +1,75 @@
+"""Name what is not an AnnData but often passed for one, with the call that makes one of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from amici_xr.errors import listed
+
+
+def find_element(path: Path, root: Any) -> str:
+    """Return the group of a file that holds the AnnData, ``""`` for the file itself.
+
+    A SpatialData store with one table gives that table. What holds no AnnData, or several, raises
+    an error that names them and what to pass.
+    """
+    if "mod" in root and "obs" in root:
+        names = list(root["mod"])
+        raise ValueError(
+            f"it is a MuData file with the modalities {listed(names)}; pass one of them, e.g. "
+            f"mudata.read({str(path)!r})[{names[0]!r}]"
+        )
+    missing = [name for name in ("obs", "var") if name not in root]
+    if not missing:
+        return ""
+    if "tables" in root or "table" in root:
+        group = "tables" if "tables" in root else "table"
+        tables = [name for name in root[group] if "obs" in root[group][name]]
+        if len(tables) == 1:
+            return f"{group}/{tables[0]}"
+        if tables:
+            raise ValueError(
+                f"it is a SpatialData store with the tables {listed(tables)}; pass one of them, "
+                f"e.g. adata={str(path / group / tables[0])!r}"
+            )
+        raise ValueError("it is a SpatialData store without a table of cells")
+    if "matrix" in root and "barcodes" in root["matrix"]:
+        raise ValueError(
+            "it is a 10x matrix without cell types and coordinates; read it with "
+            f"scanpy.read_10x_h5({str(path)!r}), add obs and obsm, and pass the AnnData"
+        )
+    raise ValueError(f"it is not an AnnData: it has no {listed(missing)}")
+
+
+def check_is_file_of_cells(path: Path) -> None:
+    """Refuse files that are no HDF5 and have a well-known remedy."""
+    if path.is_file():
+        with path.open("rb") as file:
+            start = file.read(8)
+        if start.startswith(b"\x1f\x8b"):
+            raise ValueError(f"it is compressed with gzip; unpack it first: gunzip {path.name}")
+
+
+def check_is_anndata(adata: Any) -> None:
+    """Raise `TypeError` unless `adata` is an AnnData in memory or backed."""
+    kind = type(adata).__name__
+    if kind == "MuData":
+        raise TypeError(
+            f"adata is a MuData with the modalities {listed(adata.mod)}; pass one of them, e.g. "
+            f"mdata[{next(iter(adata.mod), 'rna')!r}]"
+        )
+    if kind == "SpatialData":
+        raise TypeError(
+            f"adata is a SpatialData with the tables {listed(adata.tables)}; pass one of them, "
+            f"e.g. sdata.tables[{next(iter(adata.tables), 'table')!r}]"
+        )
+    if not all(hasattr(adata, name) for name in ("obs", "obsm", "var_names", "layers")):
+        raise TypeError(f"adata must be an AnnData or a path, not {kind}")
+    if not isinstance(adata.obs, pd.DataFrame):
+        raise TypeError(
+            "adata was read lazily, so that its tables are not in memory; pass the path of its "
+            "file, whose expression is read a batch at a time, or adata.to_memory()"
+        )
