@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -15,57 +15,15 @@ from amici_xr.dataset.reduction import Statistic, summary_of_labels
 from amici_xr.errors import check_choice
 from amici_xr.plotting import marks
 from amici_xr.plotting.colors import Palette, label_colors
-from amici_xr.plotting.contents import by_size, heads_of, labels_of, one_query, title_of, with_unit
-from amici_xr.plotting.layout import (
-    add_legend,
-    name_panels,
-    one_or_array,
-    panel_axes,
-    room_for_names,
-)
+from amici_xr.plotting.contents import choose_content, with_unit
+from amici_xr.plotting.layout import add_legend, name_panels, panel_axes, room_for_names
 from amici_xr.plotting.style import styled
 from amici_xr.uncertainty.length_scale_intervals import bootstrap
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_BRACKET = ("ci_lower", "ci_upper", "point_estimate")
-
-
-@overload
-def plot_length_scale(
-    ds: xr.Dataset,
-    threshold: float = 0.5,
-    heads: int | Sequence[int] | None = None,
-    labels: Sequence[str] | None = None,
-    sample_threshold: float | None = 0.02,
-    kind: marks.Kind = "box",
-    ci: bool = False,
-    ax: Axes | None = None,
-    palette: Palette = None,
-    max_length_scale: float | None = None,
-    *,
-    statistic: Statistic = "median",
-    panels: Literal[False] = False,
-) -> Axes: ...
-
-
-@overload
-def plot_length_scale(
-    ds: xr.Dataset,
-    threshold: float = 0.5,
-    heads: int | Sequence[int] | None = None,
-    labels: Sequence[str] | None = None,
-    sample_threshold: float | None = 0.02,
-    kind: marks.Kind = "box",
-    ci: bool = False,
-    ax: Sequence[Axes] | NDArray[np.object_] | None = None,
-    palette: Palette = None,
-    max_length_scale: float | None = None,
-    *,
-    statistic: Statistic = "median",
-    panels: Literal[True],
-) -> NDArray[np.object_]: ...
+_ENDS_AND_POINT = ("ci_lower", "ci_upper", "point_estimate")
 
 
 def plot_length_scale(
@@ -82,7 +40,7 @@ def plot_length_scale(
     *,
     statistic: Statistic = "median",
     panels: bool = False,
-) -> Axes | NDArray[np.object_]:
+) -> Any:
     """Draw the length scales of each head and label, labels ordered by their largest median.
 
     The line across each group is its median. A cross marks a group with some reach that the
@@ -148,46 +106,40 @@ def plot_length_scale(
             f"max_length_scale={max_length_scale!r} must be a positive number, numpy.inf, which "
             "shows all, or None"
         )
-    one = one_query(ds)
-    asked = heads_of(one, heads, "heads")
-    one = one.sel(head=asked)
-    shown = labels_of(one, labels)
-    lengths = length_scale(one, threshold, sample_threshold)
-    shown = by_size(shown, summary_of_labels(one, lengths, "median"))
-    is_corrected = (lengths == 0) & (length_scale(one, threshold, None) > 0)
-    interval = bootstrap(one, threshold, sample_threshold, statistic) if ci else None
+    content = choose_content(ds, heads, labels)
+    lengths = length_scale(content.ds, threshold, sample_threshold)
+    shown = content.labels_by_size(summary_of_labels(content.ds, lengths, "median"))
+    is_corrected = (lengths == 0) & (length_scale(content.ds, threshold, None) > 0)
+    interval = bootstrap(content.ds, threshold, sample_threshold, statistic) if ci else None
     groups = [
-        _Group.of(label, head, column, lengths, is_corrected, interval)
-        for column, head in enumerate(asked)
+        _group_of(label, head, lengths, is_corrected, interval)
+        for head in content.heads
         for label in shown
     ]
     end = _end_of_axis(groups) if max_length_scale is None else float(max_length_scale)
-    colors = label_colors(one, shown, palette)
-    columns = [[head] for head in asked] if panels else [asked]
+    colors = label_colors(content.ds, shown, palette)
+    heads_of_panels = [[head] for head in content.heads] if panels else [content.heads]
     with styled(ax, shown):
-        width = max(2.8, 0.6 + 0.26 * len(columns[0]) * (len(shown) + 1))
-        size = (width, 2.6 + room_for_names(shown))
-        axes = panel_axes(ax, len(columns), size, (width, size[1] - 0.6), [])
-        for panel, of_panel in zip(axes, columns, strict=True):
-            _draw(panel, [group for group in groups if group.head in of_panel], kind, colors, end)
-            marks.group_axis(panel, of_panel, shown, is_named=not panels)
-        y = with_unit(f"length scale at threshold {threshold:g}", one)
-        names = [f"head {head}" for head in asked] if panels else [""]
-        words = (title_of(one, shown), "", y)
-        room = marks.ROOM_ABOVE + 3 if panels else None
-        name_panels(axes, names, *words, is_ours=ax is None, title_pad=room)
-        is_any = any(group.is_corrected for group in groups)
-        legend = {"correction": "set to 0, see support"} if is_any else {}
-        legend |= {"bracket": f"95% interval of the {statistic}"} if ci else {}
-        is_cut = any(group.n_beyond(end) for group in groups)
-        legend |= {"beyond": "neighbors beyond the axis"} if is_cut else {}
-        add_legend(axes, marks.legend_handles({}, legend), is_ours=ax is None)
-    return one_or_array(axes, is_one=not panels)
+        width = max(2.8, 0.6 + 0.26 * len(heads_of_panels[0]) * (len(shown) + 1))
+        height = 2.6 + room_for_names(shown)
+        axes = panel_axes(ax, len(heads_of_panels), (width, height), (width, height - 0.6), [])
+        for panel, panel_heads in zip(axes, heads_of_panels, strict=True):
+            of_panel = [group for group in groups if group.head in panel_heads]
+            _draw_groups(panel, of_panel, kind, colors, end)
+            marks.group_axis(panel, panel_heads, shown, is_named=not panels)
+        y_label = with_unit(f"length scale at threshold {threshold:g}", content.ds)
+        names = [f"head {head}" for head in content.heads] if panels else [""]
+        pad = marks.ROOM_ABOVE + 3 if panels else None
+        is_ours = ax is None
+        name_panels(axes, names, content.title, "", y_label, is_ours=is_ours, title_pad=pad)
+        legend = _legend(groups, end, statistic if ci else None)
+        add_legend(axes, marks.legend_handles({}, legend), is_ours=is_ours)
+    return np.array(axes, dtype=object) if panels else axes[0]
 
 
 @dataclass(frozen=True)
 class _Group:
-    """The length scales of a label in a head, and what is said of them."""
+    """The length scales of a label in a head, with their correction and interval."""
 
     label: str
     head: int
@@ -195,45 +147,57 @@ class _Group:
     is_corrected: bool
     interval: tuple[float, ...] | None  # lower, upper, point estimate
 
-    @classmethod
-    def of(
-        cls,
-        label: str,
-        head: int,
-        column: int,
-        lengths: xr.DataArray,
-        is_corrected: xr.DataArray,
-        interval: xr.Dataset | None,
-    ) -> _Group:
-        own = {"neighbor": np.flatnonzero(lengths["label"].values == label), "head": column}
-        found = None
-        if interval is not None:
-            estimate = interval.sel(label=label).isel(head=column)
-            found = tuple(float(estimate[name]) for name in _BRACKET)
-        return cls(label, head, lengths[own].values, bool(is_corrected[own].any()), found)
-
     def n_beyond(self, end: float) -> int:
         return int((self.values > end).sum())
 
 
+def _group_of(
+    label: str,
+    head: int,
+    lengths: xr.DataArray,
+    is_corrected: xr.DataArray,
+    interval: xr.Dataset | None,
+) -> _Group:
+    cells: Any = {"neighbor": lengths["label"].values == label}
+    ends_and_point = None
+    if interval is not None:
+        estimate = interval.sel(label=label, head=head)
+        ends_and_point = tuple(float(estimate[name]) for name in _ENDS_AND_POINT)
+    is_any_corrected = bool(is_corrected.sel(head=head)[cells].any())
+    values = lengths.sel(head=head)[cells].values
+    return _Group(label, head, values, is_any_corrected, ends_and_point)
+
+
 def _end_of_axis(groups: Sequence[_Group]) -> float:
-    upper = [group.interval[1] for group in groups if group.interval is not None]
-    return 1.05 * marks.reach_of_axis([group.values for group in groups], upper)
+    upper_ends = [group.interval[1] for group in groups if group.interval is not None]
+    return 1.05 * marks.end_of_axis([group.values for group in groups], upper_ends)
 
 
-def _draw(
-    ax: Axes, groups: Sequence[_Group], kind: marks.Kind, colors: dict[str, Any], end: float
+def _legend(groups: Sequence[_Group], end: float, statistic: str | None) -> dict[str, str]:
+    """Words for the marks that are drawn; `statistic` is that of the intervals."""
+    legend = {}
+    if any(group.is_corrected for group in groups):
+        legend["correction"] = "set to 0, see support"
+    if statistic is not None:
+        legend["bracket"] = f"95% interval of the {statistic}"
+    if any(group.n_beyond(end) for group in groups):
+        legend["beyond"] = "neighbors beyond the axis"
+    return legend
+
+
+def _draw_groups(
+    axes: Axes, groups: Sequence[_Group], kind: marks.Kind, colors: dict[str, Any], end: float
 ) -> None:
-    """Groups from left to right, with a gap between heads."""
+    """Draw groups from left to right, with a gap between heads."""
     heads = list(dict.fromkeys(group.head for group in groups))
     for number, group in enumerate(groups):
-        place = number + heads.index(group.head)
-        marks.distribution(ax, kind, group.values, place, colors[group.label])
+        x = number + heads.index(group.head)
+        marks.distribution(axes, kind, group.values, x, colors[group.label])
         if group.is_corrected:
-            marks.correction(ax, place)
+            marks.correction(axes, x)
         if group.interval is not None:
-            marks.bracket(ax, place + 0.44, *group.interval)
+            marks.bracket(axes, x + 0.44, *group.interval)
         if group.n_beyond(end):
-            marks.beyond(ax, place, group.n_beyond(end))
-    top = end if 0 < end < np.inf else ax.get_ylim()[1]
-    ax.set_ylim(-0.02 * top, top)
+            marks.beyond(axes, x, group.n_beyond(end))
+    top = end if 0 < end < np.inf else axes.get_ylim()[1]
+    axes.set_ylim(-0.02 * top, top)

@@ -335,7 +335,7 @@ def test_a_head_picked_by_isel_is_drawn(ds):
         (
             lambda ds: ds.cf.plot_length_scale(palette="mud"),
             KeyError,
-            "palette='mud' is no matplot",
+            "palette='mud' is not a matplot",
         ),
         (lambda ds: ds.isel(neighbor=[]).cf.plot_length_scale(), ValueError, "holds no neighbors"),
     ],

@@ -485,7 +485,7 @@ def test_scores_are_narrowed_only_where_that_loses_nothing():
 @pytest.mark.parametrize(
     ("kept", "options", "error", "message"),
     [
-        ({}, {"path": "page.nc"}, ValueError, r"path='document.nc' must end in '.html'"),
+        ({}, {"path": "page.nc"}, ValueError, r"path='page.nc' must end in '.html'"),
         ({}, {"path": "folder.html"}, ValueError, r"path='folder.html' is a folder"),
         ({}, {"path": "no/page.html"}, FileNotFoundError, "there is no folder"),
         ({}, {"threshold": 2}, ValueError, "threshold=2 must lie strictly between"),
@@ -509,7 +509,7 @@ def test_what_can_not_be_written_is_named(several, tmp_path, kept, options, erro
 def test_several_runs_ask_for_one(ds):
     runs = amici_xr.align_runs([ds, ds])
     with pytest.raises(
-        ValueError, match=r"ds holds the runs 0, 1; a page shows a single training: t"
+        ValueError, match=r"ds holds the runs 0, 1; a page shows a single training run: t"
     ):
         runs.cf.report("page.html")
     runs.isel(run=0).cf.report("page.html", thresholds=[0.5])
