@@ -39,6 +39,7 @@ class Browser:
         self.wait()
 
     def set(self, identity, value):
+        """Give a control a value; what follows from it is drawn in the next frame."""
         self.driver.execute_script(
             """const control = document.getElementById(arguments[0]);
             control.value = arguments[1];

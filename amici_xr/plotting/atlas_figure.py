@@ -64,8 +64,8 @@ def plot_atlas(
         each pair or, where no head has a reach, that with the largest attention at contact. Up to
         ten types the length scale is written into each cell, with more types the head's number.
     ax
-        Where to draw, one for each panel; None makes a figure in the package's style, the sheet
-        ``amici_xr.figures`` of matplotlib.
+        Axes to draw on, one for each panel; None makes a figure in the package's style, the
+        matplotlib style sheet ``amici_xr.figures``.
     cmap
         A matplotlib colormap for the length scale; by default one whose low end is dark, so that a
         short reach is not mistaken for no reach.
@@ -80,7 +80,7 @@ def plot_atlas(
     Raises
     ------
     NotFoundError
-        If a head is not there.
+        If a head is not in the Dataset.
     ValueError
         If the atlas has a ``run``, ``sample`` or ``threshold`` dim or is empty, `ax` are not as
         many as the panels, or an argument is out of range.

@@ -16,11 +16,12 @@ Palette = Mapping[str, Any] | Sequence[Any] | str | None
 _LINE_STYLES = ("-", "--", "-.", ":")
 _TYPES_PER_LINE_STYLE = 6
 
-# First six of the colors of Okabe and Ito (2008), without black, and without yellow, which is
-# hardly visible on white paper. Then 96 Glasbey colors (Glasbey et al. 2007) from colorcet 3.2.1,
-# `glasbey_bw_minc_20_maxl_70` (CC BY 4.0, James A. Bednar et al.), reordered: those that differ
-# from all before them by at least 0.065 in Oklab with normal vision and with every kind of color
-# blindness, then those that differ by 0.05, 0.04, 0.03 and 0.02.
+# First six colors of Okabe and Ito (2008), without black, and without yellow, which is hardly
+# visible on white paper. Then 96 of the Glasbey colors (Glasbey et al. 2007) of colorcet 3.2.1
+# (James A. Bednar and others, CC BY 4.0, https://colorcet.holoviz.org), in another order: from
+# `glasbey_bw_minc_20_maxl_70`, without gray and very dark ones, those that differ from all before
+# them by at least 0.065 in Oklab with normal vision and every kind of color blindness, then those
+# that differ by 0.05, 0.04, 0.03 and 0.02.
 _HEX_CODES = (
     "0072B2 D55E00 009E73 CC79A7 E69F00 56B4E9 8C3CFF 6C004F 583B00 15E18D 0000DD 5A02A3 A03A52 "
     "8388FF 305382 755A00 4D230D 8400CF 6E00EB 7CB66A 7DC6D9 C136D7 00ACC7 4E33FF 538649 086B84 "

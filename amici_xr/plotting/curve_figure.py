@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from amici_xr.analysis.curves import check_distance, curve, curve_summary
-from amici_xr.plotting.colors import Palette
+from amici_xr.plotting.colors import Palette, label_colors
 from amici_xr.plotting.contents import Content, choose_content, with_unit
 from amici_xr.plotting.line_panels import draw_line_panels
 
@@ -31,8 +31,8 @@ def plot_curve(
 ) -> Any:
     """Draw attention against distance: mean, ±1 std band and single neighbors of each label.
 
-    Labels stand in the legend by the reach of their mean curve, the largest first, as the curves
-    lie above each other, so that they are told apart in gray too.
+    The legend lists labels by the reach of their mean curve, the largest first, in the order in
+    which the curves lie above each other, so that they can be told apart in gray too.
 
     Parameters
     ----------
@@ -45,16 +45,16 @@ def plot_curve(
     labels
         Cell types to draw, in this order; None draws all that have neighbors.
     n_traces
-        Number of neighbors of each label whose own curve is drawn, at most; 0 draws none.
+        Largest number of neighbors of each label whose single curves are drawn; 0 draws none.
     ax
-        Where to draw, one for each panel; None makes a figure in the package's style, the sheet
-        ``amici_xr.figures`` of matplotlib. Given axes keep yours. In a figure of your own the
-        legend stands beside the axes if it has ``layout="constrained"``, which makes room for it,
-        and else within.
+        Axes to draw on, one for each panel; None makes a figure in the package's style, the
+        matplotlib style sheet ``amici_xr.figures``. Given axes keep your style. The legend stands
+        beside them if their figure has ``layout="constrained"``, which makes room for it, and
+        otherwise within.
     palette
         Colors: a mapping from label to color, a sequence, or the name of a matplotlib colormap;
-        None takes those that the tissue came with (``cell_type_color``), else ones that are told
-        apart with every kind of color vision.
+        None takes the colors recorded with the tissue (``cell_type_color``), otherwise colors that
+        are distinct with every kind of color vision.
     random_state
         Seed of the choice of neighbors.
 
@@ -66,10 +66,10 @@ def plot_curve(
     Raises
     ------
     NotFoundError
-        If the head or a label is not there.
+        If the head or a label is not in the Dataset.
     ValueError
-        If `ds` holds several queries or runs, or no neighbors, a distance is out of range, or `ax`
-        are not as many as the panels.
+        If `ds` holds several queries or runs, or no neighbors, a distance is out of range, or the
+        number of `ax` is not that of the panels.
     SchemaError
         If `ds` is not a Dataset of scores.
 
@@ -101,9 +101,8 @@ def plot_curve(
     legend = {"mean": "mean", "band": "± 1 std"}
     legend |= {"trace": "single neighbors"} if n_traces > 0 else {}
     axis_labels = (with_unit("distance", content.ds), "counterfactual attention")
-    axes = draw_line_panels(
-        content, ordered, draw_label, axis_labels, legend, ax=ax, palette=palette
-    )
+    colors = label_colors(content.ds, ordered, palette)
+    axes = draw_line_panels(content, colors, draw_label, axis_labels, legend, ax=ax)
     return axes[0] if np.isscalar(head) else axes
 
 

@@ -19,12 +19,6 @@ _LETTER = 0.072  # inches that a letter of a label takes
 _MAX_MAP_HEIGHT, _MAX_MAP_WIDTH = 4.2, 8.0  # inches of the tissue itself
 
 
-def new_axes(width: float, names: Sequence[str], height: float = 3.6) -> Axes:
-    """Make axes of about this size in inches, with room for the legend of these names."""
-    size = (width, height)
-    return panel_axes(None, 1, size, size, names, n_marks=0)[0]
-
-
 def map_size(*positions: dict[str, NDArray[np.float64]]) -> tuple[float, float]:
     """Return the inches of axes in the shape of a tissue, so that no band of them stays empty."""
     coordinates = (np.concatenate([cells[axis] for cells in positions]) for axis in "xy")

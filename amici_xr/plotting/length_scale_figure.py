@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from amici_xr.uncertainty.length_scale_intervals import bootstrap
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_ENDS_AND_POINT = ("ci_lower", "ci_upper", "point_estimate")
+_BRACKET = ("ci_lower", "ci_upper", "point_estimate")
 
 
 def plot_length_scale(
@@ -62,19 +63,18 @@ def plot_length_scale(
     ci
         Whether to draw beside each box the 95% bootstrap interval of the `statistic`.
     ax
-        Where to draw, one for each of several panels; None makes a figure in the package's style,
-        the sheet ``amici_xr.figures`` of matplotlib. Given axes keep yours.
+        Axes to draw on, one for each panel; None makes a figure in the package's style, the
+        matplotlib style sheet ``amici_xr.figures``. Given axes keep your style.
     palette
         Colors: a mapping from label to color, a sequence, or the name of a matplotlib colormap;
-        None takes those that the tissue came with (``cell_type_color``), else ones that are told
-        apart with every kind of color vision.
+        None takes the colors recorded with the tissue (``cell_type_color``), otherwise colors that
+        are distinct with every kind of color vision.
     max_length_scale
         Upper end of the axis; None is as above, ``numpy.inf`` shows all.
     statistic
         "median" or "mean", for `ci`.
     panels
-        Whether each head gets a panel of its own, which share their axes, instead of all standing
-        side by side.
+        Whether to draw each head in its own panel, with shared axes, instead of all side by side.
 
     Returns
     -------
@@ -84,10 +84,10 @@ def plot_length_scale(
     Raises
     ------
     NotFoundError
-        If a head or label is not there.
+        If a head or label is not in the Dataset.
     ValueError
         If `ds` holds several queries or runs, or no neighbors, or an argument is out of range,
-        or `ax` are not as many as the panels.
+        or the number of `ax` is not that of the panels.
     SchemaError
         If `ds` is not a Dataset of scores, or has no neighborhoods while `sample_threshold` is
         given.
@@ -109,13 +109,15 @@ def plot_length_scale(
     content = choose_content(ds, heads, labels)
     lengths = length_scale(content.ds, threshold, sample_threshold)
     shown = content.labels_by_size(summary_of_labels(content.ds, lengths, "median"))
-    is_corrected = (lengths == 0) & (length_scale(content.ds, threshold, None) > 0)
+    uncorrected = length_scale(content.ds, threshold, None)
     interval = bootstrap(content.ds, threshold, sample_threshold, statistic) if ci else None
-    groups = [
-        _group_of(label, head, lengths, is_corrected, interval)
-        for head in content.heads
-        for label in shown
-    ]
+    groups = []
+    for head, label in itertools.product(content.heads, shown):
+        cells = {"head": content.heads.index(head), "neighbor": content.ds["label"].values == label}
+        values, values_before = lengths[cells].values, uncorrected[cells].values
+        is_corrected = bool(((values == 0) & (values_before > 0)).any())
+        ends = None if interval is None else interval.sel(head=head, label=label)
+        groups.append(_Group(label, head, values, is_corrected, ends))
     end = _end_of_axis(groups) if max_length_scale is None else float(max_length_scale)
     colors = label_colors(content.ds, shown, palette)
     heads_of_panels = [[head] for head in content.heads] if panels else [content.heads]
@@ -145,31 +147,16 @@ class _Group:
     head: int
     values: NDArray[np.float64]
     is_corrected: bool
-    interval: tuple[float, ...] | None  # lower, upper, point estimate
+    interval: xr.Dataset | None
 
     def n_beyond(self, end: float) -> int:
         return int((self.values > end).sum())
 
 
-def _group_of(
-    label: str,
-    head: int,
-    lengths: xr.DataArray,
-    is_corrected: xr.DataArray,
-    interval: xr.Dataset | None,
-) -> _Group:
-    cells: Any = {"neighbor": lengths["label"].values == label}
-    ends_and_point = None
-    if interval is not None:
-        estimate = interval.sel(label=label, head=head)
-        ends_and_point = tuple(float(estimate[name]) for name in _ENDS_AND_POINT)
-    is_any_corrected = bool(is_corrected.sel(head=head)[cells].any())
-    values = lengths.sel(head=head)[cells].values
-    return _Group(label, head, values, is_any_corrected, ends_and_point)
-
-
 def _end_of_axis(groups: Sequence[_Group]) -> float:
-    upper_ends = [group.interval[1] for group in groups if group.interval is not None]
+    upper_ends = [
+        float(group.interval["ci_upper"]) for group in groups if group.interval is not None
+    ]
     return 1.05 * marks.end_of_axis([group.values for group in groups], upper_ends)
 
 
@@ -196,7 +183,7 @@ def _draw_groups(
         if group.is_corrected:
             marks.correction(axes, x)
         if group.interval is not None:
-            marks.bracket(axes, x + 0.44, *group.interval)
+            marks.bracket(axes, x + 0.44, *(float(group.interval[name]) for name in _BRACKET))
         if group.n_beyond(end):
             marks.beyond(axes, x, group.n_beyond(end))
     top = end if 0 < end < np.inf else axes.get_ylim()[1]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from amici_xr.plotting import marks
-from amici_xr.plotting.colors import Palette, label_colors, label_lines
+from amici_xr.plotting.colors import label_lines
 from amici_xr.plotting.contents import Content
 from amici_xr.plotting.layout import add_legend, name_panels, panel_axes
 from amici_xr.plotting.style import styled
@@ -16,20 +16,19 @@ from amici_xr.plotting.style import styled
 
 def draw_line_panels(
     content: Content,
-    labels: Sequence[str],
+    colors: Mapping[str, Any],
     draw_label: Callable[[Any, int, str, dict[str, Any]], None],
     axis_labels: tuple[str, str],
     legend: Mapping[str, str],
     *,
     ax: Any,
-    palette: Palette,
 ) -> Any:
-    """Draw each label in the panel of each head, then titles, axis labels and legend.
+    """Draw each label of `colors` in the panel of each head, then titles, axis labels and legend.
 
-    ``draw_label(axes, head, label, style)`` draws one, in the style of its line; `legend` names the
-    marks used. Returns an array of the axes.
+    ``draw_label(axes, head, label, style)`` draws a label in the style of its line; `legend` names
+    the marks used. Returns an array of the axes.
     """
-    colors = label_colors(content.ds, labels, palette)
+    labels = list(colors)
     line_styles = label_lines(content.ds, labels)
     with styled(ax, labels):
         axes = panel_axes(ax, len(content.heads), (5, 3.6), (3, 2.6), labels)

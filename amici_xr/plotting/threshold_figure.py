@@ -13,7 +13,7 @@ from amici_xr.analysis.length_scales import length_scale
 from amici_xr.dataset.reduction import STATISTICS, Statistic, summary_of_labels
 from amici_xr.errors import check_choice
 from amici_xr.plotting import marks
-from amici_xr.plotting.colors import Palette
+from amici_xr.plotting.colors import Palette, label_colors
 from amici_xr.plotting.contents import choose_content, with_unit
 from amici_xr.plotting.line_panels import draw_line_panels
 from amici_xr.uncertainty.length_scale_intervals import bootstrap
@@ -59,8 +59,8 @@ def plot_threshold_sweep(
     ci
         Whether to draw the 95% bootstrap interval of the `statistic` as a band.
     ax
-        Where to draw, one for each panel; None makes a figure in the package's style, the sheet
-        ``amici_xr.figures`` of matplotlib. Given axes keep yours.
+        Axes to draw on, one for each panel; None makes a figure in the package's style, the
+        matplotlib style sheet ``amici_xr.figures``. Given axes keep your style.
     palette
         Colors, as in `plot_curve`.
 
@@ -72,10 +72,10 @@ def plot_threshold_sweep(
     Raises
     ------
     NotFoundError
-        If a head or a label is not there.
+        If a head or a label is not in the Dataset.
     ValueError
         If `ds` holds several queries or runs, or no neighbors, a threshold is out of its range or
-        there is none, or `ax` are not as many as the panels.
+        there is none, or the number of `ax` is not that of the panels.
     SchemaError
         If `ds` is not a Dataset of scores, or has no neighborhoods while `sample_threshold` is
         given.
@@ -111,9 +111,8 @@ def plot_threshold_sweep(
     longest = summary.max("threshold")
     ordered = content.labels_by_size(longest) if labels is None else content.labels
     axis_labels = ("threshold", with_unit(f"{statistic} length scale", content.ds))
-    axes = draw_line_panels(
-        content, ordered, draw_label, axis_labels, legend, ax=ax, palette=palette
-    )
+    colors = label_colors(content.ds, ordered, palette)
+    axes = draw_line_panels(content, colors, draw_label, axis_labels, legend, ax=ax)
     return axes[0] if np.isscalar(heads) else axes
 
 

@@ -62,8 +62,8 @@ def plot_spatial(
     labels
         Cell types to draw; None draws all.
     ax
-        Where to draw; None makes a figure in the package's style, the sheet ``amici_xr.figures`` of
-        matplotlib.
+        Axes to draw on; None makes a figure in the package's style, the matplotlib style sheet
+        ``amici_xr.figures``.
     cmap, limits
         A matplotlib colormap, by default one in which larger is darker, and the values at its two
         ends; None takes the smallest and the largest drawn. For length scales the upper end is the
@@ -83,7 +83,7 @@ def plot_spatial(
     Raises
     ------
     NotFoundError
-        If the quantity, head, sample or a label is not there.
+        If the quantity, head, sample or a label is not in the Dataset.
     ValueError
         If the quantity has dims that cells do not have, or several heads, queries or samples to
         choose from, or an argument is out of range.
@@ -139,7 +139,8 @@ def _new_axes(positions: Positions, others: Positions, categories: list[str]) ->
     width, height = layout.map_size(positions, others)
     is_wide = not categories and width > _WIDE * height
     beside, below = (0.0, 0.9) if is_wide else (0.0 if categories else 0.9, 0.0)
-    ax = layout.new_axes(width + beside, categories, height=height + below)
+    size = (width + beside, height + below)
+    (ax,) = layout.panel_axes(None, 1, size, size, categories, n_marks=0)
     figure: Any = ax.figure
     figure.set_layout_engine("compressed")  # closes up around axes of equal units
     ax.grid(visible=False)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from amici_xr.dependencies import require
 
 _TOOLS = "pan,wheel_zoom,box_zoom,reset,save"
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
+_UPRIGHT = math.pi / 2
 INK, FAINT = "#1d2430", "#8a93a3"
 
 
@@ -18,7 +20,6 @@ def require_bokeh() -> Any:
 
 def bokeh_script() -> str:
     """Return the script of Bokeh's core: figures alone, no widgets and no fonts."""
-    require_bokeh()
     from bokeh.resources import Resources
 
     return "\n".join(Resources(mode="inline", components=["bokeh"]).js_raw)
@@ -26,7 +27,6 @@ def bokeh_script() -> str:
 
 def empty_figures(unit: str, end: float) -> dict[str, Any]:
     """Return the three figures of a head as JSON; the page embeds them for each head shown."""
-    require_bokeh()
     from bokeh.embed import json_item
 
     empty = {"curves": _curves(unit, end), "reach": _reach(unit), "tissue": _tissue(unit)}
@@ -63,12 +63,12 @@ def _reach(unit: str) -> Any:
     fig.segment("low", "y", "high", "y", line_width=1, **style)
     box = fig.hbar("y", left="left", right="right", height=0.3, fill_color="color",
                    fill_alpha=0.75, line_width=1, **style)  # fmt: skip
-    fig.scatter("median", "y", marker="dash", angle=1.5707963267948966, size=17, line_width=3,
+    fig.scatter("median", "y", marker="dash", angle=_UPRIGHT, size=17, line_width=3,
                 **style)  # fmt: skip
     intervals = _source("intervals", "lower", "upper", "y")
     fig.segment("lower", "y", "upper", "y", source=intervals, line_width=2, line_color=INK)
     for end in ("lower", "upper"):
-        fig.scatter(end, "y", source=intervals, marker="dash", angle=1.5707963267948966, size=7,
+        fig.scatter(end, "y", source=intervals, marker="dash", angle=_UPRIGHT, size=7,
                     line_width=2, line_color=INK)  # fmt: skip
     crosses = _source("crosses", "x", "y")
     fig.scatter("x", "y", source=crosses, marker="x", size=8, line_color=INK, line_width=2)
@@ -112,12 +112,8 @@ def _tissue(unit: str) -> Any:
 
 
 def _figure(height: int | None, x_label: str, y_label: str | None, **options: Any) -> Any:
-    from bokeh.models import Range1d
     from bokeh.plotting import figure
 
-    for name in ("x_range", "y_range"):
-        if name in options:
-            options[name] = Range1d(*options[name])
     if y_label is None:
         options["y_axis_location"] = None
     fig = figure(height=height, sizing_mode="stretch_width", tools=_TOOLS, toolbar_location="above",

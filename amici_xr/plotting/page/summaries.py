@@ -81,13 +81,8 @@ def _unknown_support(median: xr.Dataset) -> xr.Dataset:
     """Without neighborhoods nothing is corrected, and support cannot be determined."""
     unknown = xr.full_like(median["point_estimate"], np.nan)
     status = unknown.copy(data=np.where(median["n_neighbors"] > 0, NOT_KNOWN, "absent"))
-    return xr.Dataset(
-        {
-            "median_length_scale": median["point_estimate"],
-            "support": unknown,
-            "edge_share": unknown,
-            "status": status,
-        }
+    return median.rename(point_estimate="median_length_scale").assign(
+        support=unknown, edge_share=unknown, status=status
     )
 
 
