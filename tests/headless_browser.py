@@ -34,7 +34,12 @@ class Browser:
         return self.driver.execute_script(f"return {expression}", *arguments)
 
     def change(self, identity, value):
-        """Give a control a value as a user's hand would."""
+        """Give a control a value as a user's hand would, and wait until that is drawn."""
+        self.set(identity, value)
+        self.wait()
+
+    def set(self, identity, value):
+        """Give a control a value; what follows from it is drawn in the next frame."""
         self.driver.execute_script(
             """const control = document.getElementById(arguments[0]);
             control.value = arguments[1];
@@ -43,7 +48,6 @@ class Browser:
             identity,
             value,
         )
-        self.wait()
 
     def click(self, selector):
         self.driver.execute_script("document.querySelector(arguments[0]).click()", selector)

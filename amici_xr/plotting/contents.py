@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,33 +15,53 @@ from amici_xr.dataset.structure import check_structure
 from amici_xr.errors import NotFoundError, check_names, listed
 
 
-def one_query(ds: xr.Dataset) -> xr.Dataset:
-    """Return the Dataset of one query and run in memory, dims (neighbor, head)."""
+@dataclass(frozen=True)
+class Content:
+    """What a figure shows: one query and run in memory, dims (neighbor, head)."""
+
+    ds: xr.Dataset  # of these heads alone
+    heads: list[int]
+    labels: list[str]
+
+    def labels_by_size(self, sizes: xr.DataArray) -> list[str]:
+        """Sort labels by the largest of their `sizes` (label, head) over heads."""
+        largest = {label: float(sizes.sel(label=label).max()) for label in self.labels}
+        return sorted(self.labels, key=lambda label: -largest[label])
+
+    @property
+    def title(self) -> str:
+        """Sender → receiver."""
+        sender = self.labels[0] if len(self.labels) == 1 else "neighbors"
+        return f"{sender} → {self.ds['query'].item()}"
+
+
+def choose_content(
+    ds: xr.Dataset,
+    heads: int | Sequence[int] | None,
+    labels: Sequence[str] | None,
+    heads_argument: str = "heads",
+) -> Content:
+    """Take the heads and labels that were asked for; None is all heads, and all labels met."""
     one_run(check_structure(ds), "draw one at a time")
     if "query" in ds.dims:
-        known = listed(ds["query"].values)
+        queries = listed(ds["query"].values)
         raise ValueError(
-            f"ds holds the queries {known}; draw one at a time, e.g. amici_xr.select(ds, query)"
+            f"ds holds the queries {queries}; draw one at a time, e.g. amici_xr.select(ds, query)"
         )
-    return with_head_dim(select(ds, ds["query"].item())).compute()
+    ds = with_head_dim(select(ds, ds["query"].item())).compute()
+    every_head: list[int] = ds["head"].values.tolist()
+    chosen: list[int] = every_head if heads is None else np.atleast_1d(heads).tolist()
+    check_names(heads_argument, chosen, every_head, "head")
+    return Content(ds.sel(head=chosen), chosen, _choose_labels(ds, labels))
 
 
-def heads_of(ds: xr.Dataset, asked: int | Sequence[int] | None, argument: str) -> list[int]:
-    """Return the heads asked for, all of which must be there; None is all of them."""
-    known: list[int] = ds["head"].values.tolist()
-    heads: list[int] = known if asked is None else np.atleast_1d(asked).tolist()
-    check_names(argument, heads, known, "head")
-    return heads
-
-
-def labels_of(ds: xr.Dataset, asked: Sequence[str] | None) -> list[str]:
-    """Return the labels asked for, all of which must have neighbors; None is all that have."""
+def _choose_labels(ds: xr.Dataset, labels: Any) -> list[str]:
     present: list[str] = np.unique(ds["label"].values).tolist()
-    if asked is None:
+    if labels is None:
         if not present:
             raise ValueError("ds holds no neighbors, so there is nothing to draw")
         return present
-    names = [asked] if isinstance(asked, str) else list(asked)
+    names = [labels] if isinstance(labels, str) else list(labels)
     absent = [name for name in names if name not in present]
     if absent:
         raise NotFoundError(f"labels: no neighbor is {listed(absent)}; there are {listed(present)}")
@@ -48,18 +69,6 @@ def labels_of(ds: xr.Dataset, asked: Sequence[str] | None) -> list[str]:
     return names
 
 
-def by_size(labels: list[str], sizes: Any) -> list[str]:
-    """Sort labels by what `sizes` (label, head) has for them in any head, the largest first."""
-    largest = {label: float(sizes.sel(label=label).max()) for label in labels}
-    return sorted(labels, key=lambda label: -largest[label])
-
-
-def title_of(ds: xr.Dataset, labels: Sequence[str]) -> str:
-    """Sender → receiver."""
-    sender = labels[0] if len(labels) == 1 else "neighbors"
-    return f"{sender} → {ds['query'].item()}"
-
-
-def with_unit(what: str, ds: xr.Dataset) -> str:
-    """A distance with its unit, as axes name it."""
-    return f"{what} ({distance_unit(ds) or UNKNOWN_UNIT})"
+def with_unit(quantity: str, ds: xr.Dataset) -> str:
+    """Name a distance with its unit, as axes do."""
+    return f"{quantity} ({distance_unit(ds) or UNKNOWN_UNIT})"

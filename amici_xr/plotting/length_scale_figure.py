@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -15,14 +16,8 @@ from amici_xr.dataset.reduction import Statistic, summary_of_labels
 from amici_xr.errors import check_choice
 from amici_xr.plotting import marks
 from amici_xr.plotting.colors import Palette, label_colors
-from amici_xr.plotting.contents import by_size, heads_of, labels_of, one_query, title_of, with_unit
-from amici_xr.plotting.layout import (
-    add_legend,
-    name_panels,
-    one_or_array,
-    panel_axes,
-    room_for_names,
-)
+from amici_xr.plotting.contents import choose_content, with_unit
+from amici_xr.plotting.layout import add_legend, name_panels, panel_axes, room_for_names
 from amici_xr.plotting.style import styled
 from amici_xr.uncertainty.length_scale_intervals import bootstrap
 
@@ -30,42 +25,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _BRACKET = ("ci_lower", "ci_upper", "point_estimate")
-
-
-@overload
-def plot_length_scale(
-    ds: xr.Dataset,
-    threshold: float = 0.5,
-    heads: int | Sequence[int] | None = None,
-    labels: Sequence[str] | None = None,
-    sample_threshold: float | None = 0.02,
-    kind: marks.Kind = "box",
-    ci: bool = False,
-    ax: Axes | None = None,
-    palette: Palette = None,
-    max_length_scale: float | None = None,
-    *,
-    statistic: Statistic = "median",
-    panels: Literal[False] = False,
-) -> Axes: ...
-
-
-@overload
-def plot_length_scale(
-    ds: xr.Dataset,
-    threshold: float = 0.5,
-    heads: int | Sequence[int] | None = None,
-    labels: Sequence[str] | None = None,
-    sample_threshold: float | None = 0.02,
-    kind: marks.Kind = "box",
-    ci: bool = False,
-    ax: Sequence[Axes] | NDArray[np.object_] | None = None,
-    palette: Palette = None,
-    max_length_scale: float | None = None,
-    *,
-    statistic: Statistic = "median",
-    panels: Literal[True],
-) -> NDArray[np.object_]: ...
 
 
 def plot_length_scale(
@@ -82,7 +41,7 @@ def plot_length_scale(
     *,
     statistic: Statistic = "median",
     panels: bool = False,
-) -> Axes | NDArray[np.object_]:
+) -> Any:
     """Draw the length scales of each head and label, labels ordered by their largest median.
 
     The line across each group is its median. A cross marks a group with some reach that the
@@ -104,19 +63,18 @@ def plot_length_scale(
     ci
         Whether to draw beside each box the 95% bootstrap interval of the `statistic`.
     ax
-        Where to draw, one for each of several panels; None makes a figure in the package's style,
-        the sheet ``amici_xr.figures`` of matplotlib. Given axes keep yours.
+        Axes to draw on, one for each panel; None makes a figure in the package's style, the
+        matplotlib style sheet ``amici_xr.figures``. Given axes keep your style.
     palette
         Colors: a mapping from label to color, a sequence, or the name of a matplotlib colormap;
-        None takes those that the tissue came with (``cell_type_color``), else ones that are told
-        apart with every kind of color vision.
+        None takes the colors recorded with the tissue (``cell_type_color``), otherwise colors that
+        are distinct with every kind of color vision.
     max_length_scale
         Upper end of the axis; None is as above, ``numpy.inf`` shows all.
     statistic
         "median" or "mean", for `ci`.
     panels
-        Whether each head gets a panel of its own, which share their axes, instead of all standing
-        side by side.
+        Whether to draw each head in its own panel, with shared axes, instead of all side by side.
 
     Returns
     -------
@@ -126,10 +84,10 @@ def plot_length_scale(
     Raises
     ------
     NotFoundError
-        If a head or label is not there.
+        If a head or label is not in the Dataset.
     ValueError
         If `ds` holds several queries or runs, or no neighbors, or an argument is out of range,
-        or `ax` are not as many as the panels.
+        or the number of `ax` is not that of the panels.
     SchemaError
         If `ds` is not a Dataset of scores, or has no neighborhoods while `sample_threshold` is
         given.
@@ -148,92 +106,85 @@ def plot_length_scale(
             f"max_length_scale={max_length_scale!r} must be a positive number, numpy.inf, which "
             "shows all, or None"
         )
-    one = one_query(ds)
-    asked = heads_of(one, heads, "heads")
-    one = one.sel(head=asked)
-    shown = labels_of(one, labels)
-    lengths = length_scale(one, threshold, sample_threshold)
-    shown = by_size(shown, summary_of_labels(one, lengths, "median"))
-    is_corrected = (lengths == 0) & (length_scale(one, threshold, None) > 0)
-    interval = bootstrap(one, threshold, sample_threshold, statistic) if ci else None
-    groups = [
-        _Group.of(label, head, column, lengths, is_corrected, interval)
-        for column, head in enumerate(asked)
-        for label in shown
-    ]
+    content = choose_content(ds, heads, labels)
+    lengths = length_scale(content.ds, threshold, sample_threshold)
+    shown = content.labels_by_size(summary_of_labels(content.ds, lengths, "median"))
+    uncorrected = length_scale(content.ds, threshold, None)
+    interval = bootstrap(content.ds, threshold, sample_threshold, statistic) if ci else None
+    groups = []
+    for head, label in itertools.product(content.heads, shown):
+        cells = {"head": content.heads.index(head), "neighbor": content.ds["label"].values == label}
+        values, values_before = lengths[cells].values, uncorrected[cells].values
+        is_corrected = bool(((values == 0) & (values_before > 0)).any())
+        ends = None if interval is None else interval.sel(head=head, label=label)
+        groups.append(_Group(label, head, values, is_corrected, ends))
     end = _end_of_axis(groups) if max_length_scale is None else float(max_length_scale)
-    colors = label_colors(one, shown, palette)
-    columns = [[head] for head in asked] if panels else [asked]
+    colors = label_colors(content.ds, shown, palette)
+    heads_of_panels = [[head] for head in content.heads] if panels else [content.heads]
     with styled(ax, shown):
-        width = max(2.8, 0.6 + 0.26 * len(columns[0]) * (len(shown) + 1))
-        size = (width, 2.6 + room_for_names(shown))
-        axes = panel_axes(ax, len(columns), size, (width, size[1] - 0.6), [])
-        for panel, of_panel in zip(axes, columns, strict=True):
-            _draw(panel, [group for group in groups if group.head in of_panel], kind, colors, end)
-            marks.group_axis(panel, of_panel, shown, is_named=not panels)
-        y = with_unit(f"length scale at threshold {threshold:g}", one)
-        names = [f"head {head}" for head in asked] if panels else [""]
-        words = (title_of(one, shown), "", y)
-        room = marks.ROOM_ABOVE + 3 if panels else None
-        name_panels(axes, names, *words, is_ours=ax is None, title_pad=room)
-        is_any = any(group.is_corrected for group in groups)
-        legend = {"correction": "set to 0, see support"} if is_any else {}
-        legend |= {"bracket": f"95% interval of the {statistic}"} if ci else {}
-        is_cut = any(group.n_beyond(end) for group in groups)
-        legend |= {"beyond": "neighbors beyond the axis"} if is_cut else {}
-        add_legend(axes, marks.legend_handles({}, legend), is_ours=ax is None)
-    return one_or_array(axes, is_one=not panels)
+        width = max(2.8, 0.6 + 0.26 * len(heads_of_panels[0]) * (len(shown) + 1))
+        height = 2.6 + room_for_names(shown)
+        axes = panel_axes(ax, len(heads_of_panels), (width, height), (width, height - 0.6), [])
+        for panel, panel_heads in zip(axes, heads_of_panels, strict=True):
+            of_panel = [group for group in groups if group.head in panel_heads]
+            _draw_groups(panel, of_panel, kind, colors, end)
+            marks.group_axis(panel, panel_heads, shown, is_named=not panels)
+        y_label = with_unit(f"length scale at threshold {threshold:g}", content.ds)
+        names = [f"head {head}" for head in content.heads] if panels else [""]
+        pad = marks.ROOM_ABOVE + 3 if panels else None
+        is_ours = ax is None
+        name_panels(axes, names, content.title, "", y_label, is_ours=is_ours, title_pad=pad)
+        legend = _legend(groups, end, statistic if ci else None)
+        add_legend(axes, marks.legend_handles({}, legend), is_ours=is_ours)
+    return np.array(axes, dtype=object) if panels else axes[0]
 
 
 @dataclass(frozen=True)
 class _Group:
-    """The length scales of a label in a head, and what is said of them."""
+    """The length scales of a label in a head, with their correction and interval."""
 
     label: str
     head: int
     values: NDArray[np.float64]
     is_corrected: bool
-    interval: tuple[float, ...] | None  # lower, upper, point estimate
-
-    @classmethod
-    def of(
-        cls,
-        label: str,
-        head: int,
-        column: int,
-        lengths: xr.DataArray,
-        is_corrected: xr.DataArray,
-        interval: xr.Dataset | None,
-    ) -> _Group:
-        own = {"neighbor": np.flatnonzero(lengths["label"].values == label), "head": column}
-        found = None
-        if interval is not None:
-            estimate = interval.sel(label=label).isel(head=column)
-            found = tuple(float(estimate[name]) for name in _BRACKET)
-        return cls(label, head, lengths[own].values, bool(is_corrected[own].any()), found)
+    interval: xr.Dataset | None
 
     def n_beyond(self, end: float) -> int:
         return int((self.values > end).sum())
 
 
 def _end_of_axis(groups: Sequence[_Group]) -> float:
-    upper = [group.interval[1] for group in groups if group.interval is not None]
-    return 1.05 * marks.reach_of_axis([group.values for group in groups], upper)
+    upper_ends = [
+        float(group.interval["ci_upper"]) for group in groups if group.interval is not None
+    ]
+    return 1.05 * marks.end_of_axis([group.values for group in groups], upper_ends)
 
 
-def _draw(
-    ax: Axes, groups: Sequence[_Group], kind: marks.Kind, colors: dict[str, Any], end: float
+def _legend(groups: Sequence[_Group], end: float, statistic: str | None) -> dict[str, str]:
+    """Words for the marks that are drawn; `statistic` is that of the intervals."""
+    legend = {}
+    if any(group.is_corrected for group in groups):
+        legend["correction"] = "set to 0, see support"
+    if statistic is not None:
+        legend["bracket"] = f"95% interval of the {statistic}"
+    if any(group.n_beyond(end) for group in groups):
+        legend["beyond"] = "neighbors beyond the axis"
+    return legend
+
+
+def _draw_groups(
+    axes: Axes, groups: Sequence[_Group], kind: marks.Kind, colors: dict[str, Any], end: float
 ) -> None:
-    """Groups from left to right, with a gap between heads."""
+    """Draw groups from left to right, with a gap between heads."""
     heads = list(dict.fromkeys(group.head for group in groups))
     for number, group in enumerate(groups):
-        place = number + heads.index(group.head)
-        marks.distribution(ax, kind, group.values, place, colors[group.label])
+        x = number + heads.index(group.head)
+        marks.distribution(axes, kind, group.values, x, colors[group.label])
         if group.is_corrected:
-            marks.correction(ax, place)
+            marks.correction(axes, x)
         if group.interval is not None:
-            marks.bracket(ax, place + 0.44, *group.interval)
+            marks.bracket(axes, x + 0.44, *(float(group.interval[name]) for name in _BRACKET))
         if group.n_beyond(end):
-            marks.beyond(ax, place, group.n_beyond(end))
-    top = end if 0 < end < np.inf else ax.get_ylim()[1]
-    ax.set_ylim(-0.02 * top, top)
+            marks.beyond(axes, x, group.n_beyond(end))
+    top = end if 0 < end < np.inf else axes.get_ylim()[1]
+    axes.set_ylim(-0.02 * top, top)

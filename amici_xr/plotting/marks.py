@@ -1,4 +1,4 @@
-"""Marks on an ``ax`` from numbers that are computed already; nothing here knows a Dataset."""
+"""Draw marks from computed numbers; nothing here knows a Dataset."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Kind = Literal["box", "violin", "density"]
-_LONGEST_NAME = 60  # characters of a label that a legend shows
-_LONGEST_UPRIGHT = 34  # that are shown of one that stands upright under an axis
-ROOM_ABOVE = 9  # points that the numbers of values beyond an axis take above it
+_LONGEST_NAME = 60  # characters of a label in a legend
+_LONGEST_UPRIGHT = 34  # characters of a label that stands upright under an axis
+ROOM_ABOVE = 9  # points above an axis for the numbers of values beyond it
 
 
-def distribution(ax: Axes, kind: Kind, values: Any, place: float, color: Any) -> None:
-    """One group of values: quartiles with whiskers, or median and density."""
+def distribution(ax: Axes, kind: Kind, values: Any, x: float, color: Any) -> None:
+    """Draw a group of values: quartiles with whiskers, or median and density."""
     median: dict[str, Any] = {"color": _ink(ax), "linewidth": 1.4}
     if kind == "box":
         line: dict[str, Any] = {"linewidth": 0.8, "color": _ink(ax)}
         ax.boxplot(
             values,
-            positions=[place],
+            positions=[x],
             widths=0.7,
             patch_artist=True,
             manage_ticks=False,
@@ -38,66 +38,63 @@ def distribution(ax: Axes, kind: Kind, values: Any, place: float, color: Any) ->
         )  # fmt: skip
         return
     side: Any = "high" if kind == "density" else "both"
-    left = place if kind == "density" else place - 0.35
-    ax.hlines(np.median(values), left, place + 0.35, zorder=3, **median)
-    if np.ptp(values) > 0:  # one value, or all the same, have no density: the line stands alone
-        drawn = ax.violinplot(
+    left = x if kind == "density" else x - 0.35
+    ax.hlines(np.median(values), left, x + 0.35, zorder=3, **median)
+    if np.ptp(values) > 0:  # equal values have no density: the median stands alone
+        violin = ax.violinplot(
             values,
-            [place],
+            [x],
             widths=0.8,
             showextrema=False,
             side=side,
             points=400,
             bw_method=lambda _: _bandwidth(values),
         )
-        bodies: Any = drawn["bodies"]
+        bodies: Any = violin["bodies"]
         for body in bodies:
             body.set(facecolor=color, alpha=0.75, edgecolor=color, linewidth=0.8)
 
 
 def _bandwidth(values: NDArray[np.float64]) -> float:
-    """Silverman's, in standard deviations: by the quartiles, where a few values lie far out."""
+    """Return Silverman's bandwidth in standard deviations, robust to a few very large values."""
     deviation = float(np.std(values, ddof=1))
     spread = float(np.subtract(*np.percentile(values, [75, 25]))) / 1.34
     narrower = min(deviation, spread) if spread > 0 else deviation
     return float(0.9 * narrower / deviation * len(values) ** -0.2)
 
 
-def reach_of_axis(groups: Sequence[NDArray[np.float64]], upper_ends: Sequence[float] = ()) -> float:
-    """Where an axis should end, so that a few values far out do not squash the rest.
+def end_of_axis(groups: Sequence[NDArray[np.float64]], upper_ends: Sequence[float] = ()) -> float:
+    """Return where an axis ends, so that a few very large values do not squash the rest.
 
-    At the largest end of a whisker (or 95% quantile, or interval) of all groups; at the largest
-    value where that is little more.
+    It is the largest whisker (or 95% quantile, or upper end of an interval) of all groups, or the
+    largest value where that is at most 1.25 times as far.
     """
-    every = [np.max(values) for values in groups]
-    ends = [max(whisker(values), float(np.percentile(values, 95))) for values in groups]
-    largest, end = max(every), max([*ends, *upper_ends])
+    from matplotlib.cbook import boxplot_stats
+
+    whiskers = [stats["whishi"] for stats in boxplot_stats(groups)]
+    quantiles = [np.percentile(values, 95) for values in groups]
+    largest = max(np.max(values) for values in groups)
+    end = max([*whiskers, *quantiles, *upper_ends])
     return float(end if 0 < 1.25 * end < largest else max(largest, end))
 
 
-def whisker(values: NDArray[np.float64]) -> float:
-    """The largest value within 1.5 interquartile ranges of the upper quartile."""
-    lower, upper = np.percentile(values, [25, 75])
-    return float(values[values <= upper + 1.5 * (upper - lower)].max())
-
-
-def bracket(ax: Axes, place: float, low: float, high: float, point: float) -> None:
-    """An interval with its point estimate, beside its group."""
+def bracket(ax: Axes, x: float, low: float, high: float, point: float) -> None:
+    """Draw an interval with its point estimate, beside its group."""
     style: dict[str, Any] = {"color": _ink(ax), "zorder": 4}
-    ax.plot([place] * 2, [low, high], marker="_", markersize=4, linewidth=1, **style)
-    ax.plot(place, point, marker=".", markersize=3, **style)
+    ax.plot([x] * 2, [low, high], marker="_", markersize=4, linewidth=1, **style)
+    ax.plot(x, point, marker=".", markersize=3, **style)
 
 
-def correction(ax: Axes, place: float, color: Any = "0.35") -> None:
-    """A cross on what was set to 0."""
-    ax.plot(place, 0, linestyle="none", **(_CROSS | {"color": color}), zorder=5, clip_on=False)
+def correction(ax: Axes, x: float, color: Any = "0.35") -> None:
+    """Draw a cross on what was set to 0."""
+    ax.plot(x, 0, linestyle="none", **(_CROSS | {"color": color}), zorder=5, clip_on=False)
 
 
-def beyond(ax: Axes, place: float, count: int) -> None:
-    """How many values of a group lie beyond the axis, above its end."""
+def beyond(ax: Axes, x: float, count: int) -> None:
+    """Write above the end of the axis how many values of a group lie beyond it."""
     ax.annotate(
         f"+{count}",
-        (place, 1),
+        (x, 1),
         xycoords=("data", "axes fraction"),
         xytext=(0, 1),
         textcoords="offset points",
@@ -112,16 +109,16 @@ def beyond(ax: Axes, place: float, count: int) -> None:
 def group_axis(
     ax: Axes, heads: Sequence[Any], names: Sequence[str], *, is_named: bool = True
 ) -> None:
-    """Name the groups under the axis and, unless a title does, the heads above; part them."""
+    """Name the groups under the axis and, unless a title does, the heads above; separate heads."""
     step = len(names) + 1
     starts = np.arange(len(heads)) * step
-    places = (starts[:, np.newaxis] + np.arange(len(names))).ravel()
-    middles = starts + (len(names) - 1) / 2
-    of_heads = dict(zip(middles, (f"head {head}" for head in heads), strict=True))
-    of_heads = of_heads if is_named else {}
-    ax.set_xticks(list(of_heads), list(of_heads.values()))
+    positions = (starts[:, np.newaxis] + np.arange(len(names))).ravel()
+    if is_named:
+        ax.set_xticks(starts + (len(names) - 1) / 2, [f"head {head}" for head in heads])
+    else:
+        ax.set_xticks([])
     ax.xaxis.remove_overlapping_locs = False  # the group in the middle has its name too
-    ax.set_xticks(places, [upright(name) for name in names] * len(heads), minor=True)
+    ax.set_xticks(positions, [shorten_upright(name) for name in names] * len(heads), minor=True)
     ax.tick_params(axis="x", which="major", top=False, bottom=False, labeltop=True,
                    labelbottom=False, length=0, pad=ROOM_ABOVE)  # fmt: skip
     ax.tick_params(axis="x", which="minor", length=0, labelrotation=90)
@@ -134,43 +131,42 @@ def group_axis(
 def legend_handles(
     colors: Mapping[str, Any], marks: Mapping[str, str], lines: Mapping[str, str] | None = None
 ) -> list[Any]:
-    """Labels with their colors (and line styles), then the marks used, each with its words."""
+    """Make legend entries: labels with color and line style, then the marks with their words."""
     from matplotlib.lines import Line2D
 
-    styles: Mapping[str, Any] = lines or {}
     width = 2 if lines else 5
-    of_labels = (
-        Line2D([], [], color=color, linewidth=width, linestyle=styles.get(name, "-"),
-               label=shown(name))
+    entries = [
+        {"color": color, "linewidth": width, "linestyle": (lines or {}).get(name, "-"),
+         "label": shorten(name)}
         for name, color in colors.items()
-    )  # fmt: skip
-    return [*of_labels, *(Line2D([], [], label=words, **_MARKS[mark])
-                          for mark, words in marks.items())]  # fmt: skip
+    ]  # fmt: skip
+    entries += [{"label": words, **_MARKS[mark]} for mark, words in marks.items()]
+    return [Line2D([], [], **entry) for entry in entries]
 
 
-def plain(text: str) -> str:
-    """Text as it is: a dollar sign in a label starts no formula."""
+def escape(text: str) -> str:
+    """Return text that is drawn as it is: a dollar sign in a label starts no formula."""
     return text.replace("$", r"\$")
 
 
-def shown(name: str, longest: int = _LONGEST_NAME) -> str:
-    """A label as figures show it: as it is, a very long one without its middle."""
+def shorten(name: str, longest: int = _LONGEST_NAME) -> str:
+    """Return a label as figures show it: without its middle where it is very long."""
     half = longest // 2
-    return plain(name if len(name) <= longest else f"{name[:half]}…{name[-half + 1 :]}")
+    return escape(name if len(name) <= longest else f"{name[:half]}…{name[-half + 1 :]}")
 
 
-def upright(name: str) -> str:
-    """A label as it stands upright under an axis."""
-    return shown(name, _LONGEST_UPRIGHT)
+def shorten_upright(name: str) -> str:
+    """Return a label as it stands upright under an axis."""
+    return shorten(name, _LONGEST_UPRIGHT)
 
 
 def _ink(ax: Axes) -> Any:
-    """The color of the axes' own text, so that lines are seen on whatever is behind them."""
+    """Return the color of the axes' own text, so that lines are visible on any background."""
     return ax.yaxis.label.get_color()
 
 
 _CROSS: dict[str, Any] = {"marker": "x", "markersize": 4, "color": "0.35"}
-_MARKS: dict[str, dict[str, Any]] = {  # how each kind of mark is shown in the legend
+_MARKS: dict[str, dict[str, Any]] = {  # how the legend shows each kind of mark
     "mean": {"color": "0.35", "linewidth": 2},
     "band": {"color": "0.85", "linewidth": 7},
     "trace": {"color": "0.6", "linewidth": 0.5},

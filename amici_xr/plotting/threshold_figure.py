@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -13,45 +13,15 @@ from amici_xr.analysis.length_scales import length_scale
 from amici_xr.dataset.reduction import STATISTICS, Statistic, summary_of_labels
 from amici_xr.errors import check_choice
 from amici_xr.plotting import marks
-from amici_xr.plotting.colors import Palette, label_colors, label_lines
-from amici_xr.plotting.contents import by_size, heads_of, labels_of, one_query, title_of, with_unit
-from amici_xr.plotting.layout import add_legend, name_panels, one_or_array, panel_axes
-from amici_xr.plotting.style import styled
+from amici_xr.plotting.colors import Palette, label_colors
+from amici_xr.plotting.contents import choose_content, with_unit
+from amici_xr.plotting.line_panels import draw_line_panels
 from amici_xr.uncertainty.length_scale_intervals import bootstrap
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _THRESHOLDS = np.linspace(0.05, 0.95, 19).round(2)
-
-
-@overload
-def plot_threshold_sweep(
-    ds: xr.Dataset,
-    threshold: ArrayLike | None = None,
-    *,
-    heads: int,
-    labels: Sequence[str] | None = None,
-    sample_threshold: float | None = 0.02,
-    statistic: Statistic = "median",
-    ci: bool = False,
-    ax: Axes | None = None,
-    palette: Palette = None,
-) -> Axes: ...
-
-
-@overload
-def plot_threshold_sweep(
-    ds: xr.Dataset,
-    threshold: ArrayLike | None = None,
-    heads: Sequence[int] | None = None,
-    labels: Sequence[str] | None = None,
-    sample_threshold: float | None = 0.02,
-    statistic: Statistic = "median",
-    ci: bool = False,
-    ax: Sequence[Axes] | NDArray[np.object_] | None = None,
-    palette: Palette = None,
-) -> NDArray[np.object_]: ...
 
 
 def plot_threshold_sweep(
@@ -64,12 +34,12 @@ def plot_threshold_sweep(
     ci: bool = False,
     ax: Axes | Sequence[Axes] | NDArray[np.object_] | None = None,
     palette: Palette = None,
-) -> Axes | NDArray[np.object_]:
+) -> Any:
     """Draw the length scale of each label against the threshold that defines it.
 
-    So that a finding that hangs on one threshold is told from one that does not. A line shows the
-    corrected length scales, as `length_scale` gives them; where the artifact correction begins to
-    set a label with some reach to 0 it falls to a cross.
+    It shows which findings depend on the choice of one threshold. A line shows the corrected length
+    scales, as `length_scale` gives them; where the artifact correction begins to set a label with
+    some reach to 0, the line falls to a cross.
 
     Parameters
     ----------
@@ -89,8 +59,8 @@ def plot_threshold_sweep(
     ci
         Whether to draw the 95% bootstrap interval of the `statistic` as a band.
     ax
-        Where to draw, one for each panel; None makes a figure in the package's style, the sheet
-        ``amici_xr.figures`` of matplotlib. Given axes keep yours.
+        Axes to draw on, one for each panel; None makes a figure in the package's style, the
+        matplotlib style sheet ``amici_xr.figures``. Given axes keep your style.
     palette
         Colors, as in `plot_curve`.
 
@@ -102,10 +72,10 @@ def plot_threshold_sweep(
     Raises
     ------
     NotFoundError
-        If a head or a label is not there.
+        If a head or a label is not in the Dataset.
     ValueError
         If `ds` holds several queries or runs, or no neighbors, a threshold is out of its range or
-        there is none, or `ax` are not as many as the panels.
+        there is none, or the number of `ax` is not that of the panels.
     SchemaError
         If `ds` is not a Dataset of scores, or has no neighborhoods while `sample_threshold` is
         given.
@@ -119,44 +89,37 @@ def plot_threshold_sweep(
     'median length scale (µm)'
     """
     check_choice("statistic", statistic, tuple(STATISTICS))
-    one = one_query(ds)
-    asked = heads_of(one, heads, "heads")
-    one = one.sel(head=asked)
-    shown = labels_of(one, labels)
-    at = np.unique(_THRESHOLDS if threshold is None else threshold).tolist()
-    lengths = length_scale(one, at, sample_threshold)
-    middle = summary_of_labels(one, lengths, statistic)
-    interval = bootstrap(one, at, sample_threshold, statistic) if ci else None
-    is_corrected = (lengths == 0) & (length_scale(one, at, None) > 0)
-    corrected = summary_of_labels(one, is_corrected.astype(float), "mean") > 0
-    shown = shown if labels is not None else by_size(shown, middle.max("threshold"))
-    colors, lines = label_colors(one, shown, palette), label_lines(one, shown)
-    with styled(ax, shown):
-        axes = panel_axes(ax, len(asked), (5, 3.6), (3, 2.6), shown)
-        for panel, head in zip(axes, asked, strict=True):
-            for label in shown:
-                of: dict[str, Any] = {"head": head, "label": label}
-                style = {"color": colors[label], "linestyle": lines[label], "label": label}
-                panel.plot(at, middle.sel(of), linewidth=2, zorder=3, **style)
-                if interval is not None:
-                    ends = interval.sel(of)
-                    band: Any = {"color": colors[label], "alpha": 0.2, "linewidth": 0}
-                    panel.fill_between(at, ends["ci_lower"], ends["ci_upper"], **band)
-                _mark_correction(panel, corrected.sel(of), middle.sel(of), colors[label])
-        for panel in axes:  # after all are drawn, since they may share their axes
-            panel.margins(x=0)
-            panel.set_ylim(bottom=0)
-        words = (title_of(one, shown), "threshold", with_unit(f"{statistic} length scale", one))
-        name_panels(axes, [f"head {head}" for head in asked], *words, is_ours=ax is None)
-        legend = {"band": f"95% interval of the {statistic}"} if ci else {}
-        legend |= {"correction": "set to 0, see support"} if bool(corrected.any()) else {}
-        add_legend(axes, marks.legend_handles(colors, legend, lines), is_ours=ax is None)
-    return one_or_array(axes, is_one=np.isscalar(heads))
+    content = choose_content(ds, heads, labels)
+    thresholds = np.unique(_THRESHOLDS if threshold is None else threshold).tolist()
+    lengths = length_scale(content.ds, thresholds, sample_threshold)
+    summary = summary_of_labels(content.ds, lengths, statistic)
+    interval = bootstrap(content.ds, thresholds, sample_threshold, statistic) if ci else None
+    is_corrected = (lengths == 0) & (length_scale(content.ds, thresholds, None) > 0)
+    corrected = summary_of_labels(content.ds, is_corrected.astype(float), "mean") > 0
+
+    def draw_label(axes: Axes, head: int, label: str, style: dict[str, Any]) -> None:
+        line: dict[str, Any] = {"head": head, "label": label}
+        axes.plot(thresholds, summary.sel(line), linewidth=2, zorder=3, **style)
+        if interval is not None:
+            ends = interval.sel(line)
+            band: Any = {"color": style["color"], "alpha": 0.2, "linewidth": 0}
+            axes.fill_between(thresholds, ends["ci_lower"], ends["ci_upper"], **band)
+        _mark_correction(axes, corrected.sel(line), summary.sel(line), style["color"])
+
+    legend = {"band": f"95% interval of the {statistic}"} if ci else {}
+    legend |= {"correction": "set to 0, see support"} if bool(corrected.any()) else {}
+    longest = summary.max("threshold")
+    ordered = content.labels_by_size(longest) if labels is None else content.labels
+    axis_labels = ("threshold", with_unit(f"{statistic} length scale", content.ds))
+    colors = label_colors(content.ds, ordered, palette)
+    axes = draw_line_panels(content, colors, draw_label, axis_labels, legend, ax=ax)
+    return axes[0] if np.isscalar(heads) else axes
 
 
-def _mark_correction(ax: Axes, corrected: xr.DataArray, middle: xr.DataArray, color: Any) -> None:
-    """A cross where the correction takes a line to 0."""
-    is_zero = corrected.values
-    falls = is_zero[1:] & (middle.values[:-1] > 0)
-    for place in corrected["threshold"].values[1:][falls]:
-        marks.correction(ax, float(place), color)
+def _mark_correction(
+    axes: Axes, corrected: xr.DataArray, summary: xr.DataArray, color: Any
+) -> None:
+    """Draw a cross where the correction takes a line to 0."""
+    falls = corrected.values[1:] & (summary.values[:-1] > 0)
+    for threshold in corrected["threshold"].values[1:][falls]:
+        marks.correction(axes, float(threshold), color)

@@ -1,4 +1,4 @@
-"""Quantities of single cells on the tissue."""
+"""A quantity of each cell on the tissue, in a figure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _CELLS = {"neighbor", "receiver"}
-_WIDE = 1.7  # times as wide as high: the name of the colors is too long to stand beside it
+_WIDE = 1.7  # times as wide as high: the name of the color bar is too long to stand beside it
+Positions = dict[str, NDArray[np.float64]]  # x and y of some cells
 
 
 def plot_spatial(
@@ -49,7 +50,7 @@ def plot_spatial(
         coordinate is left out.
     quantity
         "length_scale", a variable of the Dataset such as "position_coefficient" or "label", or any
-        DataArray with the dim ``neighbor`` (or ``receiver``) and perhaps ``head``, for example
+        DataArray with the dim ``neighbor`` (or ``receiver``) and possibly ``head``, for example
         ``ds.cf.curve(distance=10.0)`` or ``ds.cf.dummy_attention()``. Text gives each value a color
         and a legend.
     head
@@ -61,31 +62,31 @@ def plot_spatial(
     labels
         Cell types to draw; None draws all.
     ax
-        Where to draw; None makes a figure in the package's style, the sheet ``amici_xr.figures`` of
-        matplotlib.
+        Axes to draw on; None makes a figure in the package's style, the matplotlib style sheet
+        ``amici_xr.figures``.
     cmap, limits
-        A matplotlib colormap, by default one in which more is darker, and the values of its two
-        ends; None takes the smallest and the
-        largest drawn. Of length scales it takes as the largest the upper whisker (or 95% quantile),
-        where others are over 1.25 times as far: the colors end in a point then.
+        A matplotlib colormap, by default one in which larger is darker, and the values at its two
+        ends; None takes the smallest and the largest drawn. For length scales the upper end is the
+        upper whisker (or 95% quantile) where the largest is over 1.25 times as far; the color bar
+        then ends in a point.
     point_size
-        Area of a point, in points²; None takes less the more cells there are.
+        Area of a point, in points²; None takes a smaller one the more cells there are.
     palette
         Colors of text, as in `plot_curve`.
 
     Returns
     -------
     matplotlib.axes.Axes
-        The axes drawn on. Cells without a value are small and gray, and so are the receivers where
-        the quantity is the neighbors' (the neighbors where it is the receivers').
+        The axes drawn on. Cells without a value are small and gray. So are the receivers where the
+        quantity is one of neighbors, and the neighbors where it is one of receivers.
 
     Raises
     ------
     NotFoundError
-        If the quantity, head, sample or a label is not there.
+        If the quantity, head, sample or a label is not in the Dataset.
     ValueError
-        If the quantity has dims that no cell has, or several heads, queries or samples to choose
-        from, or an argument is out of range.
+        If the quantity has dims that cells do not have, or several heads, queries or samples to
+        choose from, or an argument is out of range.
     TypeError
         If the quantity is neither a name nor a DataArray.
     SchemaError
@@ -104,38 +105,46 @@ def plot_spatial(
     _check_limits(limits)
     if point_size is not None:
         check_positive_number("point_size", point_size)
-    ds = _one_sample(ds, sample)
-    values = _one_head(_quantity(ds, quantity, threshold, sample_threshold), head).compute()
+    ds = _select_sample(ds, sample)
+    values = _quantity(ds, quantity, threshold, sample_threshold)
+    values = _select_head(values, head).compute()
     cell = str(values.dims[0])
     values = values[_is_shown(ds, values, labels)]
-    place = {axis: _coordinate(ds, values, f"{cell}_{axis}") for axis in "xy"}
-    named = np.unique(values).astype(str).tolist() if values.dtype.kind in "OUT" else []
+    positions = _positions_of(ds, values)
+    others = _positions_if_known(ds, "receiver" if cell == "neighbor" else "neighbor")
+    categories = np.unique(values).astype(str).tolist() if values.dtype.kind in "OUT" else []
     size = point_size or float(np.clip(20_000 / max(values.size, 1), 1, 20))
-    others = _places(ds, "receiver" if cell == "neighbor" else "neighbor")
-    is_ours = ax is None
-    is_wide = False
-    with styled(ax, named):
+    is_ours, is_wide = ax is None, False
+    with styled(ax, categories):
         if ax is None:
-            width, height = layout.size_of_map(place, others)
-            is_wide = not named and width > _WIDE * height
-            beside, below = (0.0, 0.9) if is_wide else (0.0 if named else 0.9, 0.0)
-            ax = layout.new_axes(width + beside, named, height=height + below)
-            figure: Any = ax.figure
-            figure.set_layout_engine("compressed")  # closes up around axes of equal units
-            ax.grid(visible=False)
-        pale: Any = {"s": size / 3, "color": "0.75", "linewidths": 0, "zorder": 0}
-        ax.scatter(*others.values(), **pale)
-        if named:
-            colors = _draw_text(ax, ds, values, place, size, palette)
+            ax, is_wide = _new_axes(positions, others, categories)
+        ax.scatter(others["x"], others["y"], s=size / 3, color="0.75", linewidths=0, zorder=0)
+        if categories:
+            colors = _category_colors(ds, categories, palette)
+            point_colors = [colors[category] for category in values.values.astype(str)]
+            ax.scatter(positions["x"], positions["y"], c=point_colors, s=size, linewidths=0)
             layout.add_legend([ax], marks.legend_handles(colors, {}), is_ours=is_ours)
         else:
-            where = "bottom" if is_wide else "right"
-            _draw_numbers(ax, values, place, size, cmap, limits, where)
+            location = "bottom" if is_wide else "right"
+            _draw_numbers(ax, values, positions, size, cmap, limits, location)
         ax.set_aspect("equal")
-        for axis in "xy":
-            ax.set(**{f"{axis}label": marks.plain(with_unit(axis, ds))})
-        ax.set_title(marks.plain(_title(ds, values, cell, labels)))
+        ax.set_xlabel(marks.escape(with_unit("x", ds)))
+        ax.set_ylabel(marks.escape(with_unit("y", ds)))
+        ax.set_title(marks.escape(_title(ds, values, cell, labels)))
     return ax
+
+
+def _new_axes(positions: Positions, others: Positions, categories: list[str]) -> tuple[Axes, bool]:
+    """Make axes in the shape of the tissue, and whether the color bar belongs below them."""
+    width, height = layout.map_size(positions, others)
+    is_wide = not categories and width > _WIDE * height
+    beside, below = (0.0, 0.9) if is_wide else (0.0 if categories else 0.9, 0.0)
+    size = (width + beside, height + below)
+    (ax,) = layout.panel_axes(None, 1, size, size, categories, n_marks=0)
+    figure: Any = ax.figure
+    figure.set_layout_engine("compressed")  # closes up around axes of equal units
+    ax.grid(visible=False)
+    return ax, is_wide
 
 
 def _quantity(
@@ -150,26 +159,26 @@ def _quantity(
         )
     if quantity == "length_scale":
         return length_scale(ds, threshold, sample_threshold)
-    dims = {name: set(array.dims) for name, array in ds.variables.items()}
-    of_cells = [name for name, own in dims.items() if own & _CELLS and "rank" not in own]
-    if quantity not in of_cells:
-        known = listed(["length_scale", *of_cells])
-        raise NotFoundError(f"quantity={quantity!r} is not known; known: {known}, or a DataArray")
-    named: xr.DataArray = ds[quantity]
-    return named
+    drawable = [
+        name
+        for name, variable in ds.variables.items()
+        if _CELLS & set(variable.dims) and "rank" not in variable.dims
+    ]
+    if quantity not in drawable:
+        names = listed(["length_scale", *drawable])
+        raise NotFoundError(f"quantity={quantity!r} is not known; known: {names}, or a DataArray")
+    return ds[quantity]
 
 
-def _one_head(values: xr.DataArray, head: int | None) -> xr.DataArray:
+def _select_head(values: xr.DataArray, head: int | None) -> xr.DataArray:
     """Return the values along the one dim of cells."""
-    if "head" in values.coords and not values["head"].dims and head is not None:
-        check_names("head", [head], [values["head"].item()], "head")
-    if "head" in values.dims:
-        known = values["head"].values.tolist()
-        if head is None and len(known) > 1:
-            raise ValueError(f"quantity has the heads {listed(known)}; name one, e.g. head=0")
-        chosen = known[0] if head is None else head
-        check_names("head", [chosen], known, "head")
-        values = values.sel(head=chosen)
+    if "head" in values.coords and (head is not None or "head" in values.dims):
+        heads = np.atleast_1d(values["head"].values).tolist()
+        if head is None and len(heads) > 1:
+            raise ValueError(f"quantity has the heads {listed(heads)}; name one, e.g. head=0")
+        chosen = heads[0] if head is None else head
+        check_names("head", [chosen], heads, "head")
+        values = values.sel(head=chosen) if "head" in values.dims else values
     further = [dim for dim in values.dims if dim not in _CELLS]
     if further or len(values.dims) != 1:
         raise ValueError(
@@ -180,7 +189,7 @@ def _one_head(values: xr.DataArray, head: int | None) -> xr.DataArray:
     return values
 
 
-def _one_sample(ds: xr.Dataset, sample: str | None) -> xr.Dataset:
+def _select_sample(ds: xr.Dataset, sample: str | None) -> xr.Dataset:
     if sample is not None:
         return select(ds, sample=sample)
     if "neighbor_sample" in ds.variables and len(samples(ds)) > 1:
@@ -192,88 +201,79 @@ def _one_sample(ds: xr.Dataset, sample: str | None) -> xr.Dataset:
 
 
 def _is_shown(ds: xr.Dataset, values: xr.DataArray, labels: Any) -> NDArray[np.bool_]:
-    """Which values are of a cell that is in `ds`, and of the labels asked for."""
+    """Which values belong to a cell in `ds` with one of the labels."""
     (cell,) = values.dims
     if cell not in values.coords:
         raise ValueError(f"quantity has no coordinate {cell}, so its cells are not known")
-    at = ds.get_index(cell).get_indexer(values.get_index(cell))
-    is_shown = np.asarray(at >= 0)
+    positions = ds.get_index(cell).get_indexer(values.get_index(cell))
+    is_shown = np.asarray(positions >= 0)
     if labels is None:
         return is_shown
     name = "label" if cell == "neighbor" else "receiver_label"
     if name not in ds.variables:
         raise SchemaError(f"this Dataset has no {name}, so labels={labels!r} can't be told apart")
-    of_cell = ds[name].values
-    asked = [labels] if isinstance(labels, str) else list(labels)
-    check_names("labels", asked, np.unique(of_cell).tolist(), "label")
-    return is_shown & np.isin(of_cell[at], asked)
+    label_of_cell = ds[name].values
+    names = [labels] if isinstance(labels, str) else list(labels)
+    check_names("labels", names, np.unique(label_of_cell).tolist(), "label")
+    return is_shown & np.isin(label_of_cell[positions], names)
 
 
-def _coordinate(ds: xr.Dataset, values: xr.DataArray, name: str) -> NDArray[np.float64]:
+def _positions_of(ds: xr.Dataset, values: xr.DataArray) -> Positions:
     (cell,) = values.dims
-    if name not in ds.variables:
-        raise SchemaError(
-            f"this Dataset has no {name}, so it can't tell where its cells lie; extract it from an "
-            f"AnnData with coordinates, or assign {cell}_x and {cell}_y"
-        )
-    coordinate: NDArray[np.float64] = ds[name].sel({cell: values[cell].values}).values
-    return coordinate
+    for name in (f"{cell}_x", f"{cell}_y"):
+        if name not in ds.variables:
+            raise SchemaError(
+                f"this Dataset has no {name}, so it can't tell where its cells lie; extract it "
+                f"from an AnnData with coordinates, or assign {cell}_x and {cell}_y"
+            )
+    return _positions_if_known(ds.sel({cell: values[cell].values}), str(cell))
 
 
-def _places(ds: xr.Dataset, cell: str) -> dict[str, NDArray[np.float64]]:
-    """Where the neighbors, or the receivers, lie; nothing where that is not known."""
-    names = {axis: f"{cell}_{axis}" for axis in "xy"}
-    known = set(names.values()) <= set(ds.variables)
-    return {axis: ds[name].values if known else np.array([]) for axis, name in names.items()}
+def _positions_if_known(ds: xr.Dataset, cell: str) -> Positions:
+    """Return where the neighbors, or the receivers, lie; empty arrays where unknown."""
+    is_known = {f"{cell}_x", f"{cell}_y"} <= set(ds.variables)
+    return {axis: ds[f"{cell}_{axis}"].values if is_known else np.array([]) for axis in "xy"}
 
 
 def _draw_numbers(
     ax: Axes,
     values: xr.DataArray,
-    place: dict[str, NDArray[np.float64]],
+    positions: Positions,
     size: float,
     cmap: str,
     limits: tuple[float | None, float | None],
-    where: str,
+    location: str,
 ) -> None:
-    number = values.values.astype(np.float64)
-    known = np.isfinite(number)
-    x, y = place["x"], place["y"]
-    ax.scatter(x[~known], y[~known], s=size / 4, color="0.6", linewidths=0, zorder=1)
-    order = np.flatnonzero(known)[np.argsort(number[known], kind="stable")]  # the largest on top
+    numbers = values.values.astype(np.float64)
+    is_missing = ~np.isfinite(numbers)
+    x, y = positions["x"], positions["y"]
+    ax.scatter(x[is_missing], y[is_missing], s=size / 4, color="0.6", linewidths=0, zorder=1)
+    order = np.argsort(numbers, kind="stable")  # the largest on top
+    order = order[~is_missing[order]]
     low, high = limits
     if high is None and "threshold" in values.attrs and order.size:
-        high = marks.reach_of_axis([number[order]])
-    drawn = ax.scatter(x[order], y[order], c=number[order], s=size, cmap=cmap, linewidths=0,
-                       vmin=low, vmax=high, zorder=2)  # fmt: skip
-    extend = "max" if high is not None and (number[order] > high).any() else "neither"
-    name = marks.plain(_name(values))
-    ax.figure.colorbar(drawn, ax=ax, label=name, shrink=0.8, extend=extend, location=where)
+        high = marks.end_of_axis([numbers[order]])
+    points = ax.scatter(x[order], y[order], c=numbers[order], s=size, cmap=cmap, linewidths=0,
+                        vmin=low, vmax=high, zorder=2)  # fmt: skip
+    extend = "max" if high is not None and (numbers[order] > high).any() else "neither"
+    name = marks.escape(_name_with_unit(values))
+    ax.figure.colorbar(points, ax=ax, label=name, shrink=0.8, extend=extend, location=location)
 
 
-def _name(values: xr.DataArray) -> str:
-    """What the values are, with threshold and unit."""
+def _name_with_unit(values: xr.DataArray) -> str:
+    """Name the values, with threshold and unit."""
     name, unit = values.attrs.get("long_name", values.name or "value"), values.attrs.get("units")
     if "threshold" in values.attrs:
         name, unit = f"{name} at threshold {values.attrs['threshold']:g}", unit or UNKNOWN_UNIT
     return str(name) if unit in (None, "1") else f"{name} ({unit})"
 
 
-def _draw_text(
-    ax: Axes,
-    ds: xr.Dataset,
-    values: xr.DataArray,
-    place: dict[str, NDArray[np.float64]],
-    size: float,
-    palette: Palette,
-) -> dict[str, Any]:
-    text = values.values.astype(str)
-    shown = np.unique(text).tolist()
-    known = ds["cell_type"].values.tolist() if "cell_type" in ds.coords else []
-    named = ds if set(shown) <= set(known) else xr.Dataset(coords={"cell_type": shown})
-    colors = label_colors(named, shown, palette)
-    ax.scatter(place["x"], place["y"], c=[colors[one] for one in text], s=size, linewidths=0)
-    return colors
+def _category_colors(ds: xr.Dataset, categories: list[str], palette: Palette) -> dict[str, Any]:
+    """Return the colors of cell types, or of other categories."""
+    cell_types = ds["cell_type"].values.tolist() if "cell_type" in ds.coords else []
+    if not set(categories) <= set(cell_types):
+        ds = xr.Dataset(coords={"cell_type": categories})
+    return label_colors(ds, categories, palette)
 
 
 def _title(ds: xr.Dataset, values: xr.DataArray, cell: str, labels: Any) -> str:
@@ -286,9 +286,9 @@ def _title(ds: xr.Dataset, values: xr.DataArray, cell: str, labels: Any) -> str:
 
 def _check_limits(limits: Any) -> None:
     ends = list(limits) if isinstance(limits, tuple | list) else []
-    known = [end for end in ends if end is not None]
-    is_number = [isinstance(end, int | float | np.number) for end in known]
-    if len(ends) != 2 or not all(is_number) or (len(known) == 2 and not known[0] < known[1]):
+    given = [end for end in ends if end is not None]
+    is_number = [isinstance(end, int | float | np.number) for end in given]
+    if len(ends) != 2 or not all(is_number) or (len(given) == 2 and not given[0] < given[1]):
         raise ValueError(
             f"limits={limits!r} must be the values of the two ends of the colors, the lower first, "
             "e.g. limits=(0, 30); None takes what is drawn"

@@ -1,4 +1,4 @@
-"""A figure beside the other records of a Weights & Biases run."""
+"""Figures in a Weights & Biases run."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ def log_figure(
     Parameters
     ----------
     figure
-        What a figure function gave back, axes or an array of them, or a matplotlib figure.
+        Axes or an array of them, as the figure functions return, or a matplotlib figure.
     name
-        Under which the run shows it.
+        Name under which the run shows the image.
     run
-        The run, as ``wandb.init`` gives it; None takes the current one.
+        The run that ``wandb.init`` returned; None takes the current run.
     step
-        The step of the run; None takes its next.
+        The step of the run; None takes the next one.
 
     Raises
     ------
     ModuleNotFoundError
-        If wandb is not installed; the message says how to.
+        If wandb is not installed; the message says how to install it.
     ValueError
         If there is no current run.
     TypeError
@@ -51,22 +51,22 @@ def log_figure(
     ...     amici_xr.log_figure(ds.cf.plot_length_scale(0.1), "length scales", run)
     """
     wandb = require("wandb", "wandb", "logging a figure")
-    drawn = _figure_of(figure)
+    whole_figure = _figure_of(figure)
     run = wandb.run if run is None else run
     if run is None:
         raise ValueError("run=None, and there is no current run; call wandb.init() first")
-    run.log({name: wandb.Image(drawn)}, step=step)
+    run.log({name: wandb.Image(whole_figure)}, step=step)
 
 
-def _figure_of(figure: Any) -> Figure:
-    """The figure itself, of the axes that stand in it."""
+def _figure_of(drawn: Any) -> Figure:
+    """Return the figure in which the axes stand, or the figure itself."""
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    one = figure.flat[0] if isinstance(figure, np.ndarray) and figure.size else figure
-    whole: Any = one.figure.canvas.figure if isinstance(one, Axes) else one  # not a subfigure
-    if not isinstance(whole, Figure):
+    first = drawn.flat[0] if isinstance(drawn, np.ndarray) and drawn.size else drawn
+    figure: Any = first.figure.canvas.figure if isinstance(first, Axes) else first  # no subfigure
+    if not isinstance(figure, Figure):
         raise TypeError(
-            f"figure must be axes, an array of them or a figure, not {type(figure).__name__}"
+            f"figure must be axes, an array of them or a figure, not {type(drawn).__name__}"
         )
-    return whole
+    return figure

@@ -253,8 +253,13 @@ def test_a_palette_need_not_cover_what_is_not_drawn(ds):
 
 
 def test_a_palette_that_is_too_short_warns(many):
-    with pytest.warns(UserWarning, match="palette='tab10' has 10 colors for 40 cell types"):
-        many.cf.plot_curve(0, DISTANCE, palette="tab10")
+    for draw in (
+        lambda: amici_xr.plot_curve(many, 0, DISTANCE, palette="tab10"),
+        lambda: amici_xr.plot_length_scale(many, 0.1, palette="tab10"),
+    ):
+        with pytest.warns(UserWarning, match="palette='tab10' has 10 colors for 40 cell") as warned:
+            draw()
+        assert [warning.filename for warning in warned] == [__file__]  # the line that mends it
 
 
 def test_on_axes_of_ones_own_the_legend_is_not_cut_off(ds):
@@ -335,7 +340,7 @@ def test_a_head_picked_by_isel_is_drawn(ds):
         (
             lambda ds: ds.cf.plot_length_scale(palette="mud"),
             KeyError,
-            "palette='mud' is no matplot",
+            "palette='mud' is not a matplot",
         ),
         (lambda ds: ds.isel(neighbor=[]).cf.plot_length_scale(), ValueError, "holds no neighbors"),
     ],

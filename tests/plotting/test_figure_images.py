@@ -26,10 +26,10 @@ DISTANCE = np.linspace(0, 10, 41)
 HOW = {"dpi": 60}
 
 
-def tissue(n_labels=3, **how):
-    """So many labels beside the query."""
+def tissue(n_labels=3, **options):
+    """Simulate a tissue with so many labels beside the query."""
     cells = {"cell_types": LETTERS[: n_labels + 1], "n_cells": 100 * (n_labels + 1)}
-    return amici_xr.testing.simulate_dataset(unit="µm", **(cells | how))
+    return amici_xr.testing.simulate_dataset(unit="µm", **(cells | options))
 
 
 def atlas():

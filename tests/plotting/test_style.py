@@ -1,4 +1,4 @@
-"""What holds of every figure: style, colors, panels, where axes end, files."""
+"""Properties of every figure: style, panels, ends of axes, files."""
 
 import itertools
 import logging
@@ -6,15 +6,13 @@ import re
 
 import numpy as np
 import pytest
-import xarray as xr
 from matplotlib import pyplot as plt
-from matplotlib.cbook import boxplot_stats
 from matplotlib.colors import to_hex
 from matplotlib.font_manager import fontManager
 
 import amici_xr
 from amici_xr.plotting import style
-from amici_xr.plotting.colors import distinct_colors, smallest_difference
+from amici_xr.plotting.colors import DISTINCT_COLORS
 
 DISTANCE = np.linspace(0, 10, 11)
 FIGURES = {
@@ -72,7 +70,7 @@ class TestStyle:
     def test_the_sheet_is_there_for_figures_of_ones_own(self):
         with plt.style.context("amici_xr.figures"):
             cycle = [to_hex(color) for color in plt.rcParams["axes.prop_cycle"].by_key()["color"]]
-        assert cycle == [color.lower() for color in distinct_colors(6)]
+        assert cycle == [color.lower() for color in DISTINCT_COLORS[:6]]
 
     @every_figure
     def test_no_window_is_shown(self, ds, draw, monkeypatch):
@@ -101,7 +99,7 @@ class TestStyle:
     def test_a_font_stands_in_for_characters_that_others_lack(self, caplog):
         labels = ["受容体", "神経", "B"]
         ds = amici_xr.testing.simulate_dataset(labels[0], cell_types=labels)
-        installed = {*fontManager.get_font_names()} & {*style._FURTHER_FONTS}
+        installed = {*fontManager.get_font_names()} & {*style._CJK_FONTS}
         if not installed:
             with pytest.warns(UserWarning, match="missing from font"):
                 ds.cf.plot_curve(0, DISTANCE).figure.canvas.draw()
@@ -114,78 +112,11 @@ class TestStyle:
         (known,) = {font.name for font in fontManager.ttflist if font.name == "DejaVu Sans"}
         monkey = pytest.MonkeyPatch()
         with monkey.context() as patch:
-            patch.setattr(style, "_FURTHER_FONTS", ("No Such Font", known))
+            patch.setattr(style, "_CJK_FONTS", ("No Such Font", known))
             with style.styled(None, ["受容体"]):
                 assert plt.rcParams["font.family"][1:] == [known]
             with style.styled(None, ["µ αβ"]):
                 assert plt.rcParams["font.family"] == ["sans-serif"]
-
-
-class TestColors:
-    @pytest.mark.parametrize(
-        ("n", "least"), [(2, 0.07), (6, 0.07), (12, 0.07), (25, 0.05), (40, 0.04), (100, 0.02)]
-    )
-    def test_any_number_of_colors_is_told_apart_with_every_kind_of_vision(self, n, least):
-        colors = distinct_colors(n)
-        assert len(set(colors)) == n
-        assert smallest_difference(colors) > least
-
-    def test_glasbeys_colors_are_not(self):
-        """The measure can fail: two of ``tab20``'s are one to people without red cones."""
-        assert smallest_difference([to_hex(one) for one in plt.colormaps["tab20"].colors]) < 0.02
-
-    def test_more_colors_begin_with_the_fewer(self):
-        assert distinct_colors(40)[:12] == distinct_colors(12)
-        assert distinct_colors(12)[:3] == distinct_colors(3)
-
-    def test_black_and_white_differ_by_one_and_a_gray_is_no_other_color(self):
-        """Oklab has lightness from 0 to 1, and every vision sees it."""
-        assert smallest_difference(["#000000", "#FFFFFF"]) == pytest.approx(1, abs=1e-3)
-        assert smallest_difference(["#808080", "#808080"]) == 0
-
-    def test_no_two_labels_have_color_and_line_in_common(self):
-        types = [f"type {number:02d}" for number in range(24)]
-        ds = amici_xr.testing.simulate_dataset(types[0], cell_types=types, n_cells=900)
-        ax = ds.cf.plot_curve(0, DISTANCE, n_traces=0)
-        of = {line.get_label(): (line.get_linestyle(), line.get_color()) for line in ax.lines}
-        assert len(of) == 23
-        assert {style for style, _ in of.values()} == {"-", "--", "-.", ":"}
-        for line in ("-", "--", "-.", ":"):
-            alike = [color for own, color in of.values() if own == line]
-            assert smallest_difference(alike) > 0.06
-
-    def test_colors_that_the_tissue_came_with_are_used(self, ds):
-        own = ds.assign_coords(cell_type_color=("cell_type", ["", "#ff0000", "", "teal"]))
-        ax = own.cf.plot_curve(0, DISTANCE)
-        lines = ax.get_legend().get_lines()
-        colors = {line.get_label(): to_hex(line.get_color()) for line in lines}
-        assert colors["B"] == "#ff0000"
-        assert colors["C"] == distinct_colors(4)[2].lower()
-        assert colors["D"] == to_hex("teal")
-        ax = own.cf.plot_curve(0, DISTANCE, labels=["B"], palette=["k"])
-        assert to_hex(ax.lines[-1].get_color()) == "#000000"
-
-    @pytest.mark.parametrize("suffix", [".nc", ".zarr"])
-    def test_colors_come_back_from_files(self, ds, suffix):
-        if suffix == ".zarr":
-            pytest.importorskip("zarr")  # an extra
-        own = ds.assign_coords(cell_type_color=("cell_type", ["", "#ff0000", "", "teal"]))
-        amici_xr.save(own, f"own{suffix}")
-        back = amici_xr.open_dataset(f"own{suffix}")
-        xr.testing.assert_identical(back, own)
-        assert back.cf.select(query="A").cell_type_color.values.tolist()[1] == "#ff0000"
-
-    def test_colors_that_are_none_are_named(self, ds):
-        own = ds.assign_coords(cell_type_color=("cell_type", ["", "mud", "", ""]))
-        with pytest.raises(ValueError, match="cell_type_color holds 'mud', no color that"):
-            own.cf.plot_curve(0, DISTANCE)
-
-    def test_text_on_the_map_takes_a_palette(self, ds):
-        palette = {"B": "red", "C": "lime", "D": "blue"}
-        ax = ds.cf.plot_spatial("label", palette=palette)
-        assert {to_hex(color) for color in ax.collections[-1].get_facecolors()} == {
-            to_hex(color) for color in palette.values()
-        }
 
 
 class TestPanels:
@@ -302,7 +233,9 @@ class TestEndOfAxis:
     @pytest.mark.parametrize("label", ["B", "C", "D"])
     def test_what_lies_a_little_beyond_is_shown(self, ds, label):
         values = ds.cf.length_scale(0.1).sel(head=0).values[ds.label == label]
-        end = max(boxplot_stats(values)[0]["whishi"], np.percentile(values, 95))
+        lower, upper = np.percentile(values, [25, 75])
+        whisker = values[values <= upper + 1.5 * (upper - lower)].max()
+        end = max(whisker, np.percentile(values, 95))
         ax = ds.cf.plot_length_scale(0.1, labels=[label], heads=0)
         expected = end if values.max() > 1.25 * end else values.max()
         assert ax.get_ylim()[1] == pytest.approx(1.05 * expected)

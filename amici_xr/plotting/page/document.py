@@ -1,4 +1,4 @@
-"""One file to explore a Dataset in any browser, without a network."""
+"""The page to explore a Dataset: one HTML file for any browser, without a network."""
 
 from __future__ import annotations
 
@@ -53,38 +53,38 @@ def report(
     random_state: int | None = 42,
     progress: bool = False,
 ) -> None:
-    """Write a page to explore: one HTML file that opens in any browser, without a network.
+    """Write an interactive page: one HTML file that opens in any browser, without a network.
 
     It shows, for each query, head and label, curves with bands, the length scales
-    ``L = max(0, (u/p)·(a − δ − logit t))`` and their distribution at a threshold t that a slider
-    moves, the tissue where coordinates are known, a table to download, what the words mean, and
-    where the numbers come from.
+    ``L = max(0, (u/p)·(a − δ − logit t))`` and their distribution at a threshold t set with a
+    slider, the tissue where coordinates are known, a table to download, definitions of the terms,
+    and the provenance of the numbers.
 
-    Medians, means, boxes, intervals, support and curves are those of all neighbors, from
-    `length_scale`, `bootstrap`, `support` and `curve_summary`. Single cells, on the tissue and
-    beside the boxes, are a sample where there are more than `n_points`; the page says so. Their
-    length scales are computed in the page, in float64, from the scores that it holds. A page of one
-    query with 100,000 neighbors and 8 heads takes about 5 MB.
+    Medians, means, boxes, intervals, support and curves come from all neighbors, by `length_scale`,
+    `bootstrap`, `support` and `curve_summary`. Single cells, on the tissue and beside the boxes,
+    are a sample where there are more than `n_points`; the page says so. Their length scales are
+    computed in the page, in float64, from the scores that it holds. A page of one query with
+    100,000 neighbors and 8 heads takes about 5 MB.
 
     Parameters
     ----------
     ds
         The Dataset, dims (neighbor, head), or (query, neighbor, head).
     path
-        Where to write, ending in ``.html``; what is there is replaced.
+        Where to write, ending in ``.html``; an existing file is replaced.
     threshold
-        Where the slider starts, strictly between 0 and 1.
+        Threshold at which the slider starts, strictly between 0 and 1.
     sample_threshold
         As in `length_scale`. Without neighborhoods the correction is left out; the page says so.
     distance
-        Where curves are taken, in the Dataset's unit; None takes 241 distances from 0 to about the
+        Distances of the curves, in the Dataset's unit; None takes 241 distances from 0 to about the
         end of the neighborhoods, or 121 or 61 where queries, labels and heads are many.
     thresholds
         The stops of the slider; None takes 0.01, 0.02 and 0.05 to 0.95 in steps of 0.05.
     n_points
-        Number of neighbors of each query that are shown as single cells, at most, with half as many
-        receivers; fewer where there are many heads and queries. As many of each label as fit are
-        taken, so that only the largest labels are cut.
+        Largest number of neighbors of each query that are shown as single cells, with half as many
+        receivers; fewer where there are many heads and queries. The sample is balanced over labels,
+        so that only the largest labels lose cells.
     palette
         Colors of the labels, as in `plot_curve`.
     random_state
@@ -111,68 +111,75 @@ def report(
     ...     file.readline().rstrip()
     '<!DOCTYPE html>'
     """
+    from matplotlib.colors import to_hex
+
     check_structure(ds)
-    one_run(ds, "a page shows a single training")
-    target = _html(path)
+    one_run(ds, "a page shows a single training run")
+    target = _html_path(path)
     figures.require_bokeh()
     sample_threshold = check_sample_threshold(sample_threshold)
     stops = check_thresholds(THRESHOLDS if thresholds is None else thresholds, "thresholds")
     stops = sorted({*stops, check_fraction("threshold", threshold)})
     n_points = check_positive_integer("n_points", n_points)
     random_state = check_seed(random_state)
-    at = None if distance is None else np.sort(np.atleast_1d(check_distance(ds, distance).values))
-    queries = [str(query) for query in np.atleast_1d(ds["query"].values)]
-    datasets = [with_head_dim(select(ds, query)).compute() for query in queries]
-    met = set().union(*(one["label"].values.tolist() for one in datasets))
-    if not met:
-        raise ValueError("ds holds no neighbors, so there is nothing to show")
-    known = ds["cell_type"].values.tolist() if "cell_type" in ds.coords else sorted(met)
-    labels = [str(label) for label in known if label in met]
-    colors = _hexadecimal(label_colors(ds, labels, palette))
-    share = sample_threshold if has_neighborhoods(ds) else None  # nothing else to correct by
-    reaches = [
-        summaries.reach(
-            one, watched(stops, f"report {query}", "threshold", "report", is_shown=progress), share
-        )
-        for query, one in zip(queries, datasets, strict=True)
-    ]
-    if at is None:
-        at = summaries.default_distance(datasets, reaches)
-    size = min(n_points, _affordable(datasets))
+    if distance is not None:
+        distance = np.sort(np.atleast_1d(check_distance(ds, distance).values))
+    queries = np.atleast_1d(ds["query"].values).astype(str)
+    datasets = [with_head_dim(select(ds, query)).compute() for query in queries.tolist()]
+    labels = _labels_met(datasets)
+    colors = label_colors(ds, labels, palette)
+    share = sample_threshold if has_neighborhoods(ds) else None  # else nothing can be corrected
+    reaches = []
+    for query, dataset in zip(queries, datasets, strict=True):
+        counted = watched(stops, f"report {query}", "threshold", "report", is_shown=progress)
+        reaches.append(summaries.reach(dataset, counted, share))
+    distances = summaries.default_distance(datasets, reaches) if distance is None else distance
+    size = min(n_points, _affordable_points(datasets))
+    unit = distance_unit(ds) or UNKNOWN_UNIT
     content = {
-        "unit": distance_unit(ds) or UNKNOWN_UNIT,
+        "unit": unit,
         "heads": [int(head) for head in datasets[0]["head"].values],
         "labels": labels,
-        "colors": [colors[label] for label in labels],
+        "colors": [to_hex(colors[label]) for label in labels],
         "statuses": summaries.STATUSES,
         "thresholds": stops,
-        "logits": [float(logit(value)) for value in stops],
+        "logits": logit(stops).tolist(),
         "start": stops.index(float(threshold)),
         "sample_threshold": share,
         "has_neighborhoods": has_neighborhoods(ds),
-        "distance": at,
+        "distance": distances,
         "queries": [
-            _of_query(one, found, labels, at, size, random_state)
-            for one, found in zip(datasets, reaches, strict=True)
+            _query_content(dataset, reach, labels, distances, size, random_state)
+            for dataset, reach in zip(datasets, reaches, strict=True)
         ],
         "provenance": _provenance(ds, target),
     }
-    drawn = figures.figures(distance_unit(ds) or UNKNOWN_UNIT, float(at[-1]) or 1.0)
-    with replaced(target) as beside:
-        beside.write_text(_html_of(content, drawn), encoding="utf-8", newline="\n")
+    empty_figures = figures.empty_figures(unit, float(distances[-1]) or 1.0)
+    with replaced(target) as temporary:
+        temporary.write_text(_fill_template(content, empty_figures), encoding="utf-8", newline="\n")
 
 
-def _affordable(datasets: Sequence[xr.Dataset]) -> int:
-    """How many neighbors of each query may be shown as single cells, with half as many receivers.
+def _labels_met(datasets: Sequence[xr.Dataset]) -> list[str]:
+    """Return the labels of all queries, in the order of the model's vocabulary where known."""
+    met = set().union(*(dataset["label"].values.tolist() for dataset in datasets))
+    if not met:
+        raise ValueError("ds holds no neighbors, so there is nothing to show")
+    first = datasets[0]
+    names = first["cell_type"].values.tolist() if "cell_type" in first.coords else sorted(met)
+    return [str(name) for name in names if name in met]
 
-    Of a neighbor a, p, place and label are embedded, of a receiver attention and place.
+
+def _affordable_points(datasets: Sequence[xr.Dataset]) -> int:
+    """Return how many neighbors of each query, with half as many receivers, the page can hold.
+
+    For a neighbor a, p, position and label are embedded, for a receiver attention and position.
     """
     n_heads = datasets[0].sizes["head"]
-    of_neighbor, of_receiver = 8 * n_heads + 18, 8 * n_heads + 16
-    return max(1, int(_BYTES / (len(datasets) * (of_neighbor + of_receiver / 2))))
+    per_neighbor, per_receiver = 8 * n_heads + 18, 8 * n_heads + 16
+    return max(1, int(_BYTES / (len(datasets) * (per_neighbor + per_receiver / 2))))
 
 
-def _html(path: str | os.PathLike[str]) -> Path:
+def _html_path(path: str | os.PathLike[str]) -> Path:
     target = Path(path)
     if target.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"path={os.fspath(path)!r} must end in '.html'")
@@ -181,45 +188,37 @@ def _html(path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def _hexadecimal(colors: dict[str, Any]) -> dict[str, str]:
-    from matplotlib.colors import to_hex
-
-    return {label: to_hex(color) for label, color in colors.items()}
-
-
-def _of_query(
-    one: xr.Dataset,
-    found: xr.Dataset,
+def _query_content(
+    ds: xr.Dataset,
+    reach: xr.Dataset,
     labels: list[str],
-    at: NDArray[np.float64],
+    distances: NDArray[np.float64],
     size: int,
     random_state: int | None,
 ) -> dict[str, Any]:
-    """All that the page holds of one query; a label that it never meets has a count of 0."""
+    """Return what the page holds for one query; labels that it never meets have a count of 0."""
     absent = {"n_neighbors": 0, "status": summaries.STATUSES.index("absent")}
-    every = found.reindex(label=labels, fill_value=absent)
-    curves = summaries.curves(one, at).reindex(label=labels)
-    receivers, why = points.receiver_points(one, size // 2 or 1, random_state)
+    reach = reach.reindex(label=labels, fill_value=absent)
+    reach["status"] = reach["status"].astype(np.uint8)
+    curves = summaries.curves(ds, distances).reindex(label=labels)
+    receivers, reason = points.receiver_points(ds, size // 2 or 1, random_state)
     return {
-        "name": str(one["query"].item()),
-        "delta": float(one["dummy_attention_score"]),
-        "unit_scale": float(one["distance_kernel_unit_scale"]),
-        "n_neighbors": one.sizes["neighbor"],
-        "n_receivers": one.sizes.get("receiver", 0),
-        "counts": every["n_neighbors"].isel(head=0, threshold=0).values.astype(np.int32),
-        "reach": {
-            name: array.values for name, array in every.data_vars.items() if name != "n_neighbors"
-        }
-        | {"status": every["status"].values.astype(np.uint8)},
-        "curves": {name: array.values for name, array in curves.data_vars.items()},
-        "points": points.neighbor_points(one, labels, size, random_state),
+        "name": str(ds["query"].item()),
+        "delta": float(ds["dummy_attention_score"]),
+        "unit_scale": float(ds["distance_kernel_unit_scale"]),
+        "n_neighbors": ds.sizes["neighbor"],
+        "n_receivers": ds.sizes.get("receiver", 0),
+        "counts": reach["n_neighbors"].isel(head=0, threshold=0).values.astype(np.int32),
+        "reach": {name: array.values for name, array in reach.items() if name != "n_neighbors"},
+        "curves": {name: array.values for name, array in curves.items()},
+        "points": points.neighbor_points(ds, labels, size, random_state),
         "receivers": receivers,
-        "no_attention": why,
+        "no_attention": reason,
     }
 
 
 def _provenance(ds: xr.Dataset, path: Path) -> dict[str, dict[str, str]]:
-    """Where the numbers come from, as they are shown."""
+    """Return where the numbers come from, as the page shows it."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     versions = {name: version(name) for name in ("amici-xr", "bokeh", "numpy", "scipy", "xarray")}
     opened = ds.encoding.get("source")
@@ -231,30 +230,30 @@ def _provenance(ds: xr.Dataset, path: Path) -> dict[str, dict[str, str]]:
     }
 
 
-def _html_of(content: dict[str, Any], drawn: dict[str, Any]) -> str:
-    """The template with all in it: text reaches the page as JSON alone, never as markup."""
+def _fill_template(content: dict[str, Any], empty_figures: dict[str, Any]) -> str:
+    """Return the page: all text reaches it as JSON, never as markup."""
     folder = files("amici_xr.plotting.page").joinpath("template")
     parts = {
         "style": folder.joinpath("page.css").read_text("utf-8"),
-        "bokeh": figures.library(),
+        "bokeh": figures.bokeh_script(),
         "script": "\n".join(folder.joinpath(name).read_text("utf-8") for name in _SCRIPTS),
         "content": _json(content),
-        "figures": _json(drawn),
+        "figures": _json(empty_figures),
     }
     template = folder.joinpath("page.html").read_text("utf-8")
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], template)
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template)
 
 
 def _json(content: Any) -> str:
-    """JSON that can stand in a script element, which nothing ends without a ``<``."""
-    return json.dumps(content, default=_encoded).replace("<", "\\u003c")
+    """Return JSON that can stand in a script element, which nothing ends without a ``<``."""
+    return json.dumps(content, default=_encode_array).replace("<", "\\u003c")
 
 
-def _encoded(array: Any) -> dict[str, Any]:
-    """An array to the last bit; its strings as positions in their sorted list."""
+def _encode_array(array: Any) -> dict[str, Any]:
+    """Encode an array to the last bit; its strings as positions in their sorted list."""
     if array.dtype.kind in "UO":
         names, codes = np.unique(array.astype(str), return_inverse=True)
-        return {"names": names.tolist(), "codes": _encoded(codes.astype(np.int32))}
+        return {"names": names.tolist(), "codes": _encode_array(codes.astype(np.int32))}
     ordered = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
     return {
         "dtype": array.dtype.name,

@@ -52,7 +52,11 @@ def written(several, tmp_path_factory):
 
 @pytest.fixture
 def opened(browser, written):
-    browser.open(written)
+    """The page at its first query and start, loaded anew only where another page was open."""
+    if browser.ask("location.href") != written.as_uri():
+        browser.open(written)
+    for control, value in {"threshold": 1, "band": "std", "quantity": "length_scale"}.items():
+        browser.set(control, value)
     browser.change("query", "0")
     yield browser
     assert browser.complaints() == []
@@ -419,10 +423,11 @@ def test_a_hundred_thousand_neighbors_of_eight_heads_make_a_page_of_a_few_megaby
         rng.normal(3, 2, (n, 8)), rng.gamma(20, 0.05, (n, 8)), rng.choice(labels[1:], n),
         query=labels[0], cell_type=labels, neighbor_x=place[0], neighbor_y=place[1],
     )  # fmt: skip
-    ds.cf.report(tmp_path / "page.html", 0.1, thresholds=[0.1, 0.5])
+    ds.cf.report(tmp_path / "page.html", 0.1, thresholds=[0.1, 0.5], distance=np.arange(11))
     size = (tmp_path / "page.html").stat().st_size
     per_stop = 8 * 19 * (9 * 8 + 4 * 8 + 1) * 4 / 3  # each further stop: 13 numbers and a status
-    assert size + 20 * per_stop < 15e6
+    per_distance = 8 * 19 * 5 * 8 * 4 / 3  # each further distance: mean, std and three quantiles
+    assert size + 20 * per_stop + 230 * per_distance < 15e6  # as many as by default
     (query,) = content_of(tmp_path / "page.html")["queries"]
     assert query["points"]["a"]["shape"] == [8, 20_000]
     assert query["n_neighbors"] == n
@@ -485,7 +490,7 @@ def test_scores_are_narrowed_only_where_that_loses_nothing():
 @pytest.mark.parametrize(
     ("kept", "options", "error", "message"),
     [
-        ({}, {"path": "page.nc"}, ValueError, r"path='document.nc' must end in '.html'"),
+        ({}, {"path": "page.nc"}, ValueError, r"path='page.nc' must end in '.html'"),
         ({}, {"path": "folder.html"}, ValueError, r"path='folder.html' is a folder"),
         ({}, {"path": "no/page.html"}, FileNotFoundError, "there is no folder"),
         ({}, {"threshold": 2}, ValueError, "threshold=2 must lie strictly between"),
@@ -509,7 +514,7 @@ def test_what_can_not_be_written_is_named(several, tmp_path, kept, options, erro
 def test_several_runs_ask_for_one(ds):
     runs = amici_xr.align_runs([ds, ds])
     with pytest.raises(
-        ValueError, match=r"ds holds the runs 0, 1; a page shows a single training: t"
+        ValueError, match=r"ds holds the runs 0, 1; a page shows a single training run: t"
     ):
         runs.cf.report("page.html")
     runs.isel(run=0).cf.report("page.html", thresholds=[0.5])

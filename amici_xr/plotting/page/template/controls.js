@@ -107,9 +107,9 @@ function write() {
   const some = receivers < query.n_receivers ? ` (${count(receivers)} of ${count(query.n_receivers)}, drawn at random)` : "";
   byId("tissue-words").textContent = {
     length_scale: `Cells: ${sample}. Gray: receivers${some}. Colors end where the axis of length scales ends.`,
-    attention: `Cells: ${sample}. Gray: receivers${some}. The attention if each cell stood at this distance, counterfactual.`,
+    attention: `Cells: ${sample}. Gray: receivers${some}. Counterfactual attention: what it would be if each cell stood at this distance.`,
     in_place: `Cells: receivers${some}. Gray: neighbors. The share of a receiver's attention that goes to its neighbors at their real distances; the rest goes to none.`,
-  }[state.quantity] + (tissueLimit(state) < points ? ` At most ${count(tissueLimit(state))} cells in each panel.` : "") + (query.no_attention ? ` Attention in place is missing: ${query.no_attention}.` : "");
+  }[state.quantity] + (tissueLimit(state) < points ? ` At most ${count(tissueLimit(state))} cells in each panel.` : "") + (query.no_attention ? ` Observed attention is missing: ${query.no_attention}.` : "");
   byId("shown").textContent = shownWords(query, sample);
 }
 

@@ -1,13 +1,13 @@
 // The table of one threshold, and what is downloaded.
 
 const STATUS_WORDS = {
-  ok: ["supported", "None of the other words here applies: enough receivers have seen such a neighbor within its reach."],
-  no_reach: ["no reach", "Every length scale is 0: attention is below the threshold even in contact."],
+  ok: ["supported", "None of the other statuses applies: enough receivers have such a neighbor within its reach."],
+  no_reach: ["no reach", "Every length scale is 0: attention is below the threshold even at contact."],
   median_zero: ["median is 0", "Some cells reach, but more than half do not, so the median is 0. The correction sets all to 0."],
-  too_few_receivers: ["too few receivers", "Too few receivers have such a neighbor nearer than the median, so the reach is extrapolated, not seen. The correction sets all length scales to 0."],
-  beyond_neighborhood: ["beyond the neighborhoods", "For over half of the receivers the median lies beyond their farthest recorded neighbor, so it is extrapolated. It is not set to 0: be careful with it."],
+  too_few_receivers: ["too few receivers", "Too few receivers have such a neighbor nearer than the median, so the reach is extrapolated, not observed. The correction sets all length scales to 0."],
+  beyond_neighborhood: ["beyond the neighborhoods", "For over half of the receivers the median lies beyond their farthest recorded neighbor, so it is extrapolated. It is not set to 0: interpret it with care."],
   absent: ["no such neighbor", "No neighbor of the receiving type has this cell type."],
-  not_known: ["not known", "This file has no neighborhoods, so support can't be told, and nothing was corrected."],
+  not_known: ["not known", "This file has no neighborhoods, so support is unknown, and nothing was corrected."],
 };
 
 const COLUMNS = [ // title, name in the CSV, value, how it is written
