@@ -154,7 +154,7 @@ def read_colors(
     invalid = [color for color in colors if not is_color_like(color)]
     if invalid:
         warnings.warn(
-            f"adata.uns[{key!r}] holds {listed(invalid, 5)}, no color that matplotlib knows; the "
+            f"adata.uns[{key!r}] holds {listed(invalid, 5)}, which matplotlib does not know as a color; the "
             "colors are left out",
             stacklevel=4,
         )
