@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -159,57 +159,32 @@ def prepare(places: ArrayLike, sample: ArrayLike | None = None) -> SpatialBasis:
     >>> prepare(np.random.default_rng(0).random((500, 2))).contrasts.shape
     (500, 30)
     """
-    places = np.asarray(places, dtype=np.float64)
-    if places.ndim != 2 or places.shape[1] < 2:
+    xy = np.asarray(places, dtype=np.float64)
+    if xy.ndim != 2 or xy.shape[1] < 2:
         raise ValueError(
-            f"places has the shape {places.shape}, allowed is (cell, 2); pass x and y as columns"
+            f"places has the shape {xy.shape}, allowed is (cell, 2); pass x and y as columns"
         )
-    places = np.ascontiguousarray(places[:, :2])
-    if not np.isfinite(places).all():
+    xy = xy[:, :2]
+    if not np.isfinite(xy).all():
         raise ValueError("places holds NaN or infinite coordinates; leave those cells out")
-    n = len(places)
-    samples = np.zeros(n, np.intp)
+    samples = np.zeros(len(xy), np.intp)
     if sample is not None:
-        samples = np.unique(np.asarray(sample), return_inverse=True)[1].reshape(n)
-    order, place_start = _distinct_places(places, samples)
+        samples = np.unique(np.asarray(sample), return_inverse=True)[1].reshape(len(xy))
+    order, place_start = _distinct_places(xy, samples)
     n_places = place_start.size
     if n_places < FEWEST_PLACES:
         one, nan = np.ones((1, 1, 1)), np.full(1, np.nan)
         nothing = np.zeros((n_places, 1))
         return SpatialBasis(order, place_start, nothing, one, nan, nan, nan, n_places)
-    extent = np.ptp(places, axis=0).max() or 1.0
-    places = (places - places.min(axis=0)) / extent
-    order, start = _leaves(places, samples, order, place_start)
 
-    count = np.diff(np.append(start, n)).astype(np.float64)
-    centroid = np.add.reduceat(places[order], start) / count[:, np.newaxis]
-    deviation = places[order] - np.repeat(centroid, count.astype(np.intp), axis=0)
-    squares = np.add.reduceat((deviation**2).sum(axis=1), start)
-    within = WITHIN_LEAF * np.sqrt(2 * squares / np.maximum(count - 1, 1))
-    between = np.hypot(*(centroid[:, np.newaxis] - centroid).transpose(2, 0, 1))
-    of_leaf = samples[order[start]]
-    between[of_leaf[:, np.newaxis] != of_leaf] = np.inf
-
-    def covariance(length: float) -> Floats:
-        """Covariance of the means of two leaves: (leaf, leaf)."""
-        result: Floats = np.exp(-between / length)
-        np.fill_diagonal(result, (1 + (count - 1) * np.exp(-within / length)) / count)
-        return result
-
-    targets = np.append(CORRELATIONS, BASIS_CORRELATION)
-    lengths, correlations, share = _lengths(between, within, count, targets)
-    demeaned = covariance(lengths[-1])
-    demeaned -= (demeaned @ count / n)[:, np.newaxis]
-    demeaned -= count @ demeaned / n
-    root = np.sqrt(count)
-    size = count.size
-    _, vectors = eigh(
-        root[:, np.newaxis] * demeaned * root,
-        subset_by_index=(size - min(N_CONTRASTS, size - 1), size - 1),
-    )
-    contrasts = vectors / root[:, np.newaxis]
-    weighted = count[:, np.newaxis] * np.column_stack([np.full(size, n**-0.5), contrasts])
-    smooth = [weighted.T @ covariance(length) @ weighted for length in lengths[:-1]]
+    order, start = _grouped_places(xy, samples, order, place_start)
+    leaves = _describe_leaves(xy[order], samples[order], start)
+    lengths, correlation, basis_length = _lengths(leaves)
+    contrasts = _contrasts(leaves, basis_length)
+    # Ω of the mean, first, and the contrasts, under each model
+    mean = np.full(start.size, len(xy) ** -0.5)
+    weighted = leaves.n_cells[:, np.newaxis] * np.column_stack([mean, contrasts])
+    smooth = [weighted.T @ leaves.covariance(length) @ weighted for length in lengths]
     noise = np.eye(weighted.shape[1])
     models = [(1 - nugget) * omega + nugget * noise for nugget in NUGGETS for omega in smooth]
     omega = np.stack([*models, noise])
@@ -222,10 +197,8 @@ def prepare(places: ArrayLike, sample: ArrayLike | None = None) -> SpatialBasis:
         contrasts,
         whitening=np.linalg.inv(factor),
         log_determinant=2 * np.log(factor.diagonal(axis1=1, axis2=2)).sum(axis=1),
-        mean_variance=omega[:, 0, 0] / n,
-        correlation=np.append(
-            np.outer(1 - np.array(NUGGETS), share * correlations[:-1]).ravel(), 0.0
-        ),
+        mean_variance=omega[:, 0, 0] / len(xy),
+        correlation=np.append(np.outer(1 - np.array(NUGGETS), correlation), 0.0),
         n_places=n_places,
     )
 
@@ -337,7 +310,8 @@ def _from_leaf_sums(sums: Floats, mean: Floats, basis: SpatialBasis) -> SpatialM
     )
     weight = np.exp(log_weight - log_weight.max(axis=1, keepdims=True))
     weight /= weight.sum(axis=1, keepdims=True)
-    patches = np.where(has_spread.any(axis=1), 1 / (weight @ basis.correlation), np.nan)
+    with np.errstate(divide="ignore"):  # samples of a cell each
+        patches = np.where(has_spread.any(axis=1), 1 / (weight @ basis.correlation), np.nan)
     scale = np.sqrt(basis.mean_variance * quadratic / n_contrasts)
     return SpatialMean(mean, scale, weight, n_contrasts, patches)
 
@@ -381,7 +355,7 @@ def _distinct_places(places: Floats, samples: Integers) -> tuple[Integers, Integ
     return order, np.flatnonzero(is_first)
 
 
-def _leaves(
+def _grouped_places(
     places: Floats, samples: Integers, order: Integers, place_start: Integers
 ) -> tuple[Integers, Integers]:
     """Group distinct places into leaves: cells in the order of their leaves, and each start.
@@ -419,30 +393,69 @@ def _split(places: Floats, members: Integers, n_leaves: int) -> list[Integers]:
     ]
 
 
-def _lengths(
-    between: Floats, within: Floats, count: Floats, targets: Floats
-) -> tuple[Floats, Floats, float]:
-    """Find the length ℓ at which the average correlation of two cells is each of `targets`.
+class _Leaves(NamedTuple):
+    """Number of cells of each leaf, distances between leaves, and typical ones within them."""
 
-    Also returns the correlations reached, which differ where many cells share a place, and the
-    share of pairs of cells that lie in one sample.
+    n_cells: Floats
+    between: Floats
+    within: Floats
+
+    def covariance(self, length: float) -> Floats:
+        """Covariance of the means of two leaves, of cells with variance 1: (leaf, leaf)."""
+        result: Floats = np.exp(-self.between / length)
+        within = np.exp(-self.within / length)
+        np.fill_diagonal(result, (1 + (self.n_cells - 1) * within) / self.n_cells)
+        return result
+
+
+def _describe_leaves(places: Floats, samples: Integers, start: Integers) -> _Leaves:
+    size = np.diff(np.append(start, len(places)))
+    relative = (places - places.min(axis=0)) / (np.ptp(places, axis=0).max() or 1.0)
+    centroid = np.add.reduceat(relative, start) / size[:, np.newaxis]
+    deviation = relative - np.repeat(centroid, size, axis=0)
+    squares = np.add.reduceat((deviation**2).sum(axis=1), start)
+    between = np.hypot(*(centroid[:, np.newaxis] - centroid).transpose(2, 0, 1))
+    between[samples[start][:, np.newaxis] != samples[start]] = np.inf
+    within = WITHIN_LEAF * np.sqrt(2 * squares / np.maximum(size - 1, 1))
+    return _Leaves(size.astype(np.float64), between, within)
+
+
+def _contrasts(leaves: _Leaves, length: float) -> Floats:
+    """Leading eigenvectors of the demeaned covariance: (leaf, contrast), with ``W′NW = I``."""
+    share, root, last = leaves.n_cells / leaves.n_cells.sum(), np.sqrt(leaves.n_cells), len(leaves.n_cells)
+    demeaned = leaves.covariance(length)
+    demeaned -= (demeaned @ share)[:, np.newaxis]
+    demeaned -= share @ demeaned
+    leading = (last - min(N_CONTRASTS, last - 1), last - 1)
+    _, vectors = eigh(root[:, np.newaxis] * demeaned * root, subset_by_index=leading)
+    return np.asarray(vectors / root[:, np.newaxis])
+
+
+def _lengths(leaves: _Leaves) -> tuple[Floats, Floats, float]:
+    """Find ℓ of the models and of the basis from the average correlation of two cells.
+
+    Also returns the average correlations of the models. Those are reached within samples, and cells
+    of two samples are uncorrelated; where many cells share a place, small ones can't be reached.
     """
-    first, second = np.triu_indices(count.size, 1)
-    lag = np.append(between[first, second], within)
-    weight = np.append(2 * count[first] * count[second], count * (count - 1))
+    first, second = np.triu_indices(leaves.n_cells.size, 1)
+    n_first, n_second = leaves.n_cells[first], leaves.n_cells[second]
+    lag = np.append(leaves.between[first, second], leaves.within)
+    weight = np.append(2 * n_first * n_second, leaves.n_cells * (leaves.n_cells - 1))
     is_near = np.isfinite(lag)
-    share = float(weight[is_near].sum() / weight.sum())
-    lag, weight = lag[is_near], weight[is_near] / weight[is_near].sum()
-    mass, _ = np.histogram(lag, N_DISTANCE_BINS, weights=weight)
-    summed, _ = np.histogram(lag, N_DISTANCE_BINS, weights=weight * lag)
+    share = weight[is_near].sum() / weight.sum()
+    lag, weight = lag[is_near], weight[is_near] / (weight[is_near].sum() or 1.0)
+    longest = lag.max() or 1.0
+    mass, _ = np.histogram(lag, N_DISTANCE_BINS, (0, longest), weights=weight)
+    summed, _ = np.histogram(lag, N_DISTANCE_BINS, (0, longest), weights=weight * lag)
     distance = summed / np.where(mass > 0, mass, 1.0)
 
     def correlation(log_length: Floats) -> Floats:
         return np.asarray(np.exp(-distance / np.exp(log_length)[:, np.newaxis]) @ mass)
 
-    limits = (np.full(targets.size, np.log(limit * lag.max())) for limit in (1e-9, 1e3))
-    log_length = _bisect(lambda middle: correlation(middle) < targets, *limits)
-    return np.exp(log_length), correlation(log_length), share
+    targets = np.append(CORRELATIONS, BASIS_CORRELATION)
+    limits = (np.full(targets.size, np.log(limit * longest)) for limit in (1e-9, 1e3))
+    found = _bisect(lambda middle: correlation(middle) < targets, *limits)
+    return np.exp(found[:-1]), share * correlation(found[:-1]), float(np.exp(found[-1]))
 
 
 def _bisect(is_below: Callable[[Floats], NDArray[np.bool_]], low: Floats, high: Floats) -> Floats:

@@ -22,7 +22,7 @@ from amici_xr.kernels.spatial_inference import (
 from amici_xr.kernels.unit_intervals import FEWEST_UNITS, interval_of_units
 
 Floats = NDArray[np.float64]
-Members = NDArray[np.intp]
+Members = NDArray[np.integer[Any]]
 
 ESTIMATES = ("point_estimate", "ci_lower", "ci_upper")
 
