@@ -7,7 +7,8 @@ how often the spatial interval (``resampling_unit="spatial"``) and the bootstrap
 knows the covariance (``ȳ ± 1.96·sd(ȳ)``), how often the spatial interval of the median holds the
 median, and how often a one-sided test of the true mean at 0.025 rejects it on either side.
 Correlation lengths are parts of the tissue's longer side. ``--only strip`` runs the settings with
-that word in their name.
+that word in their name. A second table has the intervals of whole units, such as samples or runs
+(``"sample"``, ``"run"``), for units that are normal and that are not.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from scipy.stats import norm
 
 from amici_xr.kernels.exact_bootstrap import interval_of_mean
 from amici_xr.kernels.spatial_inference import infer_mean, prepare, spatial_interval
+from amici_xr.kernels.unit_intervals import interval_of_units
 
 Values = NDArray[np.float64]
 N_CELLS = 600
@@ -199,8 +201,36 @@ def measure(setting: Setting, n_fields: int, seed: int = 0) -> Measured:
     )
 
 
+UNITS: dict[str, tuple[Callable[[Generator, tuple[int, int]], Values], float]] = {
+    "normal": (lambda g, size: g.normal(size=size), 0.0),
+    "lognormal, σ = ½": (lambda g, size: np.exp(0.5 * g.normal(size=size)), math.exp(0.125)),
+    "lognormal, σ = 1": (lambda g, size: np.exp(g.normal(size=size)), math.exp(0.5)),
+    "exponential, 30% zeros": (
+        lambda g, size: g.exponential(size=size) * (g.random(size) < 0.7),
+        0.7,
+    ),
+    "exponential, 60% zeros": (
+        lambda g, size: g.exponential(size=size) * (g.random(size) < 0.4),
+        0.4,
+    ),
+}
+N_UNITS = (3, 5, 10, 20)
+
+
+def print_units(n_draws: int = 100_000) -> None:
+    """Print how often Student's 95% interval over units holds their mean, however distributed."""
+    print("| units | " + " | ".join(f"n = {n}" for n in N_UNITS) + " |\n" + "| --- " * 5 + "|")
+    for name, (draw, mean) in UNITS.items():
+        row = []
+        for n in N_UNITS:
+            units = draw(default_rng(n), (n_draws, n))
+            _, lower, upper, _ = interval_of_units(units).T
+            row.append(f"{100 * ((lower <= mean) & (mean <= upper)).mean():.1f}")
+        print(f"| {name} | {' | '.join(row)} |")
+
+
 def main() -> None:
-    """Print a row for each setting."""
+    """Print a row for each setting, then those of whole units."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fields", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
@@ -220,6 +250,9 @@ def main() -> None:
                 f"{row.patches:.0f} |",
                 flush=True,
             )
+    if not arguments.only:
+        print()
+        print_units()
 
 
 if __name__ == "__main__":

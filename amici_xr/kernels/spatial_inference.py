@@ -272,7 +272,7 @@ def spatial_interval(
     >>> rng = np.random.default_rng(0)
     >>> basis = prepare(rng.random((500, 2)))
     >>> spatial_interval(rng.normal(size=500), basis)[:3].round(2)
-    array([ 0.05, -0.06,  0.16])
+    array([ 0.05, -0.07,  0.16])
     """
     values = np.asarray(values, dtype=np.float64)
     rows = _finite(values.reshape(-1, values.shape[-1]))
@@ -422,7 +422,11 @@ def _describe_leaves(places: Floats, samples: Integers, start: Integers) -> _Lea
 
 def _contrasts(leaves: _Leaves, length: float) -> Floats:
     """Leading eigenvectors of the demeaned covariance: (leaf, contrast), with ``W′NW = I``."""
-    share, root, last = leaves.n_cells / leaves.n_cells.sum(), np.sqrt(leaves.n_cells), len(leaves.n_cells)
+    share, root, last = (
+        leaves.n_cells / leaves.n_cells.sum(),
+        np.sqrt(leaves.n_cells),
+        len(leaves.n_cells),
+    )
     demeaned = leaves.covariance(length)
     demeaned -= (demeaned @ share)[:, np.newaxis]
     demeaned -= share @ demeaned
