@@ -90,8 +90,9 @@ def with_unit_status(result: xr.Dataset, counted: str) -> xr.Dataset:
     """Add the status of intervals over units, of which `counted`, "n_runs" say, has the number."""
     unit = counted.removeprefix("n_")
     n_units = result[counted].astype(np.int64)
+    n_units.attrs = {"long_name": f"number of {unit}"}
     too_few = {f"few_{unit}": n_units < FEWEST_UNITS}
-    result[counted] = n_units.assign_attrs(long_name=f"number of {unit}")
+    result[counted] = n_units
     result["interval_status"] = _first_that_holds(absent=n_units == 0, **too_few)
     return result
 
@@ -188,4 +189,5 @@ def _first_that_holds(**conditions: xr.DataArray) -> xr.DataArray:
         dask="parallelized",
         output_dtypes=["<U11"],
     )
-    return status.assign_attrs(long_name="what the interval rests on")
+    status.attrs = {"long_name": "what the interval rests on"}
+    return status
