@@ -195,9 +195,14 @@ def measure(setting: Setting, n_fields: int, seed: int = 0) -> Measured:
             ]
         )
     cells, mean, width, median, greater, less, patches = np.concatenate(parts, axis=1)
-    shares = (100 * part.mean() for part in (median, greater, less))
     return Measured(
-        100 * cells.mean(), 100 * mean.mean(), width.mean(), *shares, float(np.median(patches))
+        100 * float(cells.mean()),
+        100 * float(mean.mean()),
+        float(width.mean()),
+        100 * float(median.mean()),
+        100 * float(greater.mean()),
+        100 * float(less.mean()),
+        float(np.median(patches)),
     )
 
 

@@ -6,7 +6,7 @@ from scipy import stats
 from scipy.optimize import brentq
 from scipy.spatial.distance import cdist
 
-from amici_xr.kernels import spatial_inference
+from amici_xr.kernels import place_leaves, spatial_inference
 from amici_xr.kernels.exact_bootstrap import interval_of_mean
 from amici_xr.kernels.spatial_inference import infer_mean, prepare, spatial_interval
 
@@ -261,9 +261,9 @@ def test_leaves_of_several_cells_agree_with_leaves_of_one(monkeypatch, n_leaves,
         rng = np.random.default_rng(seed)
         places = rng.random((1000, 2))
         values = fields(places, 0.1, 40, rng)
-        monkeypatch.setattr(spatial_inference, "MOST_LEAVES", 1000)
+        monkeypatch.setattr(place_leaves, "MOST_LEAVES", 1000)
         exact = infer_mean(values, prepare(places)).half_width()
-        monkeypatch.setattr(spatial_inference, "MOST_LEAVES", n_leaves)
+        monkeypatch.setattr(place_leaves, "MOST_LEAVES", n_leaves)
         basis = prepare(places)
         assert basis.start.size == n_leaves
         ratios.append(infer_mean(values, basis).half_width() / exact)
@@ -274,8 +274,8 @@ def test_leaves_of_several_cells_agree_with_leaves_of_one(monkeypatch, n_leaves,
 def test_the_search_for_lengths_finds_those_of_known_averages(tissue):
     places, *_ = tissue
     distance = cdist(places, places)
-    leaves = spatial_inference._describe_leaves(places, np.zeros(300, int), np.arange(300))
-    lengths, correlations, of_basis = spatial_inference._lengths(leaves)
+    leaves = place_leaves.describe_leaves(places, np.zeros(300, int), np.arange(300))
+    lengths, correlations, of_basis = place_leaves.correlation_lengths(leaves)
     extent = np.ptp(places, axis=0).max()
     found = [average_correlation(distance, extent * length) for length in [*lengths, of_basis]]
     np.testing.assert_allclose(found, [*np.geomspace(0.002, 0.35, 14), 0.03], rtol=1e-4)
