@@ -110,7 +110,7 @@ bench: .venv/test
 	.venv/bin/python benchmarks/memory.py --cells 2000000 --streamed
 	.venv/bin/python benchmarks/atlas.py
 	.venv/bin/python benchmarks/exact_intervals.py --minutes 5
-	.venv/bin/python benchmarks/block_coverage.py
+	.venv/bin/python benchmarks/spatial_coverage.py
 	.venv/bin/python benchmarks/contrast_power.py
 
 .venv/demo: $(SOURCES)

@@ -98,8 +98,9 @@ def test_the_whole_tissue_is_answered_from_its_file(open_saved):
     assert in_context.where(is_pair).median() == pytest.approx(8.80, abs=0.01)
     t_cell = tissue.cf.select("T_cell").cf
     assert t_cell.plot_spatial(head=2, threshold=0.1).get_aspect() == 1
-    blocks = t_cell.bootstrap(0.1, None, resampling_unit="block").sel(label="Macrophage", head=2)
-    assert blocks.ci_lower < 9.84 < blocks.ci_upper
+    spatial = t_cell.bootstrap(0.1, None, resampling_unit="spatial")
+    spatial = spatial.sel(label="Macrophage", head=2)
+    assert spatial.ci_lower < 9.84 < spatial.ci_upper
 
 
 def test_several_trainings_are_answered_from_their_file(open_saved):

@@ -157,24 +157,30 @@ def test_the_benchmark_of_the_atlas_prints_each_question(monkeypatch, capsys):
     assert all(question in printed for question in atlas.QUESTIONS)
 
 
-def test_coverage_is_measured_and_printed_with_what_is_wrong(capsys):
-    import block_coverage
+def test_coverage_is_measured_and_printed(capsys, monkeypatch):
+    import spatial_coverage
 
-    setting = block_coverage.Setting("L", "Matérn 3/2", 40, 0.1, "lognormal", 0.5, n_cells=300)
-    coverages = block_coverage.measure(setting, n_fields=60)
-    for one in coverages:
-        assert one.cells < 80
-        assert one.blocks > 85
-        assert one.problem == ""  # nothing is claimed of a setting of one's own
-    claimed = coverages[0]._replace(setting=block_coverage.SETTINGS[0], n_fields=1000)
-    for cells, blocks, problem in (
-        (59.9, 92.0, ""),
-        (60.0, 97.0, " cells!"),
-        (20.0, 91.9, " blocks?"),
-        (20.0, 99.0, " blocks!"),
-    ):
-        assert claimed._replace(cells=cells, blocks=blocks).problem == problem
-    block_coverage.report([*coverages, claimed._replace(cells=60.0, blocks=91.9)])
-    text = capsys.readouterr().out
-    assert "L, Matérn 3/2 + nugget 0.1, lognormal +0.5" in text
-    assert text.rstrip().endswith("blocks? cells!")
+    setting = next(one for one in spatial_coverage.SETTINGS if one.name == "strip 5:1, side/20")
+    measured = spatial_coverage.measure(setting, n_fields=50)
+    assert measured.cells < 60
+    assert measured.mean > 80
+    assert 0.8 < measured.width < 2
+    monkeypatch.setattr("sys.argv", ["spatial_coverage.py", "--fields", "2", "--only", "white"])
+    spatial_coverage.main()
+    *_, row = capsys.readouterr().out.splitlines()
+    assert row.startswith("| white noise | ")
+    spatial_coverage.print_units(n_draws=2000)
+    normal = capsys.readouterr().out.splitlines()[2]
+    assert normal.startswith("| normal | 9")
+
+
+def test_the_covariance_of_floored_fields_is_that_of_many_draws():
+    import spatial_coverage
+
+    rng = np.random.default_rng(0)
+    for correlation in (0.0, 0.3, 0.9, 1.0):
+        first, noise = rng.normal(size=(2, 400_000))
+        second = correlation * first + np.sqrt(1 - correlation**2) * noise
+        drawn = np.cov(np.maximum(first - 0.5, 0), np.maximum(second - 0.5, 0))[0, 1]
+        ours = spatial_coverage.floored_covariance(np.array(correlation))
+        assert ours == pytest.approx(drawn, abs=0.002)

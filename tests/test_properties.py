@@ -51,7 +51,7 @@ def several_calls(ds):
                 f"bootstrap {share} {options}",
                 lambda share=share, options=options: amici_xr.bootstrap(ds, 0.5, share, **options),
             )
-        for statistic, unit in itertools.product(("mean", "median"), ("sample", "block", "run")):
+        for statistic, unit in itertools.product(("mean", "median"), ("sample", "spatial", "run")):
             options = {"statistic": statistic, "resampling_unit": unit}
             yield (
                 f"bootstrap {share} {options}",

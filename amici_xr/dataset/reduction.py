@@ -50,7 +50,12 @@ def joined(results: Sequence[xr.Dataset], dim: str) -> xr.Dataset:
         coords="minimal",
         compat="override",
         join="outer",
-        fill_value={"n_neighbors": 0, "status": "absent"},
+        fill_value={
+            "n_neighbors": 0,
+            "n_samples": 0,
+            "status": "absent",
+            "interval_status": "absent",
+        },
     )
 
 

@@ -1,182 +1,193 @@
-"""Intervals of length scales whose cells depend on each other: by sample, or in space."""
+"""Intervals over a named dimension whose elements depend on each other: by sample, or in space."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from amici_xr.dataset.reduction import STATISTICS, Statistic, groups, reduce_neighbors
-from amici_xr.dataset.selection import samples
+from amici_xr.dataset.reduction import STATISTICS, Statistic, groups, rechunked
 from amici_xr.errors import SchemaError, listed
-from amici_xr.kernels import resampling
-from amici_xr.kernels.block_intervals import FEWEST_PATCHES, block_interval
 from amici_xr.kernels.groups import group_positions
-from amici_xr.kernels.variograms import prepare
-from amici_xr.uncertainty.intervals import ESTIMATES, described
+from amici_xr.kernels.spatial_inference import (
+    FEWEST_PATCHES,
+    FEWEST_PLACES,
+    prepare,
+    spatial_interval,
+)
+from amici_xr.kernels.unit_intervals import FEWEST_UNITS, interval_of_units
 
 Floats = NDArray[np.float64]
+Members = NDArray[np.integer[Any]]
 
-ENOUGH_PATCHES = 16  # from which on intervals from blocks cover what they should
+ESTIMATES = ("point_estimate", "ci_lower", "ci_upper")
 
 
 def interval_over_samples(
-    one: xr.Dataset,
-    *,
-    statistic: Statistic,
-    confidence_level: float,
-    n_resamples: int,
-    random_state: int | None,
+    da: xr.DataArray, dim: str, by: str | None, statistic: Statistic, confidence_level: float
 ) -> xr.Dataset:
-    """Percentile interval of ``length_scale``, whole samples resampled: dims (label, head)."""
-    known = samples(one)
-    sample = np.searchsorted(known, one["neighbor_sample"].values.astype(str))
-    alpha = 1 - confidence_level
-    return _interval(
-        one,
-        _over_samples,
-        {"n_samples": "number of samples"},
-        statistic,
-        confidence_level,
-        sample=sample,
-        probabilities=np.array([alpha / 2, 1 - alpha / 2]),
-        n_resamples=n_resamples,
-        random_state=random_state,
-    )
+    """Student's interval of the mean over samples of the statistic in each: dims (by, …)."""
+    if f"{dim}_sample" not in da.coords:
+        raise SchemaError(
+            f"resampling_unit='sample' needs the coordinate {dim}_sample, which is missing; "
+            "extract with sample_key=, or use resampling_unit='cell'"
+        )
+    sample = da[f"{dim}_sample"].values.astype(str)
+
+    def estimate(values: Floats, members: Members) -> Floats:
+        own = sample[members]
+        units = [
+            STATISTICS[statistic](values[..., own == name], axis=-1) for name in np.unique(own)
+        ]
+        return interval_of_units(np.stack(units, axis=-1), confidence_level)
+
+    result = _reduced(da, dim, by, estimate, (*ESTIMATES, "n_samples"))
+    result["n_samples"] = result["n_samples"].fillna(0)
+    return described(with_unit_status(result, "n_samples"), da, statistic, confidence_level)
 
 
-def interval_from_blocks(
-    one: xr.Dataset, *, statistic: Statistic, confidence_level: float
+def interval_in_space(
+    da: xr.DataArray, dim: str, by: str | None, statistic: Statistic, confidence_level: float
 ) -> xr.Dataset:
-    """Interval of ``length_scale`` from blocks of the tissue: dims (label, head)."""
-    missing = [name for name in ("neighbor_x", "neighbor_y") if name not in one.variables]
+    """Interval under spatial autocorrelation, of places ``{dim}_x`` and ``{dim}_y``: (by, …)."""
+    missing = [name for name in (f"{dim}_x", f"{dim}_y") if name not in da.coords]
     if missing:
         raise SchemaError(
-            f"this Dataset has no {listed(missing)}, so it can't tell where its cells lie; extract "
-            "it from an AnnData with coordinates, or use resampling_unit='cell'"
+            f"resampling_unit='spatial' needs the coordinates {dim}_x and {dim}_y, of which "
+            f"{listed(missing)} are missing; extract from an AnnData with coordinates, or use "
+            "resampling_unit='cell'"
         )
-    if "neighbor_sample" in one.variables and len(samples(one)) > 1:
+    places = np.stack([da[f"{dim}_x"].values, da[f"{dim}_y"].values], axis=-1).astype(np.float64)
+    n_unknown = int((~np.isfinite(places)).any(axis=1).sum())
+    if n_unknown:
         raise SchemaError(
-            f"this Dataset holds the samples {listed(samples(one))}, which lie in no one plane; "
-            "pass by_sample=True, or take one with amici_xr.select(ds, sample=…)"
+            f"{dim}_x or {dim}_y of {n_unknown:,} {dim}s is not finite; drop these {dim}s, or use "
+            "resampling_unit='cell'"
         )
-    places = np.stack([one["neighbor_x"].values, one["neighbor_y"].values], axis=-1)
-    unknown = int((~np.isfinite(places)).any(axis=1).sum())
-    if unknown:
-        raise SchemaError(
-            f"neighbor_x or neighbor_y of {unknown:,} neighbors is not finite; drop these "
-            "neighbors, or use resampling_unit='cell'"
-        )
-    further = {
-        "n_blocks": "number of blocks that hold cells",
-        "effective_patches": "occupied area over the area of a patch of cells that are alike",
-    }
-    return _interval(
-        one,
-        _from_blocks,
-        further,
-        statistic,
-        confidence_level,
-        places=places.astype(np.float64),
-        confidence_level=confidence_level,
+    sample = da.coords[f"{dim}_sample"].values.astype(str) if f"{dim}_sample" in da.coords else None
+
+    def estimate(values: Floats, members: Members) -> Floats:
+        basis = prepare(places[members], None if sample is None else sample[members])
+        numbers = spatial_interval(values, basis, statistic, confidence_level)
+        return np.insert(numbers, 4, basis.n_places, axis=-1)
+
+    result = _reduced(da, dim, by, estimate, (*ESTIMATES, "effective_patches", "n_places"))
+    result["interval_status"] = _first_that_holds(
+        absent=result["n_places"].isnull(),
+        few_places=result["n_places"] < FEWEST_PLACES,
+        few_patches=result["effective_patches"] < FEWEST_PATCHES,
     )
+    patches = {"long_name": "number of independent patches of tissue that the cells stand for"}
+    result["effective_patches"].attrs = patches
+    return described(result.drop_vars("n_places"), da, statistic, confidence_level)
 
 
-def _interval(
-    one: xr.Dataset,
-    kernel: Any,
-    further: dict[str, str],
-    statistic: Statistic,
-    level: float,
-    **options: Any,
+def with_unit_status(result: xr.Dataset, counted: str) -> xr.Dataset:
+    """Add the status of intervals over units, of which `counted`, "n_runs" say, has the number."""
+    unit = counted.removeprefix("n_")
+    n_units = result[counted].astype(np.int64)
+    n_units.attrs = {"long_name": f"number of {unit}"}
+    too_few = {f"few_{unit}": n_units < FEWEST_UNITS}
+    result[counted] = n_units
+    result["interval_status"] = _first_that_holds(absent=n_units == 0, **too_few)
+    return result
+
+
+def described(
+    result: xr.Dataset, da: xr.DataArray, statistic: str, confidence_level: float
 ) -> xr.Dataset:
-    """Apply a kernel that gives the estimates and further numbers of each label."""
-    names, codes = groups(one, "label")
-    numbers = (*ESTIMATES, *further)
-    found = reduce_neighbors(
-        kernel,
-        one["length_scale"],
-        sizes={"label": names.size, "_number": len(numbers)},
-        names=names,
-        codes=codes,
-        statistic=statistic,
-        **options,
-    )
-    result = xr.Dataset({name: found.isel(_number=i) for i, name in enumerate(numbers)})
-    count = xr.DataArray(np.bincount(codes, minlength=names.size), dims="label")
-    result["n_neighbors"] = count.broadcast_like(result["point_estimate"])
-    result = described(result, one["length_scale"], statistic, level)
-    for name, long_name in further.items():
-        whole = result[name].fillna(0).astype(np.int64) if name.startswith("n_") else result[name]
-        result[name] = whole
-        result[name].attrs = {"long_name": long_name}
-    result["n_neighbors"].attrs = {"long_name": "number of neighbors"}
-    return result.assign_coords(label=names)
+    """Give the estimates their names and unit, and say what they are estimates of."""
+    what = da.attrs.get("long_name", da.name or "value")
+    unit = {"units": da.attrs["units"]} if "units" in da.attrs else {}
+    bounds = f"of the {100 * confidence_level:.4g}% interval of the {statistic} {what}"
+    long_names = {
+        "point_estimate": f"{statistic} {what}",
+        "ci_lower": f"lower bound {bounds}",
+        "ci_upper": f"upper bound {bounds}",
+    }
+    for name, long_name in long_names.items():
+        result[name].attrs = {"long_name": long_name} | unit
+    result.attrs = {"statistic": statistic, "confidence_level": confidence_level}
+    return result
 
 
-def _over_samples(
-    values: Floats,
-    *,
-    names: NDArray[Any],
-    codes: NDArray[np.intp],
-    statistic: Statistic,
-    sample: NDArray[np.intp],
-    probabilities: Floats,
-    n_resamples: int,
-    random_state: int | None,
-) -> Floats:
-    """(..., neighbor) → (..., label, 4)."""
-    out = np.full((*values.shape[:-1], names.size, 4), np.nan)
-    for group, members in group_positions(codes, names.size):
-        for row in np.ndindex(values.shape[:-1]):
-            own = values[row][members]
-            bounds, n_units = resampling.interval(
-                own,
-                sample[members],
-                probabilities,
-                statistic=statistic,
-                n_resamples=n_resamples,
-                random_state=random_state,
-            )
-            out[row][group] = (STATISTICS[statistic](own), *bounds, n_units)
-    return out
-
-
-def _from_blocks(
-    values: Floats,
-    *,
-    names: NDArray[Any],
-    codes: NDArray[np.intp],
-    statistic: Statistic,
-    places: Floats,
-    confidence_level: float,
-) -> Floats:
-    """(..., neighbor) → (..., label, 5)."""
-    out = np.full((*values.shape[:-1], names.size, 5), np.nan)
-    for group, members in group_positions(codes, names.size):
-        pairs = prepare(places[members])
-        out[..., group, :] = block_interval(
-            values[..., members], pairs, statistic, confidence_level
+def check_finite(values: Floats) -> None:
+    """Refuse values of which no interval can be computed."""
+    if not np.isfinite(values).all():
+        raise ValueError(
+            "da holds NaN or infinite values, which have no place in a resample; drop them first, "
+            "or call bootstrap(ds), which knows for each query who is a neighbor"
         )
-    return out
 
 
 def warn_of_few_patches(result: xr.Dataset) -> None:
-    """Say which intervals from blocks rest on too few independent patches of tissue."""
+    """Say which spatial intervals rest on few independent patches of tissue."""
     patches = result["effective_patches"]
-    n_few, n_all = int((patches < ENOUGH_PATCHES).sum()), int(patches.count())
+    n_few, n_all = int((patches < FEWEST_PATCHES).sum()), int(patches.count())
     if not n_few:
         return
     fewest = patches.isel(patches.argmin(...))
     names = (f"{dim} {fewest[dim].item()!r}" for dim in patches.dims if dim in fewest.coords)
     warnings.warn(
-        f"{n_few} of {n_all} intervals rest on fewer than {ENOUGH_PATCHES} effective patches "
-        f"(fewest: {fewest.item():.2g}, {', '.join(names)}): length scales there are alike over so "
-        "large a part of the tissue that these intervals cover less than they say, and below "
-        f"{FEWEST_PATCHES} there is none",
+        f"{n_few} of {n_all} intervals are wide, because the tissue holds fewer than "
+        f"{FEWEST_PATCHES} independent patches (fewest: {fewest.item():.2g}, {', '.join(names)}). "
+        "Spatial autocorrelation is long-range here: these intervals may under-cover",
         UserWarning,
-        stacklevel=7,
+        stacklevel=3,
     )
+
+
+def _reduced(
+    da: xr.DataArray,
+    dim: str,
+    by: str | None,
+    estimate: Callable[[Floats, Members], Floats],
+    numbers: tuple[str, ...],
+) -> xr.Dataset:
+    """Apply a kernel to the values of each group, and count its members.
+
+    The kernel takes values (…, member) and where the members stand along `dim`, and gives the
+    numbers (…, number).
+    """
+    names, codes = groups(da, by, dim)
+
+    def estimate_groups(values: NDArray[Any]) -> Floats:
+        check_finite(values)
+        result = np.full((*values.shape[:-1], names.size, len(numbers)), np.nan)
+        for group, members in group_positions(codes, names.size):
+            result[..., group, :] = estimate(values[..., members].astype(np.float64), members)
+        return result
+
+    estimates = xr.apply_ufunc(
+        estimate_groups,
+        rechunked(da, {name: -1 for name in (dim, "head") if name in da.dims}),
+        input_core_dims=[[dim]],
+        output_core_dims=[["_group", "_number"]],
+        dask="parallelized",
+        output_dtypes=[np.float64],
+        dask_gufunc_kwargs={"output_sizes": {"_group": names.size, "_number": len(numbers)}},
+    )
+    result = xr.Dataset({name: estimates.isel(_number=i) for i, name in enumerate(numbers)})
+    count = xr.DataArray(np.bincount(codes, minlength=names.size), dims="_group")
+    at_one_threshold = result["point_estimate"].isel(threshold=0, drop=True, missing_dims="ignore")
+    result[f"n_{dim}s"] = count.broadcast_like(at_one_threshold)
+    result[f"n_{dim}s"].attrs = {"long_name": f"number of {dim}s"}
+    if by is None:
+        return result.isel(_group=0)
+    return result.rename(_group=by).assign_coords({by: names})
+
+
+def _first_that_holds(**conditions: xr.DataArray) -> xr.DataArray:
+    """Name the first condition that holds, or "estimated"."""
+    status: xr.DataArray = xr.apply_ufunc(
+        lambda *hold: np.select(hold, list(conditions), "estimated"),
+        *conditions.values(),
+        dask="parallelized",
+        output_dtypes=["<U11"],
+    )
+    status.attrs = {"long_name": "what the interval rests on"}
+    return status

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -20,9 +21,16 @@ from amici_xr.errors import (
 from amici_xr.iteration import for_each
 from amici_xr.kernels import resampling
 from amici_xr.kernels.exact_bootstrap import EXACT
+from amici_xr.uncertainty.clustered_intervals import (
+    ESTIMATES,
+    check_finite,
+    described,
+    interval_in_space,
+    interval_over_samples,
+)
 
 Method = Literal["exact", "resample"]
-ESTIMATES = ("point_estimate", "ci_lower", "ci_upper")
+ResamplingUnit = Literal["cell", "spatial", "sample", "run"]
 
 
 def bootstrap_ci(
@@ -33,37 +41,46 @@ def bootstrap_ci(
     statistic: Statistic = "mean",
     confidence_level: float = 0.95,
     method: Method | None = None,
+    resampling_unit: Literal["cell", "spatial", "sample"] = "cell",
     n_resamples: int = 10_000,
     random_state: int | None = 42,
 ) -> xr.Dataset:
-    """Percentile interval of the mean or median of any DataArray over a named dim.
+    """Interval of the mean or median of any DataArray over a named dimension.
 
     Parameters
     ----------
     da
         The values.
     dim
-        The dim to resample.
+        The dimension to resample.
     by
         The coordinate on `dim` whose groups have an interval each; None takes all as one group.
     statistic, confidence_level, method, n_resamples, random_state
-        As in `bootstrap`. Each position along dims other than `dim` and ``head`` has a stream of
-        random numbers of its own.
+        As in `bootstrap`. Each position along dimensions other than `dim` and ``head`` has a stream
+        of random numbers of its own.
+    resampling_unit
+        "cell" takes the elements along `dim` as independent. "spatial" allows for spatial
+        autocorrelation and needs the coordinates ``{dim}_x`` and ``{dim}_y`` (and takes
+        ``{dim}_sample`` into account, where there is one). "sample" needs ``{dim}_sample``. See
+        `bootstrap`.
 
     Returns
     -------
     xarray.Dataset
         ``point_estimate``, ``ci_lower``, ``ci_upper`` and the number of values (``n_neighbors``
-        for ``neighbor``, and so on), dims (by, head).
+        for ``neighbor``, and so on), dims (by, head); beside them, for "spatial" and "sample",
+        ``interval_status`` and ``effective_patches`` or ``n_samples``, as in `bootstrap`.
 
     Raises
     ------
     ValueError
         If an argument lies out of its range, or a value is NaN or infinite.
     TypeError
-        If `da` is no DataArray.
+        If `da` is not a DataArray.
     NotFoundError
-        If `dim` is no dim of `da`, or `by` no coordinate on it.
+        If `dim` is not a dimension of `da`, or `by` not a coordinate on it.
+    SchemaError
+        If `da` lacks the coordinates that the `resampling_unit` needs.
 
     References
     ----------
@@ -80,6 +97,7 @@ def bootstrap_ci(
     check_choice("statistic", statistic, tuple(STATISTICS))
     confidence_level = check_fraction("confidence_level", confidence_level)
     chosen = check_choice("method", "exact" if method is None else method, get_args(Method))
+    check_resampling_unit(resampling_unit, ("cell", "spatial", "sample"), method)
     n_resamples = check_positive_integer("n_resamples", n_resamples)
     random_state = check_seed(random_state)
     if not isinstance(da, xr.DataArray):
@@ -90,9 +108,14 @@ def bootstrap_ci(
         )
     da = da if da.size else da.compute()
     if dim not in da.dims:
-        raise NotFoundError(f"dim={dim!r} is no dim of the array, which has {listed(da.dims)}")
+        raise NotFoundError(
+            f"dim={dim!r} is not a dimension of the array, which has {listed(da.dims)}"
+        )
     if not da.get_index(dim).is_monotonic_increasing:
         da = da.sortby(dim)  # so that the order in which values are kept does not matter
+    if resampling_unit != "cell":
+        interval = interval_in_space if resampling_unit == "spatial" else interval_over_samples
+        return ordered(interval(da, dim, by, statistic, confidence_level))
     names, codes = groups(da, by, dim)  # sorted by name, the order in which the stream is used
     alpha = 1 - confidence_level
     shares_stream = chosen == "resample" and "head" in da.dims and dim != "head"
@@ -134,6 +157,20 @@ def bootstrap_ci(
     return ordered(result.rename(_group=by).assign_coords({by: names}))
 
 
+def check_resampling_unit(unit: str, allowed: Sequence[str], method: str | None) -> None:
+    """Refuse an unknown resampling unit, and a `method` where cells are not resampled."""
+    if unit == "block":
+        raise ValueError(
+            "resampling_unit='block' has been replaced by a better method; pass "
+            "resampling_unit='spatial'"
+        )
+    check_choice("resampling_unit", unit, allowed)
+    if method is not None and unit != "cell":
+        raise ValueError(
+            f"method={method!r} is for cells; leave it out with resampling_unit={unit!r}"
+        )
+
+
 def _estimates(
     values: NDArray[np.float64],
     *,
@@ -150,11 +187,7 @@ def _estimates(
     sorted order within a head.
     """
     values = np.asarray(values, dtype=np.float64)
-    if not np.isfinite(values).all():
-        raise ValueError(
-            "da holds NaN or infinite values, which have no place in a resample; drop them first, "
-            "or call bootstrap(ds), which knows for each query who is a neighbor"
-        )
+    check_finite(values)
     out = np.full((*values.shape[:-1], len(members), len(ESTIMATES)), np.nan)
 
     def fill(position: tuple[int, ...]) -> None:
@@ -178,21 +211,3 @@ def _estimates(
 
     for_each(fill, list(np.ndindex(values.shape[:-2])))
     return out
-
-
-def described(
-    result: xr.Dataset, da: xr.DataArray, statistic: str, confidence_level: float
-) -> xr.Dataset:
-    """Give the estimates their names and unit, and say what they are estimates of."""
-    what = da.attrs.get("long_name", da.name or "value")
-    unit = {"units": da.attrs["units"]} if "units" in da.attrs else {}
-    bounds = f"of the {100 * confidence_level:.4g}% interval of the {statistic} {what}"
-    long_names = {
-        "point_estimate": f"{statistic} {what}",
-        "ci_lower": f"lower bound {bounds}",
-        "ci_upper": f"upper bound {bounds}",
-    }
-    for name, long_name in long_names.items():
-        result[name].attrs = {"long_name": long_name} | unit
-    result.attrs = {"statistic": statistic, "confidence_level": confidence_level}
-    return result

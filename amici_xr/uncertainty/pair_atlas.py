@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -22,9 +23,11 @@ from amici_xr.dataset.reduction import (
 from amici_xr.dataset.schema import NEIGHBORHOODS, distance_attributes
 from amici_xr.dataset.structure import check_structure
 from amici_xr.errors import check_choice
+from amici_xr.uncertainty.intervals import check_resampling_unit
 from amici_xr.uncertainty.length_scale_intervals import bootstrap
 
 REACHES = ("ok", "beyond_neighborhood")  # the states in which a pair's length scales stand
+OF_INTERVALS = ("ci_lower", "ci_upper", "effective_patches", "n_samples", "interval_status")
 
 
 def atlas(
@@ -33,6 +36,7 @@ def atlas(
     sample_threshold: float | None = 0.02,
     statistic: Statistic = "median",
     confidence_level: float = 0.95,
+    resampling_unit: Literal["cell", "spatial", "sample"] = "cell",
     *,
     by_sample: bool = False,
 ) -> xr.Dataset:
@@ -53,6 +57,8 @@ def atlas(
         "median" or "mean": of what the interval is.
     confidence_level
         Coverage of the interval, strictly between 0 and 1.
+    resampling_unit
+        "cell", "spatial" or "sample", as in `bootstrap`.
     by_sample
         Whether to take each sample by itself, which adds a ``sample`` dim.
 
@@ -64,8 +70,9 @@ def atlas(
         ``median_length_scale``, ``mean_length_scale``
             over the neighbors of the label;
         ``ci_lower``, ``ci_upper``
-            the bootstrap interval of the `statistic`, over cells: see `bootstrap` for what it
-            takes for granted;
+            the interval of the `statistic`: see `bootstrap` for what it takes as independent;
+        ``effective_patches`` or ``n_samples``, ``interval_status``
+            with another `resampling_unit` than cells, as from `bootstrap`;
         ``support``, ``edge_share``, ``status``
             as from `support`;
         ``attention_at_contact``
@@ -100,15 +107,27 @@ def atlas(
     """
     check_structure(ds)
     check_choice("statistic", statistic, tuple(STATISTICS))
+    check_resampling_unit(resampling_unit, ("cell", "spatial", "sample"), None)
+    if by_sample and resampling_unit == "sample":
+        raise ValueError(
+            "resampling_unit='sample' is over the samples and by_sample=True takes each by itself; "
+            "choose one"
+        )
     if by_sample:
         return for_each_sample(
-            lambda one: atlas(one, threshold, sample_threshold, statistic, confidence_level), ds
+            lambda one: atlas(
+                one, threshold, sample_threshold, statistic, confidence_level, resampling_unit
+            ),
+            ds,
         )
 
     ds = read_once(ds, *NEIGHBORHOODS)
 
     def of_all(value: float) -> xr.Dataset:
-        return _reach(ds, value, sample_threshold, statistic, confidence_level)
+        interval = bootstrap(
+            ds, value, None, statistic, confidence_level, resampling_unit=resampling_unit
+        )
+        return _reach(ds, value, sample_threshold, interval)
 
     result = for_each_threshold(of_all, threshold)
     contact = curve_summary(ds, 0.0)["mean"].drop_vars("distance")
@@ -124,17 +143,17 @@ def _reach(
     ds: xr.Dataset,
     threshold: float,
     sample_threshold: float | None,
-    statistic: Statistic,
-    confidence_level: float,
+    interval: xr.Dataset,
 ) -> xr.Dataset:
     result = support(ds, threshold, sample_threshold)
     mean = summary_of_labels(ds, length_scale(ds, threshold, None), "mean")
     result["mean_length_scale"] = mean
     result["mean_length_scale"].attrs = distance_attributes("mean length scale", ds)
-    interval = bootstrap(ds, threshold, None, statistic, confidence_level)
-    result = result.assign({name: interval[name] for name in ("ci_lower", "ci_upper")})
+    result = result.assign({name: interval[name] for name in OF_INTERVALS if name in interval})
     result["strongest_by_reach"] = strongest_by_reach(result)
-    return result.assign_attrs(statistic=statistic, confidence_level=confidence_level)
+    return result.assign_attrs(
+        {name: interval.attrs[name] for name in ("statistic", "confidence_level")}
+    )
 
 
 def strongest_by_reach(found: xr.Dataset) -> xr.DataArray:

@@ -8,19 +8,18 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 from amici_xr.analysis.length_scales import length_scale, reach_attributes
 from amici_xr.dataset.reduction import STATISTICS, Statistic, ordered, rechunked, summary_of_labels
 from amici_xr.dataset.schema import distance_attributes
 from amici_xr.dataset.structure import check_structure
 from amici_xr.errors import SchemaError, check_choice, check_fraction
-from amici_xr.kernels.exact_bootstrap import EXACT
-from amici_xr.uncertainty.intervals import ESTIMATES
+from amici_xr.kernels.unit_intervals import interval_of_units
+from amici_xr.uncertainty.clustered_intervals import ESTIMATES, described, with_unit_status
 
 Floats = NDArray[np.float64]
 
-_OVER_RUNS = ("mean", "std", "min", "max", "ci_lower", "ci_upper")
+_OVER_RUNS = ("mean", "std", "min", "max", "ci_lower", "ci_upper", "n_runs")
 
 
 def reach_across_runs(
@@ -35,10 +34,11 @@ def reach_across_runs(
     ``R = max over heads of the median (or mean) length scale of the label's neighbors``, of each
     run by itself: heads swap places between trainings, merge and split, and the largest needs no
     matching of them. Over the n runs: mean m, standard deviation s, and the interval
-    ``m ± t·s/√n`` with t the quantile of Student's distribution with n − 1 degrees of freedom. That
-    takes R for normal over trainings. Of few runs it is wide (t is 12.7 of two runs and 4.3 of
-    three, at 95%), and rightly so: as few say little about how much trainings differ. It is cut off
-    at 0, below which there is no length.
+    ``m ± t·s/√n`` with t the quantile of Student's distribution with n − 1 degrees of freedom.
+    Below 3 runs it is NaN. It takes R as normal over training runs; where R is skewed, or 0 in some
+    of the runs, it under-covers (see the documentation). With few runs it is wide (t is 4.3 for
+    three, at 95%), and rightly so: as few say little about how much training runs differ. A lower
+    bound below 0 is set to 0, since lengths are not negative.
 
     Parameters
     ----------
@@ -62,9 +62,11 @@ def reach_across_runs(
             the ``head`` that it comes from, the first of equal ones; −1 where no head reaches
             beyond 0;
         ``mean``, ``std``, ``min``, ``max``, ``ci_lower``, ``ci_upper`` (label)
-            over runs; of one run ``std`` and the interval are NaN;
+            over runs; for one run ``std`` is NaN, and below 3 the interval;
         ``n_runs`` (label)
-            number of runs.
+            number of runs;
+        ``interval_status`` (label)
+            "estimated", "few_runs" below 3, or "absent".
 
         A label without neighbors has NaN, −1 and a count of 0.
 
@@ -77,7 +79,7 @@ def reach_across_runs(
 
     References
     ----------
-    Student, The probable error of a mean, Biometrika 6:1 (1908).
+    Student, The probable error of a mean, Biometrika 6 (1908), 1–25.
 
     Examples
     --------
@@ -100,9 +102,10 @@ def reach_across_runs(
     result = xr.Dataset({"length_scale": reach, "strongest_head": head.astype(np.int64)})
     for number, name in enumerate(_OVER_RUNS):
         result[name] = over.isel(over=number)
-    result["n_runs"] = reach.notnull().sum("run")
+    result["ci_lower"] = result["ci_lower"].clip(min=0)
+    result = with_unit_status(result, "n_runs")
     bounds = f"of the {100 * confidence_level:.4g}% interval of the mean over runs"
-    long_names = {name: f"{name} over runs" for name in _OVER_RUNS} | {
+    long_names = {name: f"{name} over runs" for name in _OVER_RUNS[:4]} | {
         "length_scale": f"{statistic} length scale of the strongest head",
         "ci_lower": f"lower bound {bounds}",
         "ci_upper": f"upper bound {bounds}",
@@ -110,87 +113,36 @@ def reach_across_runs(
     for name, long_name in long_names.items():
         result[name].attrs = distance_attributes(long_name, ds)
     result["strongest_head"].attrs = {"long_name": "head that reaches farthest"}
-    result["n_runs"].attrs = {"long_name": "number of runs"}
     settings = {"statistic": statistic, "confidence_level": confidence_level}
     return ordered(result).assign_attrs(settings | reach_attributes(threshold, sample_threshold))
 
 
-def bootstrap_over_runs(
+def interval_over_runs(
     ds: xr.Dataset,
-    threshold: float = 0.5,
-    sample_threshold: float | None = 0.02,
-    statistic: Statistic = "mean",
-    confidence_level: float = 0.95,
+    threshold: float,
+    sample_threshold: float | None,
+    statistic: Statistic,
+    confidence_level: float,
 ) -> xr.Dataset:
-    """Percentile interval over runs, whole runs resampled, of each label and head.
+    """Student's interval of the mean over runs of the statistic in each run: dims (label, head).
 
-    The mean (or median) over runs of the mean (or median) length scale of the label's neighbors in
-    a run. Resampled are the n runs, with replacement, each with all of its cells: what the interval
-    shows is what training adds. It is that of infinitely many resamples, without a seed.
-
-    Of few runs it is too narrow. The variance over resamples is that of the mean times
-    ``(n − 1)/n``, and no value lies beyond the n that there are: at 95% the interval of up to three
-    runs is just their range, which holds the median of all trainings with probability
-    ``1 − 2^(1 − n)``, 75% of three. `reach_across_runs` gives an interval that knows how few they
-    are. Heads that have no counterpart in the reference run (``is_matched``) count in the place
-    that they were given.
-
-    Parameters
-    ----------
-    ds
-        The Dataset of `align_runs`, dims (run, neighbor, head).
-    threshold, sample_threshold, statistic, confidence_level
-        As in `bootstrap`.
-
-    Returns
-    -------
-    xarray.Dataset
-        ``point_estimate``, ``ci_lower``, ``ci_upper`` in the Dataset's unit of distance, and
-        ``n_runs``; dims (label, head). A label without neighbors has NaN and a count of 0.
-
-    Raises
-    ------
-    ValueError
-        If an argument lies out of its range.
-    SchemaError
-        If the Dataset has no ``run`` dim, or no neighborhoods while `sample_threshold` is given.
-
-    References
-    ----------
-    Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
-
-    Examples
-    --------
-    >>> import amici_xr
-    >>> from amici_xr.run_spread import bootstrap_over_runs
-    >>> ds = amici_xr.testing.simulate_dataset(n_cells=200)
-    >>> runs = amici_xr.align_runs([ds, ds.assign(dummy_attention_score=2.5)])
-    >>> bootstrap_over_runs(runs, threshold=0.1).n_runs.sel(label="B").values.tolist()
-    [2, 2]
+    Heads that have no counterpart in the reference run (``is_matched``) count in the place that
+    they were given.
     """
-    confidence_level = check_fraction("confidence_level", confidence_level)
     per_run = _per_run(ds, threshold, sample_threshold, statistic)
-    alpha = 1 - confidence_level
+    numbers = (*ESTIMATES, "n_runs")
     estimates = _reduced(
         per_run,
         "run",
         ["estimate"],
-        _interval,
-        {"estimate": len(ESTIMATES)},
-        statistic=statistic,
-        probabilities=np.array([alpha / 2, 1 - alpha / 2]),
+        interval_of_units,
+        {"estimate": len(numbers)},
+        confidence_level=confidence_level,
     )
-    result = xr.Dataset({name: estimates.isel(estimate=i) for i, name in enumerate(ESTIMATES)})
-    result["n_runs"] = per_run.notnull().sum("run")
-    what = f"{statistic} length scale over runs"
-    bounds = f"of the {100 * confidence_level:.4g}% interval of the {what}"
-    for name, long_name in zip(
-        ESTIMATES, (what, f"lower bound {bounds}", f"upper bound {bounds}"), strict=True
-    ):
-        result[name].attrs = distance_attributes(long_name, ds)
-    result["n_runs"].attrs = {"long_name": "number of runs"}
-    settings = {"statistic": statistic, "confidence_level": confidence_level}
-    return ordered(result).assign_attrs(settings | reach_attributes(threshold, sample_threshold))
+    result = xr.Dataset({name: estimates.isel(estimate=i) for i, name in enumerate(numbers)})
+    named = per_run.assign_attrs(distance_attributes("length scale over runs", ds))
+    result = described(with_unit_status(result, "n_runs"), named, statistic, confidence_level)
+    return ordered(result)
 
 
 def _per_run(
@@ -239,19 +191,7 @@ def _strongest(values: Floats, heads: NDArray[np.int64]) -> Floats:
 
 def _over_runs(values: Floats, confidence: float) -> Floats:
     """(..., run) → (..., _OVER_RUNS)."""
-    n = values.shape[-1]
-    mean = values.mean(axis=-1)
-    std = values.std(axis=-1, ddof=1) if n > 1 else np.full(mean.shape, np.nan)
-    half = stdtrit(max(n - 1, 1), (1 + confidence) / 2) * std / np.sqrt(n)
-    bounds = np.maximum(mean - half, 0.0), mean + half
-    return np.stack([mean, std, values.min(axis=-1), values.max(axis=-1), *bounds], axis=-1)
-
-
-def _interval(values: Floats, statistic: str, probabilities: Floats) -> Floats:
-    """(..., run) → (..., ESTIMATES)."""
-    out = np.full((*values.shape[:-1], len(ESTIMATES)), np.nan)
-    for position in np.ndindex(values.shape[:-1]):
-        own = values[position]
-        if not np.isnan(own).any():
-            out[position] = (STATISTICS[statistic](own), *EXACT[statistic](own, probabilities))
-    return out
+    n_runs = values.shape[-1]
+    std = values.std(axis=-1, ddof=1) if n_runs > 1 else np.full(values.shape[:-1], np.nan)
+    mean, lower, upper, n = np.moveaxis(interval_of_units(values, confidence), -1, 0)
+    return np.stack([mean, std, values.min(axis=-1), values.max(axis=-1), lower, upper, n], axis=-1)

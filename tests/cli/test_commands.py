@@ -631,7 +631,7 @@ def test_the_shell_is_told_which_commands_and_options_there_are(call, monkeypatc
     for words, expected in (
         ("amici-xr le", "plain,length-scale"),
         ("amici-xr plot c", "plain,curve"),
-        ("amici-xr length-scale a.nc --resampling-unit b", "plain,block"),
+        ("amici-xr length-scale a.nc --resampling-unit sp", "plain,spatial"),
         ("amici-xr curve --per", "plain,--per-neighbor"),
     ):
         monkeypatch.setenv("COMP_WORDS", words)

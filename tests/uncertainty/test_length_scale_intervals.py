@@ -1,4 +1,4 @@
-"""Intervals of length scales by what is resampled: cells, samples, runs or blocks of tissue."""
+"""Intervals of length scales by what is resampled: cells, samples, runs or space."""
 
 import itertools
 import warnings
@@ -9,15 +9,10 @@ import xarray as xr
 from scipy import stats
 
 import amici_xr
-from amici_xr.kernels import resampling
-from amici_xr.uncertainty.run_intervals import bootstrap_over_runs
+from amici_xr.kernels.spatial_inference import prepare, spatial_interval
 
 SAMPLES = ["left", "middle", "right"]
 ESTIMATES = ["point_estimate", "ci_lower", "ci_upper"]
-# by chance, of some fields: the estimated length is far from the planted one
-few_patches_may_be_found = pytest.mark.filterwarnings(
-    "ignore:.* intervals rest on fewer than 16 effective patches:UserWarning"
-)
 TAKE = {"mean": np.mean, "median": np.median}
 
 
@@ -26,66 +21,23 @@ def sampled():
     return amici_xr.testing.simulate_dataset(["A", "B"], n_cells=300, samples=SAMPLES, unit="µm")
 
 
-def every_resample(values, unit, take):
-    """The statistic of all values of the units drawn, for every way to draw them."""
-    units = [values[unit == name] for name in np.unique(unit)]
-    drawn = itertools.product(units, repeat=len(units))
-    return np.array([take(np.concatenate(one)) for one in drawn])
-
-
 @pytest.mark.parametrize("statistic", TAKE)
-@pytest.mark.parametrize("n_units", [2, 3, 5])
-def test_of_few_units_every_resample_is_looked_at(statistic, n_units):
-    rng = np.random.default_rng(n_units)
-    values, unit = rng.gamma(2, 5, 40).round(1), rng.integers(0, n_units, 40)
-    levels = np.array([0.03, 0.4, 0.97])
-    found, count = resampling.interval(
-        values, unit, levels, statistic=statistic, n_resamples=1, random_state=None
-    )
-    every = every_resample(values, unit, TAKE[statistic])
-    np.testing.assert_allclose(found, np.quantile(every, levels, method="inverted_cdf"))
-    assert count == n_units
-
-
-@pytest.mark.parametrize("statistic", TAKE)
-def test_of_many_units_resamples_are_drawn_with_a_seed(statistic):
-    rng = np.random.default_rng(0)
-    unit = rng.integers(0, 30, 900)
-    values = rng.normal(0, 1, 30)[unit] + rng.normal(0, 1, 900)
-    options = {"statistic": statistic, "n_resamples": 20_000}
-    levels = np.array([0.025, 0.975])
-    found, _ = resampling.interval(values, unit, levels, random_state=1, **options)
-    again, _ = resampling.interval(values, unit, levels, random_state=1, **options)
-    np.testing.assert_array_equal(found, again)
-    units = [values[unit == one] for one in range(30)]
-    drawn = rng.integers(0, 30, (4000, 30))
-    every = [TAKE[statistic](np.concatenate([units[one] for one in row])) for row in drawn]
-    np.testing.assert_allclose(found, np.quantile(every, levels), atol=0.05)
-    of_cells = np.std(values) / np.sqrt(900)  # as if each cell stood for itself
-    assert np.ptp(found) > 1.5 * 2 * 1.96 * of_cells
-
-
-def test_one_unit_has_no_interval():
-    bounds, count = resampling.interval(
-        np.arange(3.0), np.zeros(3, int), np.array([0.1, 0.9]),
-        statistic="mean", n_resamples=10, random_state=0,
-    )  # fmt: skip
-    assert np.isnan(bounds).all()
-    assert count == 1
-
-
-@pytest.mark.parametrize("statistic", TAKE)
-def test_whole_samples_are_resampled(sampled, statistic):
+def test_samples_give_one_number_each_and_students_interval(sampled, statistic):
     result = amici_xr.bootstrap(sampled, 0.1, None, statistic, 0.8, resampling_unit="sample")
     lengths = amici_xr.length_scale(sampled, 0.1, None)
     for query, label, head in itertools.product("AB", "CD", (0, 1)):
         own = lengths.sel(query=query, head=head).isel(
             neighbor=np.flatnonzero(sampled.is_neighbor.sel(query=query) & (sampled.label == label))
         )
-        every = every_resample(own.values, own.neighbor_sample.values, TAKE[statistic])
-        expected = [TAKE[statistic](own), *np.quantile(every, [0.1, 0.9], method="inverted_cdf")]
+        units = [TAKE[statistic](own[own.neighbor_sample == name]) for name in SAMPLES]
         one = result.sel(query=query, label=label, head=head)
-        np.testing.assert_allclose([one[name] for name in ESTIMATES], expected, rtol=1e-12)
+        np.testing.assert_allclose(one.point_estimate, np.mean(units), rtol=1e-12)
+        if np.ptp(units):
+            low, high = stats.t.interval(0.8, 2, np.mean(units), stats.sem(units))
+            bounds = [one.ci_lower, one.ci_upper]
+            np.testing.assert_allclose(bounds, [max(low, 0), high], rtol=1e-9, atol=1e-12)
+        else:
+            assert one.ci_lower == one.ci_upper == units[0]
         assert one.n_samples == 3
         assert one.n_neighbors == own.size
     assert result.ci_lower.attrs["units"] == "µm"
@@ -94,25 +46,39 @@ def test_whole_samples_are_resampled(sampled, statistic):
     assert result.attrs["resampling_unit"] == "sample"
 
 
-def test_a_label_in_one_sample_has_no_interval_over_samples(sampled):
-    of_c = (sampled.label != "C") | (sampled.neighbor_sample == "left")
+def test_below_three_samples_there_is_no_interval(sampled):
+    of_c = (sampled.label != "C") | (sampled.neighbor_sample != "left")
     result = amici_xr.bootstrap(
         sampled.isel(neighbor=np.flatnonzero(of_c)), 0.1, None, resampling_unit="sample"
     )
-    assert (result.n_samples.sel(label="C") == 1).all()
-    assert np.isfinite(result.point_estimate.sel(label="C")).all()
-    assert np.isnan(result.ci_lower.sel(label="C")).all()
+    of_two = result.sel(label="C")
+    assert (of_two.n_samples == 2).all()
+    assert (of_two.interval_status == "few_samples").all()
+    assert np.isfinite(of_two.point_estimate).all()
+    assert np.isnan([of_two.ci_lower, of_two.ci_upper]).all()
     assert np.isfinite(result.ci_lower.sel(label="D")).all()
+    assert (result.interval_status.sel(label="D") == "estimated").all()
+    assert (result.interval_status.sel(label="A", query="A") == "absent").all()
+    assert (result.n_samples.sel(label="A", query="A") == 0).all()
 
 
-def test_over_runs_the_statistic_of_each_run_is_resampled(ds):
-    runs = amici_xr.align_runs([ds.assign(dummy_attention_score=d) for d in (2.5, 3.0, 3.5)])
-    result = amici_xr.bootstrap(runs, 0.1, None, "median", resampling_unit="run")
-    expected = bootstrap_over_runs(runs, 0.1, None, "median")
-    xr.testing.assert_equal(result, expected)
-    assert "run" not in result.dims
-    by_cell = amici_xr.bootstrap(runs, 0.1, None, "median")
-    assert by_cell.point_estimate.dims == ("run", "label", "head")
+@pytest.mark.parametrize("statistic", TAKE)
+def test_runs_give_one_number_each_and_students_interval(ds, statistic):
+    runs = amici_xr.align_runs([ds.assign(dummy_attention_score=d) for d in (2.5, 3.0, 3.7)])
+    result = amici_xr.bootstrap(runs, 0.1, None, statistic, resampling_unit="run")
+    per_run = amici_xr.bootstrap(runs, 0.1, None, statistic).point_estimate
+    assert per_run.dims == ("run", "label", "head")
+    mean, half = per_run.mean("run"), stats.t.ppf(0.975, 2) * per_run.std("run", ddof=1) / 3**0.5
+    xr.testing.assert_allclose(result.point_estimate, mean)
+    xr.testing.assert_allclose(result.ci_lower, (mean - half).clip(min=0))
+    xr.testing.assert_allclose(result.ci_upper, mean + half)
+    assert result.n_runs.sel(label="B").values.tolist() == [3, 3]
+    assert (result.interval_status.sel(label="B") == "estimated").all()
+    assert result.ci_lower.attrs["units"] == "µm"
+    assert result.attrs["threshold"] == 0.1
+    of_two = amici_xr.bootstrap(runs.isel(run=[0, 1]), 0.1, None, statistic, resampling_unit="run")
+    assert np.isnan([of_two.ci_lower, of_two.ci_upper]).all()
+    assert (of_two.interval_status.sel(label="B") == "few_runs").all()
 
 
 @pytest.fixture(scope="module")
@@ -134,49 +100,75 @@ def fields():
     )
 
 
-@few_patches_may_be_found
+@pytest.mark.filterwarnings("ignore:.*independent patches:UserWarning")  # of some fields, by chance
 @pytest.mark.parametrize("statistic", TAKE)
-def test_blocks_cover_the_mean_of_a_smooth_field_where_cells_do_not(fields, statistic):
+def test_spatial_intervals_cover_a_smooth_field_where_those_of_cells_do_not(fields, statistic):
     """Head for head another field: a binomial count of those whose interval holds 10."""
     options = {"sample_threshold": None, "statistic": statistic}
     covered = {}
-    for unit in ("cell", "block"):
+    for unit in ("cell", "spatial"):
         interval = amici_xr.bootstrap(fields, **options, resampling_unit=unit).sel(label="B")
         holds = (interval.ci_lower <= 10) & (interval.ci_upper >= 10)
         covered[unit] = float(holds.mean())
     assert covered["cell"] < 0.6
-    assert stats.binomtest(round(covered["block"] * 120), 120, 0.95).pvalue > 0.001
-    assert (interval.n_blocks > 4).all()
-    if statistic == "mean":
-        planted = 100**2 / (2 * np.pi * 6**2)
-        assert planted / 2 < interval.effective_patches.median() < 2 * planted
+    assert stats.binomtest(round(covered["spatial"] * 120), 120, 0.95).pvalue > 0.001
+    assert (interval.interval_status == "estimated").mean() > 0.9
     assert interval.point_estimate.attrs["units"] == "µm"
+    assert "independent patches" in interval.effective_patches.attrs["long_name"]
 
 
-@few_patches_may_be_found
-def test_blocks_of_unlike_neighbors_agree_with_the_t_interval():
-    rng = np.random.default_rng(1)
-    lengths = rng.normal(10, 2, (500, 40))
-    ds = amici_xr.from_arrays(
-        3 + lengths, np.ones(lengths.shape), ["B"] * 500, query="A",
-        neighbor_x=rng.uniform(0, 9, 500), neighbor_y=rng.uniform(0, 9, 500),
-    )  # fmt: skip
-    blocks = amici_xr.bootstrap(ds, sample_threshold=None, resampling_unit="block").sel(label="B")
-    width = (blocks.ci_upper - blocks.ci_lower) / (2 * 1.96 * 2 / np.sqrt(500))
-    assert 0.95 < width.median() < 1.1
+def test_a_spatial_interval_is_that_of_the_kernel_on_the_labels_cells(ds):
+    result = amici_xr.bootstrap(ds, 0.1, None, "median", 0.9, resampling_unit="spatial")
+    lengths = amici_xr.length_scale(ds, 0.1, None)
+    for label in "BD":
+        own = lengths.isel(neighbor=np.flatnonzero(ds.label == label))
+        places = np.stack([own.neighbor_x, own.neighbor_y], axis=-1)
+        numbers = spatial_interval(own.values.T, prepare(places), "median", 0.9)
+        names = [*ESTIMATES, "effective_patches"]
+        np.testing.assert_allclose(
+            [result[name].sel(label=label) for name in names], numbers.T, rtol=1e-9
+        )
+    assert (result.interval_status.sel(label="A") == "absent").all()
 
 
-@pytest.mark.parametrize("unit", ["sample", "block"])
+def test_cells_of_several_samples_are_independent_between_them(sampled):
+    """Samples laid over each other, or moved apart, have the same interval."""
+    result = amici_xr.bootstrap(sampled, 0.1, None, resampling_unit="spatial")
+    shift = xr.DataArray([1e4 * SAMPLES.index(name) for name in sampled.neighbor_sample.values],
+                         dims="neighbor")  # fmt: skip
+    moved = sampled.assign_coords(neighbor_x=sampled.neighbor_x + shift)
+    apart = amici_xr.bootstrap(moved, 0.1, None, resampling_unit="spatial")
+    xr.testing.assert_allclose(apart, result, rtol=1e-4)
+    one_tissue = moved.drop_vars(["neighbor_sample", "receiver_sample"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # three places, far apart
+        other = amici_xr.bootstrap(one_tissue, 0.1, None, resampling_unit="spatial")
+    assert not np.allclose(other.ci_upper, result.ci_upper, rtol=1e-3, equal_nan=True)
+
+
+@pytest.mark.parametrize("unit", ["sample", "spatial"])
+def test_several_thresholds_have_the_interval_of_each(sampled, unit):
+    options = {"sample_threshold": None, "resampling_unit": unit}
+    together = amici_xr.bootstrap(sampled, [0.1, 0.5], **options)
+    assert together.point_estimate.dims == ("query", "label", "head", "threshold")
+    assert together.n_neighbors.dims == ("query", "label", "head")
+    assert "threshold" not in together.attrs
+    for threshold in (0.1, 0.5):
+        alone = amici_xr.bootstrap(sampled, threshold, **options)
+        xr.testing.assert_allclose(together.sel(threshold=threshold, drop=True), alone)
+        assert alone.attrs["threshold"] == threshold
+
+
+@pytest.mark.parametrize("unit", ["sample", "spatial"])
 @pytest.mark.parametrize("chunks", [{"neighbor": 40}, {"neighbor": -1, "head": 1}])
 def test_chunks_change_no_number(sampled, unit, chunks):
-    by_sample = unit == "block"
-    options = {"resampling_unit": unit, "by_sample": by_sample}
+    options = {"resampling_unit": unit, "by_sample": unit == "spatial"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # few patches
         expected = amici_xr.bootstrap(sampled, [0.1, 0.5], None, **options)
         lazy = amici_xr.bootstrap(sampled.chunk(chunks), [0.1, 0.5], None, **options)
         assert lazy.chunks
-        xr.testing.assert_allclose(lazy.compute(), expected, rtol=1e-12)
+        xr.testing.assert_allclose(lazy.compute(), expected, rtol=1e-9)
 
 
 def smooth(scale):
@@ -190,27 +182,49 @@ def smooth(scale):
     )  # fmt: skip
 
 
-def test_few_independent_patches_warn_and_very_few_give_no_interval():
-    with pytest.warns(UserWarning, match=r"1 of 1 intervals rest on fewer than 16 effective "):
-        result = amici_xr.bootstrap(smooth(60), sample_threshold=None, resampling_unit="block")
+def test_few_independent_patches_warn_and_have_a_wide_interval():
+    with pytest.warns(UserWarning, match=r"^1 of 1 intervals are wide, because the tissue holds "
+                      r"fewer than 10 independent patches \(fewest: [\d.]+, label 'B', head 0\)") as caught:  # fmt: skip  # noqa: E501
+        result = amici_xr.bootstrap(smooth(60), sample_threshold=None, resampling_unit="spatial")
+    assert caught[0].filename == __file__
     one = result.sel(label="B")
-    assert one.effective_patches < 4
-    assert np.isnan(one.ci_lower).all()
-    assert np.isfinite(one.point_estimate).all()
+    assert (one.interval_status == "few_patches").all()
+    assert (one.effective_patches < 10).all()
+    cells = amici_xr.bootstrap(smooth(60), sample_threshold=None).sel(label="B")
+    assert (one.ci_upper - one.ci_lower > 3 * (cells.ci_upper - cells.ci_lower)).all()
     assert np.isnan(result.point_estimate.sel(label="A")).all()
-    assert (result.n_blocks.sel(label="A") == 0).all()
+    assert (result.interval_status.sel(label="A") == "absent").all()
+
+
+def test_below_eight_places_there_is_no_interval():
+    ds = smooth(60)
+    few = ds.isel(neighbor=slice(0, 7))
+    result = amici_xr.bootstrap(few, sample_threshold=None, resampling_unit="spatial")
+    assert (result.interval_status.sel(label="B") == "few_places").all()
+    assert np.isnan(result.ci_lower).all()
+    assert np.isfinite(result.point_estimate.sel(label="B")).all()
+    assert (result.n_neighbors.sel(label="B") == 7).all()
+
+
+def test_lower_bounds_are_not_below_zero():
+    ds = smooth(60)
+    rare = ds.assign(base_attention_score=ds.base_attention_score.where(ds.neighbor < 3, -50))
+    result = amici_xr.bootstrap(rare, sample_threshold=None, resampling_unit="spatial")
+    one = result.sel(label="B")
+    assert (one.point_estimate > 0).all()
+    assert one.ci_lower.values.tolist() == [0.0]
+    assert "lower bound" in one.ci_lower.attrs["long_name"]
 
 
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
         ({"resampling_unit": "patch"}, ValueError, "resampling_unit='patch' is not known; choose"),
-        ({"resampling_unit": "block", "method": "exact"}, ValueError,
-         "method='exact' is for cells; leave it out with resampling_unit='block'"),
+        ({"resampling_unit": "block"}, ValueError, "pass resampling_unit='spatial'"),
+        ({"resampling_unit": "spatial", "method": "exact"}, ValueError,
+         "method='exact' is for cells; leave it out with resampling_unit='spatial'"),
         ({"resampling_unit": "sample", "by_sample": True}, ValueError,
-         "resamples the samples and by_sample=True takes each by itself; choose one"),
-        ({"resampling_unit": "block"}, amici_xr.SchemaError,
-         "this Dataset holds the samples 'left', 'middle', 'right', which lie in no one plane"),
+         "is over the samples and by_sample=True takes each by itself; choose one"),
         ({"resampling_unit": "run"}, amici_xr.SchemaError, "without a run dim"),
         ({"random_state": -1}, ValueError, "random_state=-1 must be at least 0, or None"),
         ({"random_state": "a"}, TypeError, "random_state='a' must be an integer or None"),
@@ -222,12 +236,43 @@ def test_what_does_not_go_together_is_named(sampled, options, error, message):
 
 
 def test_what_the_dataset_lacks_is_named(ds):
-    with pytest.raises(amici_xr.SchemaError, match="this Dataset has no samples"):
-        amici_xr.bootstrap(ds, 0.1, None, resampling_unit="sample")
+    def ask(given, unit):
+        amici_xr.bootstrap(given, 0.1, None, resampling_unit=unit)
+
+    with pytest.raises(amici_xr.SchemaError, match=r"coordinate neighbor_sample, which is missing"):
+        ask(ds, "sample")
     unknown = ds.assign_coords(neighbor_x=ds.neighbor_x.where(ds.neighbor > 9))
     with pytest.raises(amici_xr.SchemaError, match=r"neighbor_x or neighbor_y of \d neighbors is"):
-        amici_xr.bootstrap(unknown, 0.1, None, resampling_unit="block")
-    with pytest.raises(amici_xr.SchemaError, match="this Dataset has no 'neighbor_x', 'neighbor_"):
-        amici_xr.bootstrap(
-            ds.drop_vars(["neighbor_x", "neighbor_y"]), 0.1, None, resampling_unit="block"
-        )
+        ask(unknown, "spatial")
+    with pytest.raises(amici_xr.SchemaError, match="of which 'neighbor_y' are missing; extract"):
+        ask(ds.drop_vars("neighbor_y"), "spatial")
+
+
+def test_places_that_are_plain_variables_are_found(ds):
+    expected = amici_xr.bootstrap(ds, 0.1, None, resampling_unit="spatial")
+    reset = ds.reset_coords(["neighbor_x", "neighbor_y"])
+    xr.testing.assert_identical(
+        amici_xr.bootstrap(reset, 0.1, None, resampling_unit="spatial"), expected
+    )
+
+
+def test_any_array_with_places_has_a_spatial_interval():
+    """Receivers, all as one group, beside the kernel itself."""
+    rng = np.random.default_rng(3)
+    places, values = rng.random((50, 2)), rng.normal(size=50)
+    gain = xr.DataArray(
+        values, dims="receiver", name="gain",
+        coords={"receiver_x": ("receiver", places[:, 0]), "receiver_y": ("receiver", places[:, 1])},
+    )  # fmt: skip
+    result = amici_xr.bootstrap_ci(gain, "receiver", None, resampling_unit="spatial")
+    names = [*ESTIMATES, "effective_patches"]
+    expected = spatial_interval(values, prepare(places))
+    np.testing.assert_allclose([result[name] for name in names], expected)
+    assert result.n_receivers == 50
+    assert result.interval_status == "estimated"
+    assert result.ci_lower.attrs["long_name"] == "lower bound of the 95% interval of the mean gain"
+    with pytest.raises(ValueError, match="da holds NaN or infinite values"):
+        amici_xr.bootstrap_ci(gain.where(gain > 0), "receiver", None, resampling_unit="spatial")
+    for unit, message in (("run", "'run' is not known; choose"), ("block", "'spatial'")):
+        with pytest.raises(ValueError, match=message):
+            amici_xr.bootstrap_ci(gain, "receiver", None, resampling_unit=unit)

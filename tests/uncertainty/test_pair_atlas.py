@@ -314,3 +314,21 @@ def test_each_variable_says_what_it_is_and_only_lengths_have_a_unit(several):
 def test_what_can_not_be_drawn_is_named(several, draw, error, message):
     with pytest.raises(error, match=message):
         draw(several)
+
+
+@pytest.mark.parametrize("unit", ["spatial", "sample"])
+def test_the_intervals_of_an_atlas_are_those_of_bootstrap(unit):
+    ds = amici_xr.testing.simulate_dataset(["A", "B"], n_cells=300, samples=["l", "m", "r"])
+    result = amici_xr.atlas(ds, 0.1, resampling_unit=unit)
+    expected = amici_xr.bootstrap(ds, 0.1, None, "median", resampling_unit=unit)
+    of_unit = {"spatial": "effective_patches", "sample": "n_samples"}[unit]
+    for name in ("ci_lower", "ci_upper", "interval_status", of_unit):
+        xr.testing.assert_equal(result[name], expected[name])
+
+
+def test_an_atlas_refuses_units_that_it_has_no_place_for(ds):
+    for unit in ("run", "block"):
+        with pytest.raises(ValueError, match=f"resampling_unit='{unit}'"):
+            amici_xr.atlas(ds, resampling_unit=unit)
+    with pytest.raises(ValueError, match="by_sample=True takes each by itself; choose one"):
+        amici_xr.atlas(ds, resampling_unit="sample", by_sample=True)

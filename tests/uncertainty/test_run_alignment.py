@@ -13,7 +13,6 @@ from scipy import integrate, special, stats
 import amici_xr
 from amici_xr.dataset.schema import MATCHING
 from amici_xr.kernels import head_matching
-from amici_xr.uncertainty.run_intervals import bootstrap_over_runs
 
 HAS_ZARR = importlib.util.find_spec("zarr") is not None
 needs_zarr = pytest.mark.skipif(not HAS_ZARR, reason="zarr is not installed")
@@ -429,9 +428,11 @@ def test_reach_is_that_of_the_strongest_head_of_each_run(trainings, runs, statis
 
 def test_a_label_without_neighbors_has_no_reach_and_no_run(runs):
     none = runs.isel(neighbor=np.flatnonzero(runs["label"] != "B"))
-    for result in (none.amici.reach_across_runs(0.1), bootstrap_over_runs(none, 0.1)):
+    over_runs = none.amici.bootstrap(0.1, resampling_unit="run")
+    for result in (none.amici.reach_across_runs(0.1), over_runs):
         own = result.sel(label="B")
         assert not own["n_runs"].any()
+        assert bool((own["interval_status"] == "absent").all())
         assert bool(own["ci_lower"].isnull().all())
     own = none.amici.reach_across_runs(0.1).sel(label="B")
     assert bool((own["strongest_head"] == -1).all())
@@ -447,6 +448,14 @@ def test_of_one_run_the_spread_is_not_known(trainings):
     xr.testing.assert_equal(reach["mean"], reach["length_scale"].isel(run=0, drop=True))
 
 
+def test_of_two_runs_there_is_a_spread_and_no_interval(trainings):
+    reach = amici_xr.align_runs(trainings).isel(run=[0, 1]).amici.reach_across_runs(0.1)
+    is_there = reach["n_runs"] == 2
+    assert bool(reach["std"].notnull().where(is_there, True).all())
+    assert bool(reach["ci_lower"].isnull().all() & reach["ci_upper"].isnull().all())
+    assert bool((reach["interval_status"] == "few_runs").where(is_there, True).all())
+
+
 def test_reach_of_a_single_head_is_that_head(runs):
     reach = runs.isel(head=2).amici.reach_across_runs(0.1)
     support = runs.isel(head=2).amici.support(0.1)
@@ -457,51 +466,6 @@ def test_reach_of_a_single_head_is_that_head(runs):
         expected.drop_vars(["head", *MATCHING]).rename("length_scale"),
     )
     assert set(np.unique(reach["strongest_head"])) <= {-1, 2}
-
-
-def enumerated_interval(values, statistic, confidence_level):
-    """Quantiles over all nⁿ resamples; the midpoint where F equals q on a plateau."""
-    resamples = np.array(list(itertools.product(values, repeat=len(values))))
-    every = np.sort(getattr(np, statistic)(resamples, axis=1))
-    bounds = []
-    for q in ((1 - confidence_level) / 2, (1 + confidence_level) / 2):
-        at = q * every.size
-        k = int(np.ceil(at - 1e-6)) - 1
-        beyond = k + 1 if abs(at - round(at)) < 1e-6 else k
-        bounds.append((every[k] + every[beyond]) / 2)
-    return bounds
-
-
-@pytest.mark.parametrize("statistic", ["mean", "median"])
-@pytest.mark.parametrize("confidence_level", [0.95, 0.5])
-@pytest.mark.parametrize("n_runs", [2, 3, 5])
-def test_the_interval_over_runs_is_that_of_all_resamples(statistic, confidence_level, n_runs):
-    ds = simulated(["A", "C"], n_heads=2)
-    # Of equal slopes and a changed δ, so that trainings differ by a known amount.
-    runs = amici_xr.align_runs(
-        [ds.assign(dummy_attention_score=3 - shift) for shift in (0.1, 0.3, 0.4, 1.1, 1.5)[:n_runs]]
-    )
-    interval = bootstrap_over_runs(runs, 0.1, None, statistic, confidence_level)
-    assert interval["ci_lower"].dims == ("query", "label", "head")
-    lengths = runs.amici.select("C").amici.length_scale(0.1, None)
-    per_run = getattr(lengths.groupby("label"), statistic)("neighbor")
-    for label, head in itertools.product("ABD", (0, 1)):
-        own = interval.sel(query="C", label=label, head=head)
-        values = per_run.sel(label=label, head=head).values
-        expected = enumerated_interval(values, statistic, confidence_level)
-        width = np.ptp(values)
-        assert own["n_runs"] == n_runs
-        assert own["point_estimate"] == pytest.approx(getattr(np, statistic)(values))
-        for name, bound in zip(("ci_lower", "ci_upper"), expected, strict=True):
-            assert own[name] == pytest.approx(bound, abs=1e-3 * width)
-
-
-def test_the_interval_of_three_runs_is_their_range(runs):
-    interval = bootstrap_over_runs(runs, 0.1, None)
-    per_run = runs.amici.bootstrap(0.1, None)["point_estimate"]
-    for name, bound in (("ci_lower", per_run.min("run")), ("ci_upper", per_run.max("run"))):
-        error = abs(interval[name] - bound) / (per_run.max("run") - per_run.min("run"))
-        assert error.max() < 5e-4
 
 
 def spoiling(**changes):
@@ -640,7 +604,11 @@ def test_bad_arguments_are_named(ds, options, error, message):
         amici_xr.align_runs([ds, ds], **options)
 
 
-@pytest.mark.parametrize("ask", [amici_xr.reach_across_runs, bootstrap_over_runs])
+def over_runs(ds, **options):
+    return amici_xr.bootstrap(ds, resampling_unit="run", **options)
+
+
+@pytest.mark.parametrize("ask", [amici_xr.reach_across_runs, over_runs])
 def test_what_is_asked_over_runs_is_checked(ds, ask):
     runs = amici_xr.align_runs([ds, ds])
     for single in (ds, runs.isel(run=0)):
