@@ -24,10 +24,10 @@ import numpy as np
 import setting
 import torch
 import xarray as xr
-from amici_xr.extraction.pipeline.scoring import score
 from torch.utils.flop_counter import FlopCounterMode
 
 import amici_xr
+from amici_xr.extraction.scoring import score
 from amici_xr.model.network import ScoringNetwork
 from amici_xr.tissue.expression import Expression
 
