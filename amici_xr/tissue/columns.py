@@ -154,8 +154,8 @@ def read_colors(
     invalid = [color for color in colors if not is_color_like(color)]
     if invalid:
         warnings.warn(
-            f"adata.uns[{key!r}] holds {listed(invalid, 5)}, which matplotlib does not know as a color; "
-            "the colors are left out",
+            f"adata.uns[{key!r}] holds {listed(invalid, 5)}, which matplotlib does not know as a "
+            "color; the colors are left out",
             stacklevel=4,
         )
         return None
