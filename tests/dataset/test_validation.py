@@ -68,7 +68,7 @@ def test_a_reduction_assigned_into_the_dataset_is_recognized(ds):
         (lambda ds: ds.isel(head=[0, 0]), "head holds 0 more than once"),
         (
             lambda ds: ds.expand_dims(run=2),
-            "run is a dim without its coordinate; put runs together",
+            "run is a dim without its coordinate; combine runs",
         ),
         (
             lambda ds: xr.concat([ds, ds], "run").assign_coords(run=[0, 1]),
