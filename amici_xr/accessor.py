@@ -98,7 +98,7 @@ else:
 
         def __repr__(self) -> str:
             """Show our overview where the Dataset is valid, then that of cf_xarray."""
-            theirs = str(super().__repr__())
+            theirs = str(super().__repr__())  # type: ignore[no-untyped-call]  # cf_xarray's
             if not is_valid_structure(self._obj):
                 return theirs
             return f"{overview(self._obj, 'cf', CounterfactualMethods)}\n\n{theirs}"

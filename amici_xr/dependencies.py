@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import platform
-import re
 import sys
 from typing import Any, TextIO
 
@@ -64,14 +63,16 @@ def _version(name: str) -> str:
 
 def _list_dependencies() -> list[str]:
     """List the dependencies of this package and of its extras for users, in their order."""
-    names = []
-    for line in importlib.metadata.requires("amici-xr") or ():
-        requirement = Requirement(line)
-        extra = re.search(r"extra == ['\"]([\w-]+)", str(requirement.marker))
-        if extra is None or extra[1] not in _EXTRAS_FOR_DEVELOPERS:
-            names.append(requirement.name)
+    every_extra = importlib.metadata.metadata("amici-xr").get_all("Provides-Extra") or []
+    extras = {"", *every_extra} - _EXTRAS_FOR_DEVELOPERS
+    names = [
+        requirement.name
+        for requirement in map(Requirement, importlib.metadata.requires("amici-xr") or ())
+        if requirement.marker is None
+        or any(requirement.marker.evaluate({"extra": extra}) for extra in extras)
+    ]
     return list(dict.fromkeys([*names, *_OFTEN_BESIDE]))
 
 
-_EXTRAS_FOR_DEVELOPERS = ("test", "dev", "docs")
+_EXTRAS_FOR_DEVELOPERS = {"test", "dev", "docs"}
 _OFTEN_BESIDE = ("amici-st", "scvi-tools", "cf_xarray", "distributed")  # optional companions

@@ -151,8 +151,8 @@ def groups(
     if by is None:
         return np.array(["all"]), np.zeros(labelled.sizes[dim], dtype=np.intp)
     if not isinstance(by, str) or by not in labelled.coords or labelled[by].dims != (dim,):
-        names = [name for name, value in labelled.coords.items() if value.dims == (dim,)]
-        raise NotFoundError(f"by={by!r} is not a coordinate on {dim}; there are {listed(names)}")
+        present = [name for name, value in labelled.coords.items() if value.dims == (dim,)]
+        raise NotFoundError(f"by={by!r} is not a coordinate on {dim}; there are {listed(present)}")
     values = labelled[by].values
     if by == "label" and "cell_type" in labelled.coords:
         names = labelled["cell_type"].values
@@ -164,7 +164,8 @@ def groups(
                 "coordinate on neighbor, and pass it as by=…"
             )
         return names, codes
-    return np.unique(values, return_inverse=True)
+    names, codes = np.unique(values, return_inverse=True)
+    return names, codes
 
 
 def ordered(result: _Labelled) -> _Labelled:

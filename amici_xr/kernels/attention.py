@@ -9,13 +9,14 @@ neighbors, these lie on the last axis.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import expit, logit
 
 from amici_xr.iteration import for_each
-from amici_xr.kernels.groups import Floats, Integers, group_positions
+from amici_xr.kernels.groups import Array, Floats, Integers, group_positions
 
 MOMENT_BLOCK = 2048  # neighbors whose curves a summary holds at a time
 CURVE_BLOCK = 2**16  # elements of these curves, 0.5 MB: they stay in the processor's cache
@@ -44,29 +45,18 @@ def length_scale(
 
 
 def curve_moments(
-    a: ArrayLike,
-    p: ArrayLike,
-    delta: ArrayLike,
-    u: ArrayLike,
-    codes: Integers,
-    *,
-    n_groups: int,
-    distance: Floats,
+    a: Array, p: Array, delta: Array, u: Array, codes: Integers, *, n_groups: int, distance: Floats
 ) -> Floats:
     """Compute count, mean and sum of squared deviations of the curves of each group.
 
     (..., neighbor) and (distance,) → (..., group, distance, 3), all 0 for an empty group. The curve
     is made a block at a time, small enough to stay in the processor's cache.
     """
-
-    def moments(score: Floats, slope: Floats) -> Floats:
-        return _moments(score, slope, distance)
-
     empty = np.zeros((n_groups, distance.size, 3))
-    return _summarize_groups(moments, (a, p, delta, u), codes, empty)
+    return _summarize_groups(partial(_moments, distance), (a, p, delta, u), codes, empty)
 
 
-def _moments(score: Floats, slope: Floats, distance: Floats) -> Floats:
+def _moments(distance: Floats, score: Floats, slope: Floats) -> Floats:
     """Compute the moments of one group's curves: (neighbor,) and (distance,) → (distance, 3)."""
     size = min(score.size, MOMENT_BLOCK)
     rows = CURVE_BLOCK // size
@@ -107,10 +97,10 @@ def mean_and_std(moments: Floats) -> Floats:
 
 
 def curve_quantiles(
-    a: ArrayLike,
-    p: ArrayLike,
-    delta: ArrayLike,
-    u: ArrayLike,
+    a: Array,
+    p: Array,
+    delta: Array,
+    u: Array,
     codes: Integers,
     *,
     n_groups: int,
@@ -121,28 +111,26 @@ def curve_quantiles(
 
     (..., neighbor) and (distance,) → (..., group, distance, quantile), NaN for an empty group.
     """
-
-    def at_each_distance(score: Floats, slope: Floats) -> Floats:
-        result = np.empty((distance.size, quantiles.size))
-        for row, d in enumerate(distance):
-            weight = _attention(score, slope, d, np.empty(score.size))
-            result[row] = np.quantile(weight, quantiles, overwrite_input=True)
-        return result
-
     empty = np.full((n_groups, distance.size, quantiles.size), np.nan)
-    return _summarize_groups(at_each_distance, (a, p, delta, u), codes, empty)
+    summarize = partial(_quantiles, distance, quantiles)
+    return _summarize_groups(summarize, (a, p, delta, u), codes, empty)
+
+
+def _quantiles(distance: Floats, quantiles: Floats, score: Floats, slope: Floats) -> Floats:
+    """Compute quantiles of one group's curves: (neighbor,) → (distance, quantile)."""
+    weights = (_attention(score, slope, d, np.empty(score.size)) for d in distance)
+    return np.stack([np.quantile(weight, quantiles, overwrite_input=True) for weight in weights])
 
 
 def _summarize_groups(
     summarize: Callable[[Floats, Floats], Floats],
-    scores: tuple[ArrayLike, ArrayLike, ArrayLike, ArrayLike],
+    scores: tuple[Array, Array, Array, Array],
     codes: Integers,
     empty: Floats,
 ) -> Floats:
     """Summarize the curves of each group: (..., neighbor) → (..., group, ...), else `empty`."""
     score, slope = _curve_terms(*scores)
-    out = np.empty((*score.shape[:-1], *empty.shape))
-    out[...] = empty
+    out = np.tile(empty, (*score.shape[:-1], 1, 1, 1))
     groups = list(group_positions(codes, len(empty)))
 
     def fill(row: tuple[int, ...]) -> None:
@@ -153,9 +141,7 @@ def _summarize_groups(
     return out
 
 
-def _curve_terms(
-    a: ArrayLike, p: ArrayLike, delta: ArrayLike, u: ArrayLike
-) -> tuple[Floats, Floats]:
+def _curve_terms(a: Array, p: Array, delta: Array, u: Array) -> tuple[Floats, Floats]:
     """Compute ``a − δ`` and ``p/u``, (..., neighbor), where δ and u lack the last axis."""
     a, p, delta, u = _as_float64(a, p, delta, u)
     score = np.subtract(a, delta[..., np.newaxis], order="C")  # neighbors side by side

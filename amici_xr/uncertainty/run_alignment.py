@@ -37,9 +37,9 @@ def align_runs(
 ) -> xr.Dataset:
     """Combine several training runs on one tissue along a ``run`` dim, with matched heads.
 
-    Which head learns which interaction is random, so the heads of each run are put in the order of those
-    of a reference run. With D the end of the range of distances, the cost of matching two heads is
-    the area between their curves of the same neighbor,
+    Which head learns which interaction is random, so the heads of each run are put in the order of
+    those of a reference run. With D the end of the range of distances, the cost of matching two
+    heads is the area between their curves of the same neighbor,
     ``(1/D)·∫₀ᴰ |σ(a − p·d/u − δ) − σ(a′ − p′·d/u′ − δ′)| dd``, exactly, averaged over the neighbors
     of a label, then over labels, then over queries. The matching of least total cost solves the
     assignment problem. Heads also merge and split between training runs, so a head may be left
