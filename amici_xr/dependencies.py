@@ -1,22 +1,23 @@
-"""Imports of what only some tasks need, with a word on how to install it."""
+"""Import optional dependencies, with an installation hint."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.metadata
 import platform
-import re
 import sys
 from typing import Any, TextIO
 
+from packaging.requirements import Requirement
+
 
 def require(module: str, extra: str, task: str) -> Any:
-    """Import `module`, or say which extra brings it and what it is needed for."""
+    """Import `module`, or raise an error that names the extra and the task that needs it."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         package = module.partition(".")[0]
-        if error.name not in (module, package):  # there, but something that it needs itself is not
+        if error.name not in (module, package):  # a dependency of the module is missing
             raise
         raise ModuleNotFoundError(
             f"{task} needs {package}: pip install 'amici-xr[{extra}]'", name=error.name
@@ -24,10 +25,9 @@ def require(module: str, extra: str, task: str) -> Any:
 
 
 def show_versions(file: TextIO | None = None) -> None:
-    """Print the versions of Python, this package and all that it may use.
+    """Print the versions of Python, this package and its dependencies, for bug reports.
 
-    Put what it prints into the report of a fault. Nothing is imported for it: an installed package
-    that can't be imported is listed with its version all the same.
+    Nothing is imported: an installed package that can't be imported is listed with its version.
 
     Parameters
     ----------
@@ -46,9 +46,9 @@ def show_versions(file: TextIO | None = None) -> None:
         "amici_xr": _version("amici-xr"),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "machine": platform.machine() or "not known",
+        "machine": platform.machine() or "unknown",
     }
-    rows |= {name: _version(name) for name in _dependencies()}
+    rows |= {name: _version(name) for name in _list_dependencies()}
     width = max(map(len, rows)) + 1
     for name, version in rows.items():
         print(f"{name + ':':<{width}} {version}", file=out)
@@ -61,17 +61,18 @@ def _version(name: str) -> str:
         return "not installed"
 
 
-def _dependencies() -> list[str]:
-    """Names of what this package needs, and of what its extras bring for users, in their order."""
-    names = []
-    for line in importlib.metadata.requires("amici-xr") or ():
-        requirement, _, marker = line.partition(";")
-        name = re.split(r"[^\w.-]", requirement.strip(), maxsplit=1)[0]
-        extra = re.search(r"""extra\s*==\s*["']([\w-]+)["']""", marker)
-        if extra is None or extra[1] not in _OF_DEVELOPERS:
-            names.append(name)
-    return list(dict.fromkeys([*names, *_BESIDE]))
+def _list_dependencies() -> list[str]:
+    """List the dependencies of this package and of its extras for users, in their order."""
+    every_extra = importlib.metadata.metadata("amici-xr").get_all("Provides-Extra") or []
+    extras = {"", *every_extra} - _EXTRAS_FOR_DEVELOPERS
+    names = [
+        requirement.name
+        for requirement in map(Requirement, importlib.metadata.requires("amici-xr") or ())
+        if requirement.marker is None
+        or any(requirement.marker.evaluate({"extra": extra}) for extra in extras)
+    ]
+    return list(dict.fromkeys([*names, *_OFTEN_BESIDE]))
 
 
-_OF_DEVELOPERS = ("test", "dev", "docs")
-_BESIDE = ("amici-st", "scvi-tools", "cf_xarray", "distributed")  # not needed, but they meet ours
+_EXTRAS_FOR_DEVELOPERS = {"test", "dev", "docs"}
+_OFTEN_BESIDE = ("amici-st", "scvi-tools", "cf_xarray", "distributed")  # optional companions

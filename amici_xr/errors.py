@@ -1,4 +1,4 @@
-"""The errors of this package, and the few argument checks that several modules share."""
+"""Errors of this package and the argument checks that several modules share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["NotFoundError", "SchemaError"]
 
 
 class SchemaError(ValueError):
-    """A Dataset or file is not what the schema asks for; the message lists every problem.
+    """A Dataset or file does not fit the schema; the message lists every problem.
 
     Examples
     --------
@@ -25,7 +25,7 @@ class SchemaError(ValueError):
 
 
 class NotFoundError(KeyError, ValueError):
-    """A name or position that was asked for is not there; the message says what is.
+    """A requested name or position does not exist; the message lists those that do.
 
     Both a ``KeyError``, as in xarray's ``sel``, and a ``ValueError``.
 
@@ -47,9 +47,9 @@ class NotFoundError(KeyError, ValueError):
 
 def listed(names: Iterable[Hashable], limit: int = 30) -> str:
     """Write names for a message, ``'a', 'b', 'c'``, cut after `limit` of them."""
-    every = [name.item() if isinstance(name, np.generic) else name for name in names]
-    shown = ", ".join(repr(name) for name in every[:limit])
-    return shown + (f", … ({len(every)} in all)" if len(every) > limit else "") or "none"
+    texts = [repr(name.item() if isinstance(name, np.generic) else name) for name in names]
+    rest = f", … ({len(texts)} in all)" if len(texts) > limit else ""
+    return ", ".join(texts[:limit]) + rest or "none"
 
 
 def check_fraction(name: str, value: float) -> float:
@@ -90,42 +90,46 @@ def check_choice(name: str, value: str, allowed: Sequence[str]) -> str:
 
 def check_positive_integer(name: str, value: Any) -> int:
     """Return `value` as an int of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{name}={value!r} must be an integer, e.g. {name}=1000")
-    if value < 1:
+    number = _integer(name, value, f", e.g. {name}=1000")
+    if number < 1:
         raise ValueError(f"{name}={value!r} must be at least 1")
-    return int(value)
+    return number
 
 
 def check_seed(random_state: Any) -> int | None:
-    """Return a seed of random numbers, an integer from 0 on, or None for another each time."""
+    """Return a seed of random numbers, an integer from 0 on, or None for a random one."""
     if random_state is None:
         return None
-    if isinstance(random_state, bool) or not isinstance(random_state, int | np.integer):
-        raise TypeError(f"random_state={random_state!r} must be an integer or None")
-    if random_state < 0:
+    seed = _integer("random_state", random_state, " or None")
+    if seed < 0:
         raise ValueError(f"random_state={random_state!r} must be at least 0, or None")
-    return int(random_state)
+    return seed
 
 
 def check_names(
-    argument: str, asked: Sequence[Any], known: Sequence[Any], what: str = "value"
+    argument: str, names: Sequence[Any], allowed: Sequence[Any], kind: str = "value"
 ) -> None:
-    """Refuse names that are not among `known`, names asked for twice, and none at all."""
-    if not len(asked):
-        raise ValueError(f"{argument}={list(asked)!r} names no {what}; known: {listed(known)}")
-    missing = [name for name in asked if name not in known]
-    if missing:
-        parts = [part.strip() for name in missing for part in str(name).split(",")]
-        hint = "; name each by itself, not in one text" if set(parts) <= set(known) else ""
+    """Refuse names that are not among `allowed`, repeated names, and an empty sequence."""
+    if not len(names):
+        raise ValueError(f"{argument}={list(names)!r} names no {kind}; known: {listed(allowed)}")
+    unknown = [name for name in names if name not in allowed]
+    if unknown:
+        parts = {part.strip() for name in unknown for part in str(name).split(",")}
+        hint = "; name each by itself, not in one text" if parts <= set(allowed) else ""
         raise NotFoundError(
-            f"{argument}: unknown {what} {listed(missing)}; known: {listed(known)}{hint}"
+            f"{argument}: unknown {kind} {listed(unknown)}; known: {listed(allowed)}{hint}"
         )
-    if len(set(asked)) < len(asked):
-        raise ValueError(f"{argument}={list(asked)!r} names a {what} twice; name each once")
+    if len(set(names)) < len(names):
+        raise ValueError(f"{argument}={list(names)!r} names a {kind} twice; name each once")
 
 
 def _number(name: str, value: Any) -> float:
     if isinstance(value, bool | np.bool_) or not np.isscalar(value) or isinstance(value, str):
         raise TypeError(f"{name}={value!r} must be a number, e.g. {name}=0.5")
-    return float(value)  # type: ignore[arg-type]  # a scalar that is no str: a number
+    return float(value)  # type: ignore[arg-type]  # a scalar that is not a str is a number
+
+
+def _integer(name: str, value: Any, hint: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{name}={value!r} must be an integer{hint}")
+    return int(value)

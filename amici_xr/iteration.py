@@ -1,4 +1,4 @@
-"""Several things at a time, in threads: NumPy and torch let others run while they compute."""
+"""Iteration in threads: NumPy and torch release the interpreter while they compute."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _END = object()
 
 
 def ahead(items: Iterable[Item]) -> Generator[Item, None, None]:
-    """Yield the items in their order, each made while the one before is in use."""
+    """Yield the items in their order; prepare each while the previous one is in use."""
     iterator = iter(items)
     try:
         with ThreadPoolExecutor(1) as maker:
@@ -24,12 +24,12 @@ def ahead(items: Iterable[Item]) -> Generator[Item, None, None]:
                 yield item  # type: ignore[misc]  # it is not _END
     finally:
         if isinstance(iterator, Generator):
-            iterator.close()  # and with it what it has open
+            iterator.close()  # and with it the files that it has open
 
 
 def for_each(function: Callable[[Item], None], items: Sequence[Item]) -> None:
-    """Call the function for each item, as many at a time as there are cores."""
-    if len(items) < 2:  # as in a task of dask's, which has its threads already
+    """Call the function for each item, in as many threads as there are cores."""
+    if len(items) < 2:  # also in a task of dask, which already runs in threads
         for item in items:
             function(item)
         return
@@ -42,11 +42,11 @@ DELAY = 1.0  # seconds before the bar is shown
 
 
 def watched(
-    items: Collection[Item], what: str, unit: str, extra: str, *, is_shown: bool
+    items: Collection[Item], description: str, unit: str, extra: str, *, is_shown: bool
 ) -> Iterable[Item]:
-    """The items, with a bar that counts those that are done; `extra` is the one that brings it."""
+    """Return the items with a progress bar, which is installed with the extra `extra`."""
     if not is_shown:
         return items
     tqdm = require("tqdm", extra, "showing progress (progress=False goes without)").tqdm
-    bar: Iterable[Item] = tqdm(items, what, unit=unit, delay=DELAY, leave=False)
+    bar: Iterable[Item] = tqdm(items, description, unit=unit, delay=DELAY, leave=False)
     return bar

@@ -1,4 +1,4 @@
-"""What is asked of a Dataset: curves, length scales, observed attention."""
+"""Analyses of a Dataset: curves, length scales, observed attention."""
 
 from amici_xr.analysis.cell_columns import to_anndata
 from amici_xr.analysis.curves import curve, curve_summary

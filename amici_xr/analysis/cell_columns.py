@@ -1,4 +1,4 @@
-"""Quantities of single cells, written beside the cells of an AnnData."""
+"""Export of quantities of single cells into the columns of an AnnData."""
 
 from __future__ import annotations
 
@@ -29,19 +29,20 @@ def to_anndata(
 ) -> list[str]:
     """Write quantities of the neighbors, or of the receivers, into ``adata.obs``.
 
-    So that scanpy and squidpy can plot them. Cells that are no neighbor (receiver) get NaN.
+    Then scanpy and squidpy can plot them. Cells that are not neighbors (receivers) get NaN.
 
     Parameters
     ----------
     ds
         The Dataset, dims (neighbor, head), or with ``query`` in front.
     adata
-        The AnnData that it was extracted from, or another with the same cells, also fewer of them
-        or in another order: cells are found by their name where the Dataset has names
-        (``neighbor_name``), by their position else. Written to in place.
+        The AnnData that it was extracted from, or another with the same cells, possibly fewer or
+        in another order: cells are matched by name where the Dataset has names
+        (``neighbor_name``), else by position. It is changed in place.
     quantities
-        What to write, by name: DataArrays with the dim ``neighbor`` or ``receiver``, and perhaps
-        others. None writes ``length_scale`` and ``attention_at_contact``, the weight σ(a − δ).
+        Quantities to write, by name: DataArrays with the dim ``neighbor`` or ``receiver``, and
+        possibly others. None writes ``length_scale`` and ``attention_at_contact``, the weight
+        σ(a − δ).
     threshold, sample_threshold
         As in `length_scale`, for the length scales of the default.
 
@@ -55,11 +56,11 @@ def to_anndata(
     Raises
     ------
     ValueError
-        If a quantity has no dim of cells, or both, or does not tell its cells.
+        If a quantity has no dim of cells, or both, or lacks the coordinate that names its cells.
     NotFoundError
-        If the AnnData has none of the cells, or the Dataset not all of a quantity's.
+        If the AnnData has none of the cells, or the Dataset lacks some cells of a quantity.
     TypeError
-        If `adata` is no AnnData, or a quantity no DataArray.
+        If `adata` is not an AnnData, or a quantity not a DataArray.
     SchemaError
         If the Dataset has no neighborhoods, and `sample_threshold` is given.
 
@@ -97,7 +98,7 @@ def to_anndata(
 def _columns(
     ds: xr.Dataset, adata: anndata.AnnData, name: str, array: xr.DataArray
 ) -> dict[str, Any]:
-    """One column for each position along the dims other than that of the cells."""
+    """Make one column for each position along the dims other than that of the cells."""
     cells = {"neighbor", "receiver"} & set(array.dims)
     if len(cells) != 1:
         raise ValueError(
@@ -106,61 +107,59 @@ def _columns(
         )
     cell = str(*cells)
     if cell not in array.coords:
-        raise ValueError(f"quantities: {name!r} has no coordinate {cell}: whose values are these?")
-    place = _places(ds, adata, array, cell)
+        raise ValueError(f"quantities: {name!r} has no coordinate {cell}, which names its cells")
+    position = _positions(ds, adata, array, cell)
     further = [dim for dim in array.dims if dim != cell]
     named: list[Hashable] = [name for name in ("query", "head") if name in array.coords]
     named += [dim for dim in further if dim not in named]
     columns = {}
-    for position in np.ndindex(*(array.sizes[dim] for dim in further)):
-        at = dict(zip(further, position, strict=True))
-        one = array.isel(at)
-        column = "_".join([name, *(_part(one, part, at) for part in named)])
-        columns[column] = _in_order(one.values, place, adata.n_obs)
+    for index in np.ndindex(*(array.sizes[dim] for dim in further)):
+        indexers = dict(zip(further, index, strict=True))
+        values = array.isel(indexers)
+        column = "_".join([name, *(_name_part(values, part, indexers) for part in named)])
+        columns[column] = _align(values.values, position, adata.n_obs)
     return columns
 
 
-def _in_order(values: NDArray[Any], place: NDArray[np.intp], n_cells: int) -> Any:
-    """The values at their places among all cells; missing ones NaN, text as categories."""
-    if values.dtype.kind in "OUT":
-        written = np.full(n_cells, None, dtype=object)
-        written[place[place >= 0]] = values[place >= 0]
-        return pd.Categorical(written)
-    written = np.full(n_cells, np.nan, dtype=np.result_type(values.dtype, np.float32))
-    written[place[place >= 0]] = values[place >= 0]
-    return written
+def _align(values: NDArray[Any], position: NDArray[np.intp], n_cells: int) -> Any:
+    """Put values at their positions among all cells; missing ones NaN, text as categories."""
+    is_text = values.dtype.kind in "OUT"
+    dtype = np.dtype(object) if is_text else np.result_type(values.dtype, np.float32)
+    aligned = np.full(n_cells, None if is_text else np.nan, dtype)
+    aligned[position[position >= 0]] = values[position >= 0]
+    return pd.Categorical(aligned) if is_text else aligned
 
 
-def _places(
+def _positions(
     ds: xr.Dataset, adata: anndata.AnnData, array: xr.DataArray, cell: str
 ) -> NDArray[np.intp]:
-    """Position in the AnnData of each cell, −1 where it is not there."""
+    """Find the position of each cell in the AnnData, −1 where it is missing."""
     if f"{cell}_name" in ds.variables:
-        at = ds.get_index(cell).get_indexer(array.get_index(cell))
-        if (at < 0).any():
+        row = ds.get_index(cell).get_indexer(array.get_index(cell))
+        if (row < 0).any():
             raise NotFoundError(
-                f"quantities: the cells {listed(array[cell].values[at < 0], 5)} are not in this "
+                f"quantities: the cells {listed(array[cell].values[row < 0], 5)} are not in this "
                 "Dataset; take the quantity from it"
             )
-        names = ds[f"{cell}_name"].values[at]
+        names = ds[f"{cell}_name"].values[row]
         if not adata.obs_names.is_unique:
             raise ValueError(
                 "adata.obs_names holds names more than once; call adata.obs_names_make_unique() "
                 "before extract, so that cells can be told apart"
             )
-        place = np.asarray(adata.obs_names.get_indexer(pd.Index(names.astype(str))))
+        position = np.asarray(adata.obs_names.get_indexer(pd.Index(names.astype(str))))
     else:
         names = array[cell].values
-        place = np.where(array[cell].values < adata.n_obs, array[cell].values, -1)
-    if array.size and not (place >= 0).any():
+        position = np.where(names < adata.n_obs, names, -1)
+    if array.size and not (position >= 0).any():
         raise NotFoundError(
             f"adata has none of the cells of this Dataset, e.g. {listed(names[:3])}; pass the "
             "AnnData that it was extracted from"
         )
-    return place
+    return position
 
 
-def _part(one: xr.DataArray, name: Hashable, at: Mapping[Hashable, int]) -> str:
-    value = one[name].item() if name in one.coords else at[name]
+def _name_part(values: xr.DataArray, name: Hashable, indexers: Mapping[Hashable, int]) -> str:
+    value = values[name].item() if name in values.coords else indexers[name]
     text = f"{value:g}" if isinstance(value, float) else str(value)
     return text if name == "query" else f"{name}{text}"

@@ -1,8 +1,9 @@
-"""Attention against distance: curves and their summaries."""
+"""Attention curves over distance and their summaries."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -13,7 +14,7 @@ from amici_xr.dataset.reduction import (
     for_each_sample,
     groups,
     is_lazy,
-    loaded_if_empty,
+    load_if_empty,
     ordered,
     reduce_neighbors,
 )
@@ -25,7 +26,7 @@ LARGEST_EAGER_CURVE = 2e9  # bytes
 
 
 def curve(ds: xr.Dataset, distance: ArrayLike | xr.DataArray) -> xr.DataArray:
-    """Counterfactual attention: the weight of each neighbor, were it at some other distance.
+    """Compute counterfactual attention: each neighbor's weight, were it at some other distance.
 
     ``σ(a − p·d/u − δ)``, the softmax weight of the neighbor against the dummy alone.
 
@@ -34,7 +35,7 @@ def curve(ds: xr.Dataset, distance: ArrayLike | xr.DataArray) -> xr.DataArray:
     ds
         The Dataset, dims (neighbor, head).
     distance
-        Where to ask, in the Dataset's unit of distance: a number, or a sequence in any order.
+        Distances, in the Dataset's unit of distance: a number, or a sequence in any order.
 
     Returns
     -------
@@ -60,19 +61,19 @@ def curve(ds: xr.Dataset, distance: ArrayLike | xr.DataArray) -> xr.DataArray:
     [[[0.5, 0.0067]]]
     """
     check_structure(ds)
-    at = check_distance(ds, distance)
-    ds = loaded_if_empty(ds)
-    n_bytes = ds["base_attention_score"].size * at.size * 8
+    distances = check_distance(ds, distance)
+    ds = load_if_empty(ds)
+    n_bytes = ds["base_attention_score"].size * distances.size * 8
     if not is_lazy(ds) and n_bytes > LARGEST_EAGER_CURVE:
         raise ValueError(
-            f"distance: the curve at {at.size} distances would take {n_bytes / 1e9:.1f} GB; "
+            f"distance: the curve at {distances.size} distances would take {n_bytes / 1e9:.1f} GB; "
             "curve_summary gives mean, std and quantiles without holding it, and "
             "ds.chunk(neighbor=10_000) makes it lazy"
         )
     result: xr.DataArray = xr.apply_ufunc(
         attention.counterfactual_attention,
         *scores(ds),
-        at,
+        distances,
         dask="parallelized",
         output_dtypes=[np.float64],
         keep_attrs="override",
@@ -89,28 +90,28 @@ def curve_summary(
     *,
     by_sample: bool = False,
 ) -> xr.Dataset:
-    """Mean, standard deviation and quantiles of the curves of each cell type.
+    """Compute mean, standard deviation and quantiles of the curves of each cell type.
 
-    Over the neighbors of a label, of ``σ(a − p·d/u − δ)``.
+    The curves are ``σ(a − p·d/u − δ)`` of the neighbors of a label.
 
     Parameters
     ----------
     ds
         The Dataset, dims (neighbor, head).
     distance
-        Where to ask, in the Dataset's unit of distance: a number, or a sequence in any order.
+        Distances, in the Dataset's unit of distance: a number, or a sequence in any order.
     by
         The coordinate on ``neighbor`` whose groups are summarized; None takes all neighbors as
-        one and leaves no ``label`` dim.
+        one group, without a ``label`` dim.
     quantiles
-        Probabilities in [0, 1] of the quantiles wanted, interpolated linearly.
+        Probabilities of the quantiles, in [0, 1]; interpolated linearly.
     by_sample
         Whether to summarize each sample by itself, which adds a ``sample`` dim.
 
     Returns
     -------
     xarray.Dataset
-        ``mean`` and ``std`` (ddof 1), dims (label, head, distance), and, where asked for,
+        ``mean`` and ``std`` (ddof 1), dims (label, head, distance), and, if requested,
         ``quantiles`` with ``quantile`` last. An empty group gives NaN, and so does the std of one
         neighbor. The curve is computed a block at a time and never held as a whole.
 
@@ -119,7 +120,7 @@ def curve_summary(
     ValueError
         If a distance is negative or not finite, or a quantile lies outside [0, 1].
     NotFoundError
-        If `by` is no coordinate on ``neighbor``.
+        If `by` is not a coordinate on ``neighbor``.
 
     Examples
     --------
@@ -129,28 +130,29 @@ def curve_summary(
     [[0.5, 0.0067]]
     """
     check_structure(ds)
-    at = check_distance(ds, distance)
-    at = at if at.ndim else at.expand_dims("distance")
+    distances = check_distance(ds, distance)
+    distances = distances if distances.ndim else distances.expand_dims("distance")
     probabilities = _check_quantiles(quantiles)
     if by_sample:
-        return for_each_sample(lambda one: curve_summary(one, distance, by, quantiles), ds)
+        return for_each_sample(lambda part: curve_summary(part, distance, by, quantiles), ds)
     group_dim = "all_neighbors" if by is None else by
 
-    def summarize(one: xr.Dataset) -> xr.Dataset:
-        names, codes = groups(one, by)
+    def summarize(ds: xr.Dataset) -> xr.Dataset:
+        names, codes = groups(ds, by)
         code = xr.DataArray(codes, dims="neighbor")
-        result = _mean_and_std(one, code, {group_dim: names.size}, at)
+        sizes = {group_dim: names.size, "distance": distances.size}
+        options = {"n_groups": names.size, "distance": distances.values}
+        result = _mean_and_std(ds, code, sizes, options)
         if probabilities.size:
             result["quantiles"] = reduce_neighbors(
                 attention.curve_quantiles,
-                *scores(one),
+                *scores(ds),
                 code,
-                sizes={group_dim: names.size, "distance": at.size, "quantile": probabilities.size},
-                n_groups=names.size,
-                distance=at.values,
+                sizes=sizes | {"quantile": probabilities.size},
                 quantiles=probabilities,
+                **options,
             ).assign_coords(quantile=probabilities)
-        result = result.assign_coords({group_dim: names, "distance": at})
+        result = result.assign_coords({group_dim: names, "distance": distances})
         return result.isel({group_dim: 0}, drop=True) if by is None else result
 
     result = by_query(summarize, ds)
@@ -160,28 +162,24 @@ def curve_summary(
 
 
 def _mean_and_std(
-    one: xr.Dataset, code: xr.DataArray, group: dict[str, int], at: xr.DataArray
+    ds: xr.Dataset, code: xr.DataArray, sizes: dict[str, int], options: dict[str, Any]
 ) -> xr.Dataset:
-    """From the moments of each chunk of neighbors, in one pass and without holding the curves."""
-    chunks = one["base_attention_score"].variable.chunksizes.get(
-        "neighbor", (one.sizes["neighbor"],)
-    )
-    ends = np.cumsum(chunks)
-    (n_groups,) = group.values()
+    """Combine the moments of each chunk of neighbors, in one pass and without the whole curves."""
+    n_neighbors = ds.sizes["neighbor"]
+    chunks = ds["base_attention_score"].variable.chunksizes.get("neighbor", (n_neighbors,))
     moments = [
         reduce_neighbors(
             attention.curve_moments,
-            *scores(one.isel(neighbor=slice(end - size, end))),
+            *scores(ds.isel(neighbor=slice(end - size, end))),
             code[end - size : end],
-            sizes=group | {"distance": at.size, "moment": 3},
-            n_groups=n_groups,
-            distance=at.values,
+            sizes=sizes | {"moment": 3},
+            **options,
         )
-        for end, size in zip(ends, chunks, strict=True)
+        for end, size in zip(np.cumsum(chunks), chunks, strict=True)
     ]
     parts = xr.concat(moments, dim="part")
     both: xr.DataArray = xr.apply_ufunc(
-        _of_parts,
+        _combine_parts,
         parts if parts.chunks is None else parts.chunk(part=-1),
         input_core_dims=[["part", "moment"]],
         output_core_dims=[["statistic"]],
@@ -192,7 +190,7 @@ def _mean_and_std(
     return xr.Dataset({"mean": both.isel(statistic=0), "std": both.isel(statistic=1)})
 
 
-def _of_parts(parts: NDArray[np.float64]) -> NDArray[np.float64]:
+def _combine_parts(parts: NDArray[np.float64]) -> NDArray[np.float64]:
     return attention.mean_and_std(attention.combined_moments(parts))
 
 
@@ -215,12 +213,10 @@ def check_distance(ds: xr.Dataset, distance: ArrayLike | xr.DataArray) -> xr.Dat
         raise ValueError(
             f"distance holds {wrong[0]}; distances must be finite and at least 0, in any order"
         )
+    dims = ("distance",) * values.ndim
     attributes = distance_attributes("distance", ds)
-    at = values.astype(np.float64)
-    coords = {"distance": ("distance", at, attributes) if at.ndim else ((), at, attributes)}
-    return xr.DataArray(
-        at, coords=coords, dims=["distance"] * at.ndim, name="distance", attrs=attributes
-    )
+    labelled = xr.DataArray(values.astype(np.float64), dims=dims, name="distance", attrs=attributes)
+    return labelled.assign_coords(distance=labelled)
 
 
 def _check_quantiles(quantiles: Sequence[float] | None) -> NDArray[np.float64]:

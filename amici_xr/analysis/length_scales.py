@@ -1,4 +1,4 @@
-"""Length scales, and how well the tissue supports them."""
+"""Length scales and their support in the tissue."""
 
 from __future__ import annotations
 
@@ -15,13 +15,19 @@ from amici_xr.dataset.reduction import (
     for_each_sample,
     for_each_threshold,
     groups,
-    loaded_if_empty,
+    load_if_empty,
     ordered,
     read_once,
     rechunked,
     reduce_neighbors,
 )
-from amici_xr.dataset.schema import NEIGHBORHOODS, distance_attributes, has_neighborhoods, scores
+from amici_xr.dataset.schema import (
+    NEIGHBORHOODS,
+    distance_attributes,
+    has_neighborhoods,
+    neighborhoods,
+    scores,
+)
 from amici_xr.dataset.structure import check_structure
 from amici_xr.dataset.validation import check_neighborhoods
 from amici_xr.errors import SchemaError, check_sample_threshold
@@ -40,11 +46,11 @@ def length_scale(
     threshold: float | Sequence[float] = 0.5,
     sample_threshold: float | None = 0.02,
 ) -> xr.DataArray:
-    """Length scale: the distance at which the weight of a neighbor falls to the threshold.
+    """Compute length scales: the distance where a neighbor's weight falls to the threshold.
 
     ``L = (u/p)·(a − δ − logit t)``, floored at 0. With the artifact correction, all length scales
     of a (label, head) become 0 where too few receivers have a neighbor of that label nearer than
-    the median length scale: such a reach is extrapolated, not seen (see `support`).
+    the median length scale: such a reach is extrapolated, not observed (see `support`).
 
     Parameters
     ----------
@@ -81,29 +87,30 @@ def length_scale(
     """
     check_structure(ds)
     share = check_sample_threshold(sample_threshold)
-    loaded = loaded_if_empty(ds)
-    return for_each_threshold(lambda value: _at_threshold(loaded, value, share), threshold)
+    loaded = load_if_empty(ds)
 
+    def at_threshold(value: float) -> xr.DataArray:
+        lengths = _uncorrected(loaded, value)
+        if share is None:
+            return ordered(lengths)
+        return correct_length_scales(
+            loaded, lengths, support(loaded, value, share)["support"], share
+        )
 
-def _at_threshold(ds: xr.Dataset, threshold: float, sample_threshold: float | None) -> xr.DataArray:
-    lengths = _uncorrected(ds, threshold)
-    if sample_threshold is None:
-        return ordered(lengths)
-    share = support(ds, threshold, sample_threshold)["support"]
-    return correct_length_scales(ds, lengths, share, sample_threshold)
+    return for_each_threshold(at_threshold, threshold)
 
 
 def correct_length_scales(
     ds: xr.Dataset, lengths: xr.DataArray, share: xr.DataArray, sample_threshold: float
 ) -> xr.DataArray:
-    """Length scales with 0 for each (label, head) whose share of receivers is too small."""
+    """Set the length scales of each (label, head) with too small a share of receivers to 0."""
     share = rechunked(share, {"label": -1})
     code = share.get_index("label").get_indexer(pd.Index(ds["label"].values))
     result: xr.DataArray = xr.apply_ufunc(
         zero_unsupported,
         lengths,
         xr.DataArray(code, dims="neighbor"),
-        # NaN without a single receiver: nothing supports the reach
+        # NaN without any receiver: nothing supports the reach
         (share >= sample_threshold).drop_vars("label").rename(label="_label"),
         input_core_dims=[[], [], ["_label"]],
         dask="parallelized",
@@ -120,7 +127,7 @@ def support(
     *,
     by_sample: bool = False,
 ) -> xr.Dataset:
-    """How well the tissue supports the length scales of each label and head, and why not.
+    """Measure how well the tissue supports the length scales of each label and head.
 
     With M the median length scale of a label in a head, and d the distances in the neighborhood
     of a receiver, the support is the share of receivers with ``min(d of that label) < M``, and the
@@ -136,7 +143,7 @@ def support(
     sample_threshold
         Share of the receivers below which the artifact correction of `length_scale` applies.
     by_sample
-        Whether to take each sample by itself, which adds a ``sample`` dim.
+        Whether to treat each sample separately, which adds a ``sample`` dim.
 
     Returns
     -------
@@ -182,47 +189,45 @@ def support(
     check_structure(ds)
     share = check_sample_threshold(sample_threshold)
     if by_sample:
-        return for_each_sample(lambda one: support(one, threshold, share), ds)
+        return for_each_sample(lambda part: support(part, threshold, share), ds)
     if not has_neighborhoods(ds):
         raise SchemaError(
-            "this Dataset has no neighborhoods, so it can't tell which length scales the tissue "
-            "supports: to length_scale, bootstrap and the figures of a query pass "
+            "this Dataset has no neighborhoods, so the support of length scales in the tissue is "
+            "unknown: to length_scale, bootstrap and the figures of a query pass "
             "sample_threshold=None, which leaves the artifact correction out; support and atlas "
             "need a Dataset from extract"
         )
     ds = read_once(ds, *NEIGHBORHOODS)
 
-    def of_all(value: float) -> xr.Dataset:
-        result = by_query(lambda one: _support_of_one(one, value, share), ds)
+    def at_threshold(value: float) -> xr.Dataset:
+        result = by_query(lambda part: _support_of_query(part, value, share), ds)
         return result.assign_attrs(reach_attributes(value, share))
 
-    return for_each_threshold(of_all, threshold)
+    return for_each_threshold(at_threshold, threshold)
 
 
 def reach_attributes(threshold: float, sample_threshold: float | None) -> dict[str, float]:
-    """What a reduction of length scales is a reduction of; no `sample_threshold`, no correction."""
+    """Return the attributes of a reduction of length scales; None: without the correction."""
     corrected = {} if sample_threshold is None else {"sample_threshold": sample_threshold}
     return {"threshold": threshold} | corrected
 
 
-def _support_of_one(ds: xr.Dataset, threshold: float, sample_threshold: float | None) -> xr.Dataset:
+def _support_of_query(
+    ds: xr.Dataset, threshold: float, sample_threshold: float | None
+) -> xr.Dataset:
     check_neighborhoods(ds)
     lengths = _uncorrected(ds, threshold)
     names, codes = groups(ds, "label")
-    by_label: dict[str, Any] = {"codes": codes, "n_groups": names.size}
-    size = {"label": names.size}
-    median = reduce_neighbors(group_reduce, lengths, sizes=size, reduce=np.median, **by_label)
+    by_label: dict[str, Any] = {
+        "sizes": {"label": names.size},
+        "codes": codes,
+        "n_groups": names.size,
+    }
+    median = reduce_neighbors(group_reduce, lengths, reduce=np.median, **by_label)
     any_reach = reduce_neighbors(
-        group_reduce,
-        lengths > 0,
-        sizes=size,
-        dtype=bool,
-        reduce=np.any,
-        empty=False,
-        **by_label,
+        group_reduce, lengths > 0, dtype=bool, reduce=np.any, empty=False, **by_label
     )
-    distance = ds["neighborhood_distance"].transpose("receiver", "rank").values
-    label = ds["neighborhood_label"].transpose("receiver", "rank").values
+    _, distance, label = neighborhoods(ds)
     nearest = nearest_distance(distance, label, names.size)
     edge = np.broadcast_to(edge_distance(distance)[:, np.newaxis], nearest.shape)
     result = {"median_length_scale": median}
@@ -263,7 +268,7 @@ def _status(
     edge_share: NDArray[np.float64],
     sample_threshold: float | None,
 ) -> NDArray[np.str_]:
-    """The first that applies."""
+    """Return the first status that applies."""
     too_few = np.zeros(support.shape, bool)
     if sample_threshold is not None:
         too_few = ~(support >= sample_threshold)  # also where there is no receiver at all

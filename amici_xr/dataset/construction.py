@@ -1,4 +1,4 @@
-"""A Dataset from plain arrays: the one way in which Datasets are put together."""
+"""Construction of Datasets from plain arrays."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def from_arrays(
     unit: str | None = None,
     **others: ArrayLike,
 ) -> xr.Dataset:
-    """Make a Dataset from anyone's arrays.
+    """Make a Dataset from plain arrays.
 
     Parameters
     ----------
@@ -75,12 +75,12 @@ def from_arrays(
     >>> dict(ds.sizes)
     {'neighbor': 2, 'head': 2, 'cell_type': 3}
     """
-    several = not isinstance(query, str)
-    given: dict[str, Any] = {
+    has_query_dim = not isinstance(query, str)
+    arrays: dict[str, Any] = {
         "base_attention_score": base_attention_score,
         "position_coefficient": position_coefficient,
         "label": label,
-        "query": query if isinstance(query, str) else list(query),
+        "query": list(query) if has_query_dim else query,
         "dummy_attention_score": dummy_attention_score,
         "distance_kernel_unit_scale": distance_kernel_unit_scale,
         **others,
@@ -89,24 +89,21 @@ def from_arrays(
     if unknown:
         raise TypeError(f"from_arrays got unknown {listed(unknown)}; known: {listed(SCHEMA)}")
     shape = np.shape(base_attention_score)
-    if len(shape) != 2 + several:
+    if len(shape) != 2 + has_query_dim:
         raise ValueError(
             f"base_attention_score has shape {shape}; give (neighbor, head) for one query, "
             "(query, neighbor, head) for a sequence of queries"
         )
-    given["neighbor"] = np.arange(shape[-2]) if neighbor is None else neighbor
-    given["head"] = np.arange(shape[-1]) if head is None else head
-    if several and "is_neighbor" not in given:
-        given["is_neighbor"] = ~np.isnan(base_attention_score).all(axis=-1)
+    arrays["neighbor"] = np.arange(shape[-2]) if neighbor is None else neighbor
+    arrays["head"] = np.arange(shape[-1]) if head is None else head
+    if has_query_dim and "is_neighbor" not in arrays:
+        arrays["is_neighbor"] = ~np.isnan(base_attention_score).all(axis=-1)
     if cell_type is None:
-        labelled = [name for name in ("label", "query", "receiver_label") if name in given]
-        every = {
-            text for name in labelled for text in np.atleast_1d(_strings(given[name])).tolist()
-        }
-        cell_type = sorted(every, key=str)
-    given["cell_type"] = cell_type
-    rows = [row for row in SCHEMA.values() if row.name in given]
-    variables = {row.name: _variable(row, given[row.name], several) for row in rows}
+        used = [arrays[name] for name in ("label", "query", "receiver_label") if name in arrays]
+        cell_type = sorted({text for names in used for text in _strings(names).flat}, key=str)
+    arrays["cell_type"] = cell_type
+    rows = [row for row in SCHEMA.values() if row.name in arrays]
+    variables = {row.name: _variable(row, arrays[row.name], has_query_dim) for row in rows}
     _check_sizes(variables)
     ds = xr.Dataset(variables)
     ds = ds.set_coords([row.name for row in rows if row.is_coordinate])
@@ -114,26 +111,20 @@ def from_arrays(
     return validate_loaded(describe(ds, unit))
 
 
-def _variable(row: Variable, values: Any, several: bool) -> xr.Variable:
-    """One row of the schema with its values, cast to its kind."""
+def _variable(row: Variable, values: Any, has_query_dim: bool) -> xr.Variable:
+    """Make the variable of one row of the schema, its values cast to the row's kind."""
     dims = row.dims
-    if row.dims == ("query",) and not several:
+    if row.dims == ("query",) and not has_query_dim:
         dims = ()
-    elif row.dims == ("neighbor", "head") and several:
+    elif row.dims == ("neighbor", "head") and has_query_dim:
         dims = ("query", *dims)
-    if row.kind == "string":
-        array = _strings(values)
-    else:
-        from dask.base import is_dask_collection  # here: importing the package should cost little
-
-        array = values if is_dask_collection(values) else np.asarray(values)
+    array = cast = _strings(values) if row.kind == "string" else _numbers(values)
     if array.ndim != len(dims):
         raise ValueError(f"{row.name} has shape {array.shape}; its dims are {dims}")
-    if row.kind == "string":
-        return xr.Variable(dims, array)
-    cast = array.astype(row.kind, copy=False)
+    if row.kind != "string":
+        cast = array.astype(row.kind, copy=False)
     if row.kind.startswith("int") and cast is not array and not np.array_equal(cast, array):
-        raise ValueError(f"{row.name} holds numbers that are no {row.kind}")
+        raise ValueError(f"{row.name} holds numbers that are not {row.kind}")
     return xr.Variable(dims, cast)
 
 
@@ -142,9 +133,15 @@ def _check_sizes(variables: Mapping[str, xr.Variable]) -> None:
     first: dict[Hashable, tuple[int, str]] = {}
     for name, variable in variables.items():
         for dim, size in variable.sizes.items():
-            expected, where = first.setdefault(dim, (size, name))
-            if size != expected:
-                raise ValueError(f"{name} has {size} along {dim}, {where} {expected}")
+            first_size, first_name = first.setdefault(dim, (size, name))
+            if size != first_size:
+                raise ValueError(f"{name} has {size} along {dim}, {first_name} {first_size}")
+
+
+def _numbers(values: Any) -> Any:
+    from dask.base import is_dask_collection  # here, so that importing the package stays cheap
+
+    return values if is_dask_collection(values) else np.asarray(values)
 
 
 def _strings(values: Any) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""How reductions go through queries and groups of neighbors, and how their results are laid out."""
+"""Reductions over queries, samples, thresholds and groups of neighbors."""
 
 from __future__ import annotations
 
@@ -17,31 +17,27 @@ from amici_xr.errors import NotFoundError, SchemaError, check_fraction, listed
 from amici_xr.kernels.groups import group_reduce
 
 _Labelled = TypeVar("_Labelled", xr.Dataset, xr.DataArray)
-_ASKED_OFTEN = (*SCORES, "is_neighbor", "label", "receiver_label", "cell_type")
+_USED_OFTEN = (*SCORES, "is_neighbor", "label", "receiver_label", "cell_type")
 _LAST = ("head", "rank", "distance", "distance_bin", "quantile", "threshold")
 
 
 def by_query(reduce: Callable[[xr.Dataset], xr.Dataset], ds: xr.Dataset) -> xr.Dataset:
     """Reduce the Dataset of each query by itself and put the results along ``query``.
 
-    So no reduction ever sees a masked entry, and with several queries each answer is that of the
-    query alone.
+    Thus no reduction ever sees a masked entry, and with several queries each result is that of
+    the query alone.
     """
     queries = np.atleast_1d(ds["query"].values)
     ds = read_once(ds)
-    results = [reduce(_without_nan(loaded_if_empty(select(ds, query)))) for query in queries]
-    if "query" in ds.dims:
-        result = joined(results, "query")
-    else:
-        (result,) = results
-    return ordered(result)
+    results = [reduce(_without_nan(load_if_empty(select(ds, query)))) for query in queries]
+    return ordered(_concatenate(results, "query") if "query" in ds.dims else results[0])
 
 
-def joined(results: Sequence[xr.Dataset], dim: str) -> xr.Dataset:
-    """Put reductions along a new dim; what one of them lacks has NaN and a count of 0 there.
+def _concatenate(results: Sequence[xr.Dataset], dim: str) -> xr.Dataset:
+    """Put reductions along a new dim; a group missing from one has NaN and a count of 0 there.
 
-    Without a vocabulary each query has the labels that it meets, and groups of other coordinates
-    need not be in each sample.
+    Without a vocabulary each query has the labels of its own neighbors, and groups of other
+    coordinates need not occur in each sample.
     """
     return xr.concat(
         results,
@@ -59,13 +55,13 @@ def joined(results: Sequence[xr.Dataset], dim: str) -> xr.Dataset:
     )
 
 
-def loaded_if_empty(ds: xr.Dataset) -> xr.Dataset:
-    """Load a Dataset without a single score: dask makes no chunks of nothing."""
+def load_if_empty(ds: xr.Dataset) -> xr.Dataset:
+    """Load a Dataset without any score: dask makes no chunks of empty arrays."""
     return ds if ds[SCORES[0]].size else ds.compute()
 
 
 def is_lazy(ds: xr.Dataset) -> bool:
-    """Whether the scores are computed only when asked for."""
+    """Tell whether the scores are dask arrays."""
     return any(ds[name].chunks is not None for name in SCORES)
 
 
@@ -78,7 +74,7 @@ def reduce_neighbors(
 ) -> xr.DataArray:
     """Apply a kernel that reduces ``neighbor``, which lies last, and adds the dims of `sizes`.
 
-    What is lazy stays so, with all neighbors of a head in one chunk.
+    Lazy arrays stay lazy, with all neighbors of a head in one chunk.
     """
     whole = {"neighbor": -1, "head": 1}
     chunked = [
@@ -96,17 +92,17 @@ def reduce_neighbors(
         dask_gufunc_kwargs={"output_sizes": dict(sizes)},
         keep_attrs="override",
     )
-    reduced.attrs = {}  # the result is no score any more
+    reduced.attrs = {}  # not those of the scores
     return reduced
 
 
 def read_once(ds: xr.Dataset, *further: str) -> xr.Dataset:
-    """Read scores and labels that lie in a file, and what else is named, once for all steps.
+    """Read scores, labels and `further` variables from a file once for all steps.
 
     Scores that are dask arrays stay lazy.
     """
-    read = ds.copy()  # variables of its own: those of `ds` stay unread
-    for name in (*_ASKED_OFTEN, *further):
+    read = ds.copy()  # with variables of its own, so that those of `ds` stay unread
+    for name in (*_USED_OFTEN, *further):
         variable = read.variables.get(name)
         if variable is not None and not (name in SCORES and variable.chunks is not None):
             variable.load()
@@ -114,9 +110,9 @@ def read_once(ds: xr.Dataset, *further: str) -> xr.Dataset:
 
 
 def rechunked(array: xr.DataArray, sizes: Mapping[str, int]) -> xr.DataArray:
-    """Chunk a lazy array, and nothing of one in memory, along some dims.
+    """Rechunk a lazy array along some dims; return one in memory as it is.
 
-    The array alone: ``DataArray.chunk`` makes coordinates lazy too, which are then computed to be
+    Only the data: ``DataArray.chunk`` makes coordinates lazy too, which are then computed to be
     compared with those of other arrays.
     """
     if array.chunks is None:
@@ -124,29 +120,27 @@ def rechunked(array: xr.DataArray, sizes: Mapping[str, int]) -> xr.DataArray:
     return array.copy(data=array.variable.chunk(sizes).data)
 
 
-def _without_nan(one: xr.Dataset) -> xr.Dataset:
-    query = one["query"].item()
-    checked = {}
-    for name in SCORES:
-        if one.variables[name].chunks is None:
-            _refuse_nan(one.variables[name].values, query)
-        else:  # checked when it is computed
-            checked[name] = xr.apply_ufunc(
-                _refuse_nan,
-                one[name],
-                kwargs={"query": query},
-                dask="parallelized",
-                output_dtypes=[one[name].dtype],
-                keep_attrs=True,
-            )
-    return one.assign(checked) if checked else one
+def _without_nan(ds: xr.Dataset) -> xr.Dataset:
+    """Refuse NaN among the scores of one query: now, or when lazy scores are computed."""
+    checked = {
+        name: xr.apply_ufunc(
+            _refuse_nan,
+            ds[name],
+            kwargs={"query": ds["query"].item()},
+            dask="parallelized",
+            output_dtypes=[ds[name].dtype],
+            keep_attrs=True,
+        )
+        for name in SCORES
+    }
+    return ds.assign(checked)
 
 
 def _refuse_nan(scores: NDArray[Any], query: str) -> NDArray[Any]:
     if np.isnan(scores).any():
         raise SchemaError(
-            f"scores of query {query!r} are NaN where is_neighbor does not say so; "
-            "keep is_neighbor, or take the query with amici_xr.select"
+            f"scores of query {query!r} are NaN although is_neighbor does not say so; "
+            "keep is_neighbor, or select the query with amici_xr.select"
         )
     return scores
 
@@ -154,7 +148,7 @@ def _refuse_nan(scores: NDArray[Any], query: str) -> NDArray[Any]:
 def groups(
     labelled: xr.Dataset | xr.DataArray, by: str | None, dim: str = "neighbor"
 ) -> tuple[NDArray[Any], NDArray[np.intp]]:
-    """Names of the groups and, for each element along `dim`, the position of its group.
+    """Return the names of the groups and the position of each element's group along `dim`.
 
     Labels are grouped by the model's whole vocabulary where it is known, so that every result has
     the same labels whatever was selected; other coordinates by the values that occur.
@@ -162,8 +156,8 @@ def groups(
     if by is None:
         return np.array(["all"]), np.zeros(labelled.sizes[dim], dtype=np.intp)
     if not isinstance(by, str) or by not in labelled.coords or labelled[by].dims != (dim,):
-        known = [name for name, value in labelled.coords.items() if value.dims == (dim,)]
-        raise NotFoundError(f"by={by!r} is no coordinate on {dim}; there are {listed(known)}")
+        present = [name for name, value in labelled.coords.items() if value.dims == (dim,)]
+        raise NotFoundError(f"by={by!r} is not a coordinate on {dim}; there are {listed(present)}")
     values = labelled[by].values
     if by == "label" and "cell_type" in labelled.coords:
         names = labelled["cell_type"].values
@@ -172,7 +166,7 @@ def groups(
             raise SchemaError(
                 f"label holds {listed(np.unique(values[codes < 0]))}, not in cell_type "
                 f"({listed(names)}); keep label as it was, and name groups of your own in another "
-                "coordinate on neighbor, to be asked for with by=…"
+                "coordinate on neighbor, and pass it as by=…"
             )
         return names, codes
     names, codes = np.unique(values, return_inverse=True)
@@ -181,21 +175,19 @@ def groups(
 
 def ordered(result: _Labelled) -> _Labelled:
     """Bring dims into the order (run, query, sample, neighbor or label, head), new ones last."""
-    first = [name for name in ("run", "query", "sample") if name in result.dims]
-    last = [name for name in _LAST if name in result.dims]
-    return result.transpose(*first, ..., *last)
+    return result.transpose("run", "query", "sample", ..., *_LAST, missing_dims="ignore")
 
 
 def for_each_sample(reduce: Callable[[xr.Dataset], xr.Dataset], ds: xr.Dataset) -> xr.Dataset:
-    """Reduce the neighbors and receivers of each sample by themselves, along ``sample``."""
+    """Reduce the neighbors and receivers of each sample by themselves, along a ``sample`` dim."""
     names = samples(ds)
     if not names.size:
         raise SchemaError("this Dataset holds no cell, and so no sample; leave out by_sample=True")
     ds = read_once(ds, *NEIGHBORHOODS, "neighbor_sample", "receiver_sample")
     if has_neighborhoods(ds):
-        check_neighborhoods(ds)  # of the whole: what crosses samples is not seen in one alone
+        check_neighborhoods(ds)  # before selection, after which crossings are lost
     results = [reduce(select(ds, sample=str(name))) for name in names]
-    return ordered(joined(results, "sample").assign_coords(sample=names))
+    return ordered(_concatenate(results, "sample").assign_coords(sample=names))
 
 
 def for_each_threshold(
@@ -206,13 +198,17 @@ def for_each_threshold(
         return reduce(check_fraction("threshold", threshold))  # type: ignore[arg-type]  # no sequence
     values = check_thresholds(threshold)  # type: ignore[arg-type]  # a sequence
     results = [reduce(value) for value in values]
-    # each has its own threshold among its attributes
-    how: Any = {"coords": "minimal", "compat": "override", "combine_attrs": "drop_conflicts"}
-    how |= {} if isinstance(results[0], xr.DataArray) else {"data_vars": "all"}
-    together: _Labelled = xr.concat(results, dim="threshold", **how)
-    result = together.assign_coords(threshold=("threshold", values, {"units": "1"}))
+    stacked: _Labelled = xr.concat(
+        results,
+        dim="threshold",
+        data_vars="all",
+        coords="minimal",
+        compat="override",
+        combine_attrs="drop_conflicts",  # such as the threshold of each
+    )
+    result = stacked.assign_coords(threshold=("threshold", values, {"units": "1"}))
     if isinstance(result, xr.Dataset) and "n_neighbors" in result:
-        result["n_neighbors"] = results[0]["n_neighbors"]  # at every threshold the same
+        result["n_neighbors"] = results[0]["n_neighbors"]  # the same at every threshold
     return ordered(result)
 
 
@@ -233,11 +229,11 @@ STATISTICS: dict[str, Callable[..., Any]] = {"mean": np.mean, "median": np.media
 def summary_of_labels(ds: xr.Dataset, values: xr.DataArray, statistic: str) -> xr.DataArray:
     """Reduce values of the neighbors, (query, neighbor, head), to (query, label, head)."""
 
-    def of_one(one: xr.Dataset) -> xr.Dataset:
-        names, codes = groups(one, "label")
+    def summarize(ds: xr.Dataset) -> xr.Dataset:
+        names, codes = groups(ds, "label")
         reduced = reduce_neighbors(
             group_reduce,
-            one["_values"],
+            ds["_values"],
             sizes={"label": names.size},
             codes=codes,
             n_groups=names.size,
@@ -245,4 +241,4 @@ def summary_of_labels(ds: xr.Dataset, values: xr.DataArray, statistic: str) -> x
         )
         return xr.Dataset({"summary": reduced}, coords={"label": names})
 
-    return by_query(of_one, ds.assign(_values=values))["summary"]
+    return by_query(summarize, ds.assign(_values=values))["summary"]

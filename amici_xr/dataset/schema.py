@@ -1,4 +1,4 @@
-"""The one table of names that a Dataset is made of, and the attributes that come with it."""
+"""The table of variables that make up a Dataset, and the attributes that come with it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import xarray as xr
+from numpy.typing import NDArray
 
 SCHEMA_VERSION = 1
 
@@ -20,9 +21,9 @@ Kind = Literal["float32", "float64", "int16", "int64", "bool", "string"]
 class Variable:
     """One row of the schema: a data variable or coordinate of the Dataset.
 
-    `units` is "1" for pure numbers, "distance" for what carries the coordinates' unit, and ""
-    for what has none. `further_dims` may stand in front of `dims`: ``run`` where several trainings
-    differ, ``query`` where several were asked for. ``run``, ``query`` and ``head`` may be scalar
+    `units` is "1" for pure numbers, "distance" for quantities in the coordinates' unit, and ""
+    for all others. `further_dims` may stand in front of `dims`: ``run`` where several training runs
+    differ, ``query`` with several queries. ``run``, ``query`` and ``head`` may be scalar
     coordinates instead.
     """
 
@@ -68,7 +69,7 @@ _ROWS = (
     Variable("label", ("neighbor",), "string", "",
              "cell type of the neighbor (sender)", True, True),
     Variable("query", ("query",), "string", "", "receiving cell type", True, True),
-    Variable("run", ("run",), "int64", "", "training, counted as they were given", True),
+    Variable("run", ("run",), "int64", "", "training run, numbered in the order given", True),
     Variable("original_head", ("head",), "int64", "",
              "number of the head in its run's own Dataset", True, further_dims=("run",)),
     Variable("is_matched", ("head",), "bool", "",
@@ -78,7 +79,7 @@ _ROWS = (
              "mean area between the curves of the head and of that of the reference run", True,
              further_dims=("run",)),
     Variable("matching_margin", (), "float64", "1",
-             "what the second-best matching of the run's heads costs more than the best; "
+             "additional cost of the second-best matching of the run's heads; "
              "NaN for the reference run", True, further_dims=("run",)),
     Variable("cell_type", ("cell_type",), "string", "", "the model's vocabulary", True),
     Variable("cell_type_color", ("cell_type",), "string", "",
@@ -101,13 +102,14 @@ _ROWS = (
 
 SCHEMA: Mapping[str, Variable] = {row.name: row for row in _ROWS}
 SCORES = ("base_attention_score", "position_coefficient")
+SETTINGS = ("dummy_attention_score", "distance_kernel_unit_scale")  # of the model
 MATCHING = ("original_head", "is_matched", "matching_cost", "matching_margin")
-UNKNOWN_UNIT = "coordinate units"  # what figures call the unit where nobody told it
+UNKNOWN_UNIT = "coordinate units"  # how figures call an unknown unit
 NEIGHBORHOODS = ("neighborhood_index", "neighborhood_distance", "neighborhood_label")
 
 
 def describe(ds: xr.Dataset, unit: str | None = None) -> xr.Dataset:
-    """Give each variable its ``long_name``, ``description`` and ``units`` from the schema."""
+    """Set ``long_name``, ``description`` and ``units`` of each variable from the schema."""
     check_unit(unit)
     out = ds.copy()
     for name in set(out.variables) & set(SCHEMA):
@@ -122,42 +124,46 @@ def describe(ds: xr.Dataset, unit: str | None = None) -> xr.Dataset:
 
 
 def check_unit(unit: str | None) -> None:
-    """Refuse what is no name of a unit."""
+    """Refuse anything but the name of a unit or None."""
     if unit is not None and not (isinstance(unit, str) and unit):
         raise TypeError(f"unit={unit!r} must be the name of a unit, e.g. unit='µm', or None")
 
 
 def distance_attributes(long_name: str, ds: xr.Dataset) -> dict[str, Any]:
-    """Attributes of a distance: its name and, where known, its unit."""
+    """Return the attributes of a distance: its name and, where known, its unit."""
     unit = distance_unit(ds)
     return {"long_name": long_name} | ({} if unit is None else {"units": unit})
 
 
 def scores(ds: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray, xr.DataArray]:
-    """What the formulas take: base score, position coefficient, dummy score, unit scale."""
-    return (
-        ds["base_attention_score"],
-        ds["position_coefficient"],
-        ds["dummy_attention_score"],
-        ds["distance_kernel_unit_scale"],
+    """Return the arguments of the formulas: *a*, *p*, *δ* and *u*."""
+    a, p, delta, u = (ds[name] for name in (*SCORES, *SETTINGS))
+    return a, p, delta, u
+
+
+def neighborhoods(ds: xr.Dataset) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Return index, distance and label of the neighborhoods as arrays, (receiver, rank)."""
+    index, distance, label = (
+        ds.variables[name].transpose("receiver", "rank").values for name in NEIGHBORHOODS
     )
+    return index, distance, label
 
 
 def distance_unit(ds: xr.Dataset) -> str | None:
-    """Name of the unit in which the Dataset measures distances, None where nobody told."""
+    """Return the name of the Dataset's unit of distance, None where it is unknown."""
     unit = ds["distance_kernel_unit_scale"].attrs.get("units")
     return None if unit is None else str(unit)
 
 
 def has_neighborhoods(ds: xr.Dataset) -> bool:
-    """Whether the Dataset knows who stands near whom (one read from a table does not)."""
+    """Tell whether the Dataset has neighborhoods (one read from a table does not)."""
     return all(name in ds.variables for name in NEIGHBORHOODS)
 
 
 def provenance(source: str, **details: Any) -> dict[str, str | int]:
-    """Attributes that say how a Dataset came to be: str and int only, details as JSON."""
+    """Return attributes on the origin of a Dataset: str and int only, details as JSON."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    written: dict[str, str | int] = {
+    attributes: dict[str, str | int] = {
         "title": "Counterfactual attention of neighboring cells",
         "schema_version": SCHEMA_VERSION,
         "amici_xr_version": importlib.metadata.version("amici-xr"),
@@ -165,5 +171,5 @@ def provenance(source: str, **details: Any) -> dict[str, str | int]:
         "source": source,
     }
     for name, detail in details.items():
-        written[name] = json.dumps(detail, ensure_ascii=False)
-    return written
+        attributes[name] = json.dumps(detail, ensure_ascii=False)
+    return attributes

@@ -1,4 +1,4 @@
-"""One query out of several, one sample out of several."""
+"""Selection of one query, one sample or one head."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from amici_xr.errors import NotFoundError, SchemaError, listed
 
 
 def select(ds: xr.Dataset, query: str | None = None, *, sample: str | None = None) -> xr.Dataset:
-    """Take the Dataset of one query, or of one sample, without the cells that are not its own.
+    """Select one query or one sample, and only the cells that belong to it.
 
-    With a query equal to ``extract(model, query)``, but for attributes and the last bits of the
-    scores. Plain ``ds.sel(query=...)`` gives the same answers, but keeps the neighbors and
-    receivers of all queries.
+    The selection of a query equals ``extract(model, query)``, except for attributes and the last
+    bits of the scores. Plain ``ds.sel(query=...)`` gives the same answers, but keeps the neighbors
+    and receivers of all queries.
 
     Parameters
     ----------
     ds
         Dataset with a ``query`` dim, or with a scalar ``query``.
     query
-        The receiving cell type; None keeps those that are there.
+        The receiving cell type; None keeps all.
     sample
         The sample, of a Dataset extracted with ``sample_key=…``; None keeps all.
 
@@ -32,14 +32,14 @@ def select(ds: xr.Dataset, query: str | None = None, *, sample: str | None = Non
     -------
     xarray.Dataset
         With a query: scalar ``query``; scores with dims (neighbor, head); no ``is_neighbor``. With
-        a sample: its neighbors and receivers alone.
+        a sample: only its neighbors and receivers.
 
     Raises
     ------
     NotFoundError
         If the Dataset does not hold this query or sample; the message lists those it holds.
     SchemaError
-        If a sample is asked of a Dataset that knows none, or whose neighborhoods cross samples.
+        If `sample` is given and the Dataset has no samples, or its neighborhoods cross samples.
 
     Examples
     --------
@@ -49,40 +49,46 @@ def select(ds: xr.Dataset, query: str | None = None, *, sample: str | None = Non
     ('neighbor', 'head')
     """
     check_structure(ds)
-    one = ds if query is None else _one_query(ds, query)
-    return one if sample is None else _one_sample(one, sample)
+    if query is not None:
+        ds = _select_query(ds, query)
+    return ds if sample is None else _select_sample(ds, sample)
 
 
-def _one_query(ds: xr.Dataset, query: str) -> xr.Dataset:
-    known = np.atleast_1d(ds["query"].values).tolist()
-    if query not in known:
-        raise NotFoundError(f"query={query!r} is not in this Dataset, which holds {listed(known)}")
-    one = ds.sel(query=query) if "query" in ds.dims else ds
-    if "is_neighbor" in one.variables:
-        one = one.isel(neighbor=np.flatnonzero(one["is_neighbor"].values)).drop_vars("is_neighbor")
-    if "receiver_label" in one.variables:
-        one = one.isel(receiver=np.flatnonzero(one["receiver_label"].values == query))
-    return one
-
-
-def _one_sample(ds: xr.Dataset, sample: str) -> xr.Dataset:
-    known = samples(ds)
-    if sample not in known:
-        raise NotFoundError(
-            f"sample={sample!r} is not in this Dataset, which holds {listed(known)}"
-        )
-    is_in_memory = has_neighborhoods(ds) and ds["neighborhood_index"].chunks is None
-    if is_in_memory:
-        check_samples(ds)
-    for cell in ("neighbor", "receiver"):
-        if f"{cell}_sample" in ds.variables:
-            is_own = ds[f"{cell}_sample"].values.astype(str) == sample
-            ds = ds.isel({cell: np.flatnonzero(is_own)})
+def _select_query(ds: xr.Dataset, query: str) -> xr.Dataset:
+    _check_is_there("query", query, np.atleast_1d(ds["query"].values))
+    if "query" in ds.dims:
+        ds = ds.sel(query=query)
+    if "is_neighbor" in ds.variables:
+        ds = ds.isel(neighbor=np.flatnonzero(ds["is_neighbor"].values)).drop_vars("is_neighbor")
+    if "receiver_label" in ds.variables:
+        ds = ds.isel(receiver=np.flatnonzero(ds["receiver_label"].values == query))
     return ds
 
 
+def _select_sample(ds: xr.Dataset, sample: str) -> xr.Dataset:
+    _check_is_there("sample", sample, samples(ds))
+    if has_neighborhoods(ds) and ds["neighborhood_index"].chunks is None:
+        check_samples(ds)
+    for cell, names in _sample_names(ds).items():
+        ds = ds.isel({cell: np.flatnonzero(names == sample)})
+    return ds
+
+
+def _check_is_there(argument: str, name: str, present: NDArray[np.str_]) -> None:
+    if name not in present.tolist():
+        raise NotFoundError(
+            f"{argument}={name!r} is not in this Dataset, which holds {listed(present)}"
+        )
+
+
+def _sample_names(ds: xr.Dataset) -> dict[str, NDArray[np.str_]]:
+    """Return the sample of each neighbor and receiver, where the Dataset tells it."""
+    cells = [cell for cell in ("neighbor", "receiver") if f"{cell}_sample" in ds.variables]
+    return {cell: ds[f"{cell}_sample"].values.astype(str) for cell in cells}
+
+
 def samples(ds: xr.Dataset) -> NDArray[np.str_]:
-    """Names of the samples, sorted."""
+    """Return the names of the samples, sorted."""
     check_structure(ds)
     if "neighbor_sample" not in ds.variables:
         raise SchemaError(
@@ -94,27 +100,23 @@ def samples(ds: xr.Dataset) -> NDArray[np.str_]:
             "this Dataset has neighbor_sample but no receiver_sample; assign both, so that each "
             "sample keeps its own receivers"
         )
-    known = (ds[f"{cell}_sample"].values for cell in ("neighbor", "receiver")
-             if f"{cell}_sample" in ds.variables)  # fmt: skip
-    return np.unique(np.concatenate([values.astype(str) for values in known]))
+    return np.unique(np.concatenate(list(_sample_names(ds).values())))
 
 
 def with_head_dim(ds: xr.Dataset) -> xr.Dataset:
-    """Give the ``head`` dim back to a Dataset from which ``sel`` picked one head."""
+    """Restore the ``head`` dim of a Dataset from which ``sel`` picked one head."""
     if "head" in ds.dims:
         return ds
-    of_heads = [
-        name
-        for name, row in SCHEMA.items()
-        if "head" in row.dims and name != "head" and name in ds.variables
-    ]
-    given_back = {name: ds[name].expand_dims("head", axis=-1) for name in of_heads}
-    coordinates = {name: given_back.pop(name) for name in of_heads if name in ds.coords}
-    return ds.drop_vars("head").assign(given_back).assign_coords(coordinates)
+    restored = {
+        row.name: ds[row.name].expand_dims("head", axis=-1)
+        for row in SCHEMA.values()
+        if "head" in row.dims and row.name != "head" and row.name in ds.variables
+    }
+    return ds.drop_vars("head").assign(restored)  # coordinates stay coordinates
 
 
 def one_run(ds: xr.Dataset, why: str) -> xr.Dataset:
-    """Return a Dataset of a single training as it is; refuse several."""
+    """Return a Dataset of a single training run as it is; refuse several."""
     if "run" in ds.dims:
         raise ValueError(
             f"ds holds the runs {listed(ds['run'].values)}; {why}: take one, e.g. ds.isel(run=0)"

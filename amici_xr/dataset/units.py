@@ -1,4 +1,4 @@
-"""The unit of distance: from that of the coordinates to microns."""
+"""Conversion of all distances from the unit of the coordinates to microns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from amici_xr.dataset.structure import check_structure
 from amici_xr.errors import check_positive_number
 
 MICRON = "µm"
-_MICRONS = (  # as casefold leaves them: the micro sign becomes the Greek letter
+_MICRONS = (  # after casefold, which turns the micro sign into the Greek letter
     *("μm", "um", "micron", "microns"),
     *("micrometer", "micrometers", "micrometre", "micrometres"),
 )
@@ -38,7 +38,7 @@ def to_microns(ds: xr.Dataset, microns_per_unit: float) -> xr.Dataset:
     Raises
     ------
     ValueError
-        If `microns_per_unit` is not a positive number, or not 1 for a Dataset that is in microns
+        If `microns_per_unit` is not a positive number, or not 1 although the Dataset is in microns
         already.
 
     Examples
@@ -54,8 +54,8 @@ def to_microns(ds: xr.Dataset, microns_per_unit: float) -> xr.Dataset:
     check_structure(ds)
     factor = check_microns_per_unit(microns_per_unit, distance_unit(ds))
     converted = {}
-    for name in (row.name for row in SCHEMA.values() if row.units == "distance"):
-        if name in ds.variables:
+    for name, row in SCHEMA.items():
+        if row.units == "distance" and name in ds.variables:
             converted[name] = ds[name].astype(np.float64) * factor
             converted[name].attrs = ds[name].attrs | {"units": MICRON}
     attributes = {"microns_per_unit": factor * ds.attrs.get("microns_per_unit", 1.0)}
@@ -65,7 +65,7 @@ def to_microns(ds: xr.Dataset, microns_per_unit: float) -> xr.Dataset:
 
 
 def check_microns_per_unit(value: float, unit: str | None) -> float:
-    """Return the factor as a float; refuse one that says that a micron is no micron."""
+    """Return the factor as a float; refuse any but 1 where the unit is the micron already."""
     factor = check_positive_number("microns_per_unit", value)
     if unit is not None and unit.casefold() in _MICRONS and factor != 1:
         raise ValueError(

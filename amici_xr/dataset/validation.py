@@ -1,26 +1,30 @@
-"""Whether a Dataset is what the schema says: every problem in one error, with its remedy."""
+"""Validation of a Dataset against the schema: every problem in one error, with its remedy."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 
-from amici_xr.dataset.neighborhood_checks import neighborhood_problems, sample_problems
-from amici_xr.dataset.schema import SCHEMA, SCORES, has_neighborhoods
+from amici_xr.dataset.schema import NEIGHBORHOODS, SCHEMA, SCORES, has_neighborhoods
 from amici_xr.dataset.structure import check_structure, raise_problems
 from amici_xr.errors import listed
 
-_IS_NO_STRING = "holds values that are no strings"
-LONGEST_LABEL = 256  # strings come back from NetCDF with a fixed width that every element pays
+_IS_NOT_STRING = "holds values that are not strings"
+LONGEST_LABEL = 256  # strings come back from NetCDF with a fixed width for every element
+_NOT_A_NEIGHBOR = -2  # a cell that is not among the neighbors, or no cell
+_RECEIVER_BLOCK = 100_000  # receivers compared at a time
 
 
 def validate(ds: xr.Dataset) -> xr.Dataset:
-    """Check a Dataset against the schema, structure and values.
+    """Validate a Dataset against the schema, structure and values.
 
-    Values are computed where they are lazy; the methods that reduce a Dataset check its structure
-    alone, so that lazy stays lazy.
+    Lazy values are computed; the methods that reduce a Dataset check its structure alone, so that
+    lazy stays lazy.
 
     Parameters
     ----------
@@ -35,9 +39,9 @@ def validate(ds: xr.Dataset) -> xr.Dataset:
     Raises
     ------
     SchemaError
-        With every problem found and how to mend it.
+        With every problem and its remedy.
     TypeError
-        If `ds` is no Dataset.
+        If `ds` is not a Dataset.
 
     Examples
     --------
@@ -57,7 +61,7 @@ def validate(ds: xr.Dataset) -> xr.Dataset:
 
 
 def validate_loaded(ds: xr.Dataset) -> xr.Dataset:
-    """As `validate`, but of the values only those that are not lazy."""
+    """Validate structure and those values that are not lazy."""
     check_structure(ds)
     lazy = [name for name, variable in ds.variables.items() if variable.chunks is not None]
     raise_problems(list(_value_problems(ds.drop_vars(lazy))))
@@ -68,21 +72,26 @@ def _value_problems(ds: xr.Dataset) -> Iterator[str]:
     yield from _score_problems(ds)
     strings = [row.name for row in SCHEMA.values() if row.kind == "string"]
     problems = [
-        one for name in strings if name in ds.variables for one in _string_problems(ds, name)
+        problem
+        for name in strings
+        if name in ds.variables
+        for problem in _string_problems(ds, name)
     ]
     yield from problems
-    if any(_IS_NO_STRING in problem for problem in problems):
-        return  # what is no string, such as pandas.NA, can't be compared
+    if any(_IS_NOT_STRING in problem for problem in problems):
+        return  # values that are not strings, such as pandas.NA, can't be compared
     yield from _role_problems(ds)
     if "cell_type" in ds.variables:
-        known = set(ds["cell_type"].values.tolist())
+        vocabulary = set(ds["cell_type"].values.tolist())
         for name in ("query", "label", "receiver_label"):
-            used = set(ds[name].values.ravel().tolist()) if name in ds.variables else set()
-            if used - known:
-                strange = listed(sorted(used - known, key=str), 5)
-                yield f"{name} holds {strange}, not in cell_type ({listed(sorted(known))})"
+            if name not in ds.variables:
+                continue
+            unknown = set(ds[name].values.ravel().tolist()) - vocabulary
+            if unknown:
+                shown = listed(sorted(unknown, key=str), 5)
+                yield f"{name} holds {shown}, not in cell_type ({listed(sorted(vocabulary))})"
     if has_neighborhoods(ds):
-        yield from neighborhood_problems(ds)
+        yield from _neighborhood_problems(ds)
 
 
 def _role_problems(ds: xr.Dataset) -> Iterator[str]:
@@ -108,13 +117,10 @@ def _score_problems(ds: xr.Dataset) -> Iterator[str]:
         wrong["position_coefficient: {} not above 0; extract the scores again"] = (
             ds.variables["position_coefficient"] <= 0
         )
-    sums = {problem: at.sum() for problem, at in wrong.items()}
-    if any(count.chunks is not None for count in sums.values()):
-        together = xr.Dataset(sums).compute()  # so that scores are read once
-        sums = {problem: together.variables[problem] for problem in sums}
-    for problem, count in sums.items():
+    counts = xr.Dataset({problem: at.sum() for problem, at in wrong.items()}).compute()
+    for problem, count in counts.items():  # computed together, so that scores are read once
         if count.values:
-            yield problem.format(_values(int(count)))
+            yield str(problem).format(_count_values(int(count)))
     unit_scale = ds.variables["distance_kernel_unit_scale"].values
     if not np.isfinite(ds.variables["dummy_attention_score"].values).all():
         yield "dummy_attention_score is not finite; take it from the model's settings"
@@ -123,30 +129,81 @@ def _score_problems(ds: xr.Dataset) -> Iterator[str]:
 
 
 def _mask(ds: xr.Dataset) -> xr.Variable:
-    """Which cell is a neighbor of which query; a Variable, for which nothing has to be aligned."""
-    every: xr.Variable = ds.variables.get("is_neighbor", xr.Variable((), True))
-    return every
+    """Return which cell is a neighbor of which query; Variables need no alignment."""
+    mask: xr.Variable = ds.variables.get("is_neighbor", xr.Variable((), True))
+    return mask
 
 
 def _string_problems(ds: xr.Dataset, name: str) -> Iterator[str]:
     values = ds.variables[name].values.ravel()
     if values.dtype.kind != "U" and not all(isinstance(value, str) for value in values.tolist()):
-        yield f"{name} {_IS_NO_STRING} (missing ones?); give each cell a string"
+        yield f"{name} {_IS_NOT_STRING} (missing ones?); give each cell a string"
         return
     longest = max(map(len, values.tolist()), default=0)
     if longest > LONGEST_LABEL:
         yield f"{name} holds a string of {longest} characters, over {LONGEST_LABEL}; shorten it"
 
 
-def _values(count: int) -> str:
+def _count_values(count: int) -> str:
     return f"{count} value is" if count == 1 else f"{count:,} values are"
 
 
 def check_neighborhoods(ds: xr.Dataset) -> None:
-    """Check that neighborhoods and labels still belong together, as `support` takes for granted."""
-    raise_problems(list(neighborhood_problems(ds)))
+    """Check that neighborhoods fit labels and samples, as `support` assumes."""
+    raise_problems(list(_neighborhood_problems(ds)))
 
 
 def check_samples(ds: xr.Dataset) -> None:
     """Check that no neighborhood crosses samples."""
-    raise_problems(list(sample_problems(ds)))
+    raise_problems(list(_sample_problems(ds)))
+
+
+def _neighborhood_problems(ds: xr.Dataset) -> Iterator[str]:
+    index, distance, label = (ds.variables[name] for name in NEIGHBORHOODS)
+    is_absent = index < 0
+    if not (is_absent == np.isnan(distance)).all() or not (is_absent == (label < 0)).all():
+        yield (
+            "neighborhood_index, _distance and _label disagree on where there is no neighbor; "
+            "use -1, NaN and -1 in the same places"
+        )
+    if (distance < 0).any() or np.isinf(distance).any():
+        yield "neighborhood_distance holds negative or infinite distances; extract again"
+    yield from _sample_problems(ds)
+    if (label >= ds.sizes["cell_type"]).any():
+        yield "neighborhood_label points past the end of cell_type; keep cell_type whole"
+        return
+    names, labels = (pd.Index(ds.variables[name].values) for name in ("cell_type", "label"))
+    if _differ(ds, names.get_indexer(labels), label.transpose("receiver", "rank")):
+        yield (
+            "neighborhood_label disagrees with label: cell_type was reordered, labels renamed or "
+            "neighbors renumbered; keep them as they were, and name groups of your own in another "
+            "coordinate"
+        )
+
+
+def _sample_problems(ds: xr.Dataset) -> Iterator[str]:
+    if not {"neighbor_sample", "receiver_sample"} <= set(ds.variables):
+        return
+    samples = {cell: pd.Index(ds[f"{cell}_sample"].values) for cell in ("neighbor", "receiver")}
+    names = samples["neighbor"].unique()
+    neighbor, receiver = (names.get_indexer(sample) for sample in samples.values())
+    if _differ(ds, neighbor, receiver[:, np.newaxis]):
+        yield (
+            "a neighborhood holds cells of another sample than its receiver's; extract it with "
+            "sample_key=…, so that no neighborhood crosses samples"
+        )
+
+
+def _differ(ds: xr.Dataset, code: NDArray[np.intp], expected: Any) -> bool:
+    """Tell whether the code of any neighbor differs from the expected one, (receiver, rank)."""
+    index = ds.variables["neighborhood_index"].transpose("receiver", "rank")
+    neighbor = ds.variables["neighbor"].values
+    beyond = neighbor.max(initial=-1) + 1
+    code_of_cell = np.full(beyond + 1, _NOT_A_NEIGHBOR)  # the last one serves −1, no neighbor, too
+    code_of_cell[neighbor] = code
+    for start in range(0, len(index), _RECEIVER_BLOCK):  # in blocks, to bound the memory
+        block = slice(start, start + _RECEIVER_BLOCK)
+        codes = code_of_cell[np.minimum(index[block].values, beyond)]
+        if ((codes != _NOT_A_NEIGHBOR) & (codes != np.asarray(expected[block]))).any():
+            return True
+    return False

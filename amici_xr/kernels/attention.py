@@ -1,4 +1,4 @@
-"""The formulas, on plain arrays: no labels, no files, no models.
+"""Formulas of counterfactual attention on plain arrays: no labels, no files, no models.
 
 Throughout, *a* is the base attention score, *p* > 0 the position coefficient, *δ* the dummy
 attention score, *u* the distance kernel unit scale, *d* a distance and *t* a threshold. Scores
@@ -8,12 +8,15 @@ neighbors, these lie on the last axis.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import expit, logit
 
 from amici_xr.iteration import for_each
-from amici_xr.kernels.groups import Floats, Integers, group_positions
+from amici_xr.kernels.groups import Array, Floats, Integers, group_positions
 
 MOMENT_BLOCK = 2048  # neighbors whose curves a summary holds at a time
 CURVE_BLOCK = 2**16  # elements of these curves, 0.5 MB: they stay in the processor's cache
@@ -22,7 +25,7 @@ CURVE_BLOCK = 2**16  # elements of these curves, 0.5 MB: they stay in the proces
 def counterfactual_attention(
     a: ArrayLike, p: ArrayLike, delta: ArrayLike, u: ArrayLike, d: ArrayLike
 ) -> Floats:
-    """Weight of a neighbor at distance d against the dummy alone, ``σ(a − p·d/u − δ)``.
+    """Compute the weight of a neighbor at distance d against the dummy alone, ``σ(a − p·d/u − δ)``.
 
     The logistic function of the difference, so that scores of any size stay finite, where
     ``exp(a) / (exp(a) + exp(δ))`` is NaN from a score of about 710 on.
@@ -36,43 +39,28 @@ def counterfactual_attention(
 def length_scale(
     a: ArrayLike, p: ArrayLike, delta: ArrayLike, u: ArrayLike, threshold: ArrayLike
 ) -> Floats:
-    """Distance at which the weight falls to t, ``max(0, (u/p)·(a − δ − logit t))``."""
+    """Compute the distance where the weight falls to t, ``max(0, (u/p)·(a − δ − logit t))``."""
     a, p, delta, u, threshold = _as_float64(a, p, delta, u, threshold)
     return np.asarray(np.maximum((u / p) * (a - delta - logit(threshold)), 0.0))
 
 
 def curve_moments(
-    a: ArrayLike,
-    p: ArrayLike,
-    delta: ArrayLike,
-    u: ArrayLike,
-    codes: Integers,
-    *,
-    n_groups: int,
-    distance: Floats,
+    a: Array, p: Array, delta: Array, u: Array, codes: Integers, *, n_groups: int, distance: Floats
 ) -> Floats:
-    """Count, mean and sum of squared deviations of the curves of each group.
+    """Compute count, mean and sum of squared deviations of the curves of each group.
 
     (..., neighbor) and (distance,) → (..., group, distance, 3), all 0 for an empty group. The curve
     is made a block at a time, small enough to stay in the processor's cache.
     """
-    score, slope = _curve_terms(a, p, delta, u)
-    out = np.zeros((*score.shape[:-1], n_groups, distance.size, 3))
-    groups = list(group_positions(codes, n_groups))
-
-    def fill(row: tuple[int, ...]) -> None:
-        for group, members in groups:
-            out[row][group] = _moments(score[row][members], slope[row][members], distance)
-
-    for_each(fill, list(np.ndindex(score.shape[:-1])))
-    return out
+    empty = np.zeros((n_groups, distance.size, 3))
+    return _summarize_groups(partial(_moments, distance), (a, p, delta, u), codes, empty)
 
 
-def _moments(score: Floats, slope: Floats, distance: Floats) -> Floats:
-    """(neighbor,) and (distance,) → (distance, 3)."""
+def _moments(distance: Floats, score: Floats, slope: Floats) -> Floats:
+    """Compute the moments of one group's curves: (neighbor,) and (distance,) → (distance, 3)."""
     size = min(score.size, MOMENT_BLOCK)
     rows = CURVE_BLOCK // size
-    buffer = np.empty((rows, size))  # one for all blocks: fresh memory costs more than the curve
+    buffer = np.empty((rows, size))  # reused for all blocks: fresh memory costs more than the curve
     parts = np.empty((distance.size, -(-score.size // size), 3))
     for at in range(0, distance.size, rows):
         part = slice(at, at + rows)
@@ -90,57 +78,71 @@ def _moments(score: Floats, slope: Floats, distance: Floats) -> Floats:
 
 
 def combined_moments(parts: Floats) -> Floats:
-    """Count, mean and sum of squared deviations of what several parts hold together.
+    """Combine count, mean and sum of squared deviations of several parts.
 
     (..., part, 3) → (..., 3), by Chan, Golub & LeVeque (1983), without cancellation.
     """
     count, mean, squares = np.moveaxis(parts, -1, 0)
     total = count.sum(axis=-1)
-    together = (count * mean).sum(axis=-1) / np.maximum(total, 1)
-    between = (count * (mean - together[..., np.newaxis]) ** 2).sum(axis=-1)
-    return np.stack([total, together, squares.sum(axis=-1) + between], axis=-1)
+    grand_mean = (count * mean).sum(axis=-1) / np.maximum(total, 1)
+    between = (count * (mean - grand_mean[..., np.newaxis]) ** 2).sum(axis=-1)
+    return np.stack([total, grand_mean, squares.sum(axis=-1) + between], axis=-1)
 
 
 def mean_and_std(moments: Floats) -> Floats:
-    """(..., 3) → (..., 2): mean and standard deviation (ddof 1), NaN of too few values."""
+    """Turn moments, (..., 3), into mean and standard deviation (ddof 1); NaN of too few values."""
     count, mean, squares = np.moveaxis(moments, -1, 0)
     variance = np.where(count > 1, squares, np.nan) / (count - 1)
     return np.stack([np.where(count > 0, mean, np.nan), np.sqrt(variance)], axis=-1)
 
 
 def curve_quantiles(
-    a: ArrayLike,
-    p: ArrayLike,
-    delta: ArrayLike,
-    u: ArrayLike,
+    a: Array,
+    p: Array,
+    delta: Array,
+    u: Array,
     codes: Integers,
     *,
     n_groups: int,
     distance: Floats,
     quantiles: Floats,
 ) -> Floats:
-    """Quantiles of the curves of each group, a distance at a time.
+    """Compute quantiles of the curves of each group, a distance at a time.
 
     (..., neighbor) and (distance,) → (..., group, distance, quantile), NaN for an empty group.
     """
-    score, slope = _curve_terms(a, p, delta, u)
-    out = np.full((*score.shape[:-1], n_groups, distance.size, quantiles.size), np.nan)
-    groups = list(group_positions(codes, n_groups))
+    empty = np.full((n_groups, distance.size, quantiles.size), np.nan)
+    summarize = partial(_quantiles, distance, quantiles)
+    return _summarize_groups(summarize, (a, p, delta, u), codes, empty)
+
+
+def _quantiles(distance: Floats, quantiles: Floats, score: Floats, slope: Floats) -> Floats:
+    """Compute quantiles of one group's curves: (neighbor,) → (distance, quantile)."""
+    weights = (_attention(score, slope, d, np.empty(score.size)) for d in distance)
+    return np.stack([np.quantile(weight, quantiles, overwrite_input=True) for weight in weights])
+
+
+def _summarize_groups(
+    summarize: Callable[[Floats, Floats], Floats],
+    scores: tuple[Array, Array, Array, Array],
+    codes: Integers,
+    empty: Floats,
+) -> Floats:
+    """Summarize the curves of each group: (..., neighbor) → (..., group, ...), else `empty`."""
+    score, slope = _curve_terms(*scores)
+    out = np.tile(empty, (*score.shape[:-1], 1, 1, 1))
+    groups = list(group_positions(codes, len(empty)))
 
     def fill(row: tuple[int, ...]) -> None:
-        for group, own in groups:
-            for at, d in enumerate(distance):
-                weight = _attention(score[row][own], slope[row][own], d, np.empty(own.size))
-                out[row][group, at] = np.quantile(weight, quantiles, overwrite_input=True)
+        for group, members in groups:
+            out[row][group] = summarize(score[row][members], slope[row][members])
 
     for_each(fill, list(np.ndindex(score.shape[:-1])))
     return out
 
 
-def _curve_terms(
-    a: ArrayLike, p: ArrayLike, delta: ArrayLike, u: ArrayLike
-) -> tuple[Floats, Floats]:
-    """``a − δ`` and ``p/u``, (..., neighbor), where δ and u lack the last axis."""
+def _curve_terms(a: Array, p: Array, delta: Array, u: Array) -> tuple[Floats, Floats]:
+    """Compute ``a − δ`` and ``p/u``, (..., neighbor), where δ and u lack the last axis."""
     a, p, delta, u = _as_float64(a, p, delta, u)
     score = np.subtract(a, delta[..., np.newaxis], order="C")  # neighbors side by side
     slope = np.divide(p, u[..., np.newaxis], order="C")
@@ -149,7 +151,7 @@ def _curve_terms(
 
 
 def _attention(score: Floats, slope: Floats, distance: Floats | float, out: Floats) -> Floats:
-    """``1/(1 + exp(slope·d − score))``: what `expit` gives, several times faster in a block."""
+    """Compute ``1/(1 + exp(slope·d − score))`` as `expit` does, several times faster in a block."""
     np.multiply(slope, distance, out=out)
     out -= score
     with np.errstate(over="ignore"):  # to ∞, of which the inverse is 0

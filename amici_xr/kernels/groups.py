@@ -1,4 +1,4 @@
-"""Groups of neighbors on arrays: their members, reductions, which of them are supported."""
+"""Groups of neighbors on plain arrays: members, reductions, support in the tissue."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+Array = NDArray[Any]
 Floats = NDArray[np.float64]
 Integers = NDArray[np.integer[Any]]
 
 
 def zero_unsupported(lengths: Floats, codes: Integers, is_supported: NDArray[np.bool_]) -> Floats:
-    """Length scales, 0 where the neighbor's group is not supported; NaN stays.
+    """Set length scales to 0 where the neighbor's group is not supported; NaN stays.
 
     (...) and the groups' positions, with (..., group) → (...).
     """
     shape = np.broadcast_shapes(codes.shape, is_supported.shape[:-1])
-    own = np.take_along_axis(
+    is_kept = np.take_along_axis(
         np.broadcast_to(is_supported, (*shape, is_supported.shape[-1])),
         np.broadcast_to(codes, shape)[..., np.newaxis],
         axis=-1,
     )[..., 0]
-    return np.where(own | np.isnan(lengths), lengths, 0.0)
+    return np.where(is_kept | np.isnan(lengths), lengths, 0.0)
 
 
 def group_positions(codes: Integers, n_groups: int) -> Iterator[tuple[int, Integers]]:
@@ -37,14 +38,14 @@ def group_positions(codes: Integers, n_groups: int) -> Iterator[tuple[int, Integ
 
 
 def group_reduce(
-    values: NDArray[Any],
+    values: Array,
     codes: Integers,
     *,
     n_groups: int,
-    reduce: Callable[..., NDArray[Any]],
+    reduce: Callable[..., Array],
     empty: Any = np.nan,
-) -> NDArray[Any]:
-    """Reduce each group of neighbors: (..., neighbor) → (..., group); `empty` where there is none.
+) -> Array:
+    """Reduce each group of neighbors, (..., neighbor) → (..., group); an empty one gives `empty`.
 
     `reduce` is called as ``reduce(members, axis=-1)``. Codes outside 0 … n_groups − 1 are left out.
     """
@@ -56,20 +57,20 @@ def group_reduce(
 
 
 def nearest_distance(distance: Floats, label: Integers, n_labels: int) -> Floats:
-    """Distance of each receiver's nearest neighbor of each label, ∞ where it has none.
+    """Find the distance of each receiver's nearest neighbor of each label, ∞ without one.
 
     (receiver, rank) and the labels as positions, −1 where there is no neighbor → (receiver, label).
     """
     nearest = np.full((distance.shape[0], n_labels), np.inf)
     for rank in range(distance.shape[1]):  # within one rank a receiver occurs once
         receiver = np.flatnonzero(label[:, rank] >= 0)
-        cell = (receiver, label[receiver, rank])
-        nearest[cell] = np.minimum(nearest[cell], distance[receiver, rank])
+        pair = (receiver, label[receiver, rank])
+        nearest[pair] = np.minimum(nearest[pair], distance[receiver, rank])
     return nearest
 
 
 def edge_distance(distance: Floats) -> Floats:
-    """Distance of each receiver's farthest neighbor, NaN where it has none at all.
+    """Find the distance of each receiver's farthest neighbor, NaN without any neighbor.
 
     The largest, not the last: with cell radii the distance need not grow with the rank.
     """
@@ -77,13 +78,13 @@ def edge_distance(distance: Floats) -> Floats:
 
 
 def share_below(bounds: Floats, values: Floats) -> Floats:
-    """Share of each label's values that lie strictly below its bound; NaN for a NaN bound.
+    """Compute the share of each label's values strictly below its bound; NaN for a NaN bound.
 
     (..., label) and the values, (receiver, label), → (..., label). NaN values do not count, ∞ does.
     """
     share = np.full(bounds.shape, np.nan)
     for label in range(bounds.shape[-1]):
-        known = np.sort(values[~np.isnan(values[:, label]), label])
-        if known.size:
-            share[..., label] = np.searchsorted(known, bounds[..., label]) / known.size
+        ascending = np.sort(values[~np.isnan(values[:, label]), label])
+        if ascending.size:
+            share[..., label] = np.searchsorted(ascending, bounds[..., label]) / ascending.size
     return np.where(np.isnan(bounds), np.nan, share)

@@ -1,4 +1,4 @@
-"""Heads of two trainings matched by the area between their curves, on plain arrays.
+"""Match the heads of two training runs by the area between their curves, on plain arrays.
 
 A curve ``σ(s − y·x)``, x in [0, 1], is given by its score ``s = a − δ`` and by its fall
 ``y = (p/u)·D`` over the range of distances [0, D].
@@ -8,37 +8,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from amici_xr.iteration import for_each
+from amici_xr.kernels.groups import Floats, Integers
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.integer[Any]]
-
-FLAT = 1e-8  # a smaller fall over the whole range is taken for this: areas change by less than that
+FLAT = 1e-8  # smaller falls over the whole range are raised to this: areas change by less
 
 
 @dataclass(frozen=True)
 class Matching:
-    """For each head of one training its place in another, and how clear that is."""
+    """Position of each head of one run among those of another, and how clear that is."""
 
     order: NDArray[np.intp]  # (head,), positions in the other
     is_matched: NDArray[np.bool_]  # (head,)
     cost: Floats  # (head,), the area between the two
-    total: float  # cost of the whole, that of unmatched heads included
-    margin: float  # what the second-best costs more
+    total: float  # total cost, including that of unmatched heads
+    margin: float  # additional cost of the second-best matching
 
 
 def area_below(score: Floats, fall: Floats, at: Floats | float = 1.0) -> Floats:
-    """``∫₀ˣ σ(s − y·x) dx = [softplus(s) − softplus(s − y·x)]/y``; at x = 1 the mean attention."""
+    """Compute ``∫₀ˣ σ(s − y·x) dx = [softplus(s) − softplus(s − y·x)]/y``, elementwise.
+
+    At x = 1 it is the mean attention.
+    """
     return (_softplus(score) - _softplus(score - fall * at)) / fall
 
 
 def area_between(first: tuple[Floats, Floats], second: tuple[Floats, Floats]) -> Floats:
-    """``∫₀¹ |σ(s₁ − y₁·x) − σ(s₂ − y₂·x)| dx`` of curves, each a score and a fall, elementwise.
+    """Compute ``∫₀¹ |σ(s₁ − y₁·x) − σ(s₂ − y₂·x)| dx`` of curves, each a (score, fall).
 
     Exactly: σ is monotone, so the curves cross where their arguments are equal, at
     ``x* = (s₁ − s₂)/(y₁ − y₂)``, and nowhere else. On each side of it the area is the difference of
@@ -64,7 +64,7 @@ def summed_areas(
     n_groups: int,
     pairs: Sequence[tuple[int, int]],
 ) -> tuple[Floats, Floats]:
-    """Sums over the neighbors of each group: areas between the heads of runs, and below them.
+    """Sum over the neighbors of each group: areas between the heads of runs, and below them.
 
     (run, head, neighbor) and the groups' positions → (pair of runs, group, head, head) and
     (run, group, head).
@@ -77,11 +77,11 @@ def summed_areas(
     def fill(item: tuple[int, int]) -> None:
         pair, head = item
         run, other = pairs[pair]
-        own = (score[run, head], fall[run, head])
-        for place in range(n_heads):
-            theirs = (score[other, place], fall[other, place])
-            area = _area_between(own, theirs, below[run, head], below[other, place])
-            between[pair, :, head, place] = np.bincount(codes, area, n_groups)
+        first = (score[run, head], fall[run, head])
+        for other_head in range(n_heads):
+            second = (score[other, other_head], fall[other, other_head])
+            area = _area_between(first, second, below[run, head], below[other, other_head])
+            between[pair, :, head, other_head] = np.bincount(codes, area, n_groups)
 
     for_each(fill, [(pair, head) for pair in range(len(pairs)) for head in range(n_heads)])
     alone = np.empty((n_runs, n_groups, n_heads))
@@ -95,11 +95,11 @@ def match_heads(areas: Floats, unmatched: Floats, unmatched_other: Floats) -> Ma
 
     ``min Σ C[i, π(i)] over matched i + Σ v[i] + Σ w[j] over unmatched i and j``: the assignment
     problem on ``min(C[i, j], v[i] + w[j])``, since a pair that costs more is left unmatched.
-    (head, head) and twice (head,). Unmatched heads take the leftover places so that the areas
-    between them are least.
+    (head, head) and twice (head,). Unmatched heads are paired with the remaining ones so that the
+    areas between them are smallest.
 
-    The margin is exact. A matching other than the best either lacks one of its pairs, so each is
-    forbidden in turn (the first step of Murty's ranking), or has a further one.
+    The margin is exact. Any other matching either lacks one of the pairs of the best, so each is
+    forbidden in turn (the first step of Murty's ranking), or has an additional one.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -108,24 +108,22 @@ def match_heads(areas: Floats, unmatched: Floats, unmatched_other: Floats) -> Ma
     rows, order = linear_sum_assignment(costs)
     total = float(costs[rows, order].sum())
     is_matched = areas[rows, order] <= alone[rows, order]
-    left, places = rows[~is_matched], order[~is_matched]
-    further = areas[np.ix_(left, places)]
-    order[left] = places[linear_sum_assignment(further)[1]]
-    margins = [*(further - alone[np.ix_(left, places)]).ravel()]
+    unpaired = np.ix_(rows[~is_matched], order[~is_matched])
+    margins = [*(areas[unpaired] - alone[unpaired]).ravel()]
+    order[~is_matched] = order[~is_matched][linear_sum_assignment(areas[unpaired])[1]]
     for row in rows[is_matched]:
         forbidden = costs.copy()
         forbidden[row, order[row]] = alone[row, order[row]]
         margins.append(forbidden[linear_sum_assignment(forbidden)].sum() - total)
-    margin = max(0.0, float(min(margins)))  # but for rounding
+    margin = max(0.0, float(min(margins)))  # negative only by rounding
     return Matching(order, is_matched, areas[rows, order], total, margin)
 
 
 def same_heads(n_heads: int) -> Matching:
-    """Each head to itself, without a choice."""
-    itself = np.arange(n_heads)
-    return Matching(itself, np.ones(n_heads, bool), np.zeros(n_heads), 0.0, np.nan)
+    """Match each head of the reference run to itself."""
+    return Matching(np.arange(n_heads), np.ones(n_heads, bool), np.zeros(n_heads), 0.0, np.nan)
 
 
 def _softplus(z: Floats) -> Floats:
-    """``log(1 + exp z)``, of which no part overflows."""
+    """Compute ``log(1 + exp z)`` without overflow."""
     return np.maximum(z, 0.0) + np.log1p(np.exp(-np.abs(z)))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from amici_xr.kernels.groups import group_positions
 
-_MANY = 1_000  # receivers; to start threads for fewer takes longer than the search
+_MANY = 1_000  # receivers; starting threads for fewer takes longer than the search
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,10 @@ class Neighborhoods:
     receiver: NDArray[np.int64]  # (receiver,)
     index: NDArray[np.int64]  # (receiver, rank)
     distance: NDArray[np.float64]  # (receiver, rank)
-    is_given: bool = False  # by the AnnData, not computed
+    is_given: bool = False  # stored in the AnnData, not computed
 
     def is_neighbor(self, codes: NDArray[np.intp], queries: list[int]) -> NDArray[np.bool_]:
-        """Whether a cell stands in a neighborhood of a cell of the query type, (query, cell)."""
+        """Tell which cells stand in a neighborhood of a cell of the query type, (query, cell)."""
         mask = np.zeros((len(queries), codes.size), dtype=bool)
         for row, query in enumerate(queries):
             members = self.index[codes[self.receiver] == query]
@@ -30,7 +30,7 @@ class Neighborhoods:
         return mask
 
     def labels(self, codes: NDArray[np.intp]) -> NDArray[np.int16]:
-        """Cell types of the neighbors, (receiver, rank), −1 where there is none."""
+        """Look up the cell types of the neighbors, (receiver, rank), −1 where there is none."""
         # One more at the end, where −1 points to; narrow, since millions of cells have many ranks.
         return np.append(codes, -1).astype(np.int16)[self.index]
 
@@ -43,7 +43,7 @@ def nearest_of_other_types(
     radius: NDArray[np.float64] | None = None,
     sample: NDArray[np.intp] | None = None,
 ) -> Neighborhoods:
-    """K nearest cells of other types of every cell of the query types, by Euclidean distance.
+    """Find the K nearest cells of other types of every cell of the query types, Euclidean.
 
     Receivers ascend. With cell radii the distance is surface to surface, ``max(0, d − rᵢ − rⱼ)``,
     while the order stays that of the centers. With samples, of the same sample.
@@ -54,11 +54,11 @@ def nearest_of_other_types(
     sample = np.zeros(codes.size, dtype=np.intp) if sample is None else sample
     for _, cells in group_positions(sample, int(sample.max(initial=-1)) + 1):
         for query in queries:
-            others, own = cells[codes[cells] != query], cells[codes[cells] == query]
-            if others.size and own.size:
-                rows = np.searchsorted(receiver, own)
-                found = _nearest(coordinates, others, own, n_neighbors)
-                index[rows], distance[rows] = found
+            is_query = codes[cells] == query
+            others, receivers = cells[~is_query], cells[is_query]
+            if others.size and receivers.size:
+                rows = np.searchsorted(receiver, receivers)
+                index[rows], distance[rows] = _nearest(coordinates, others, receivers, n_neighbors)
     if radius is not None:  # NaN stays NaN where there is no neighbor
         distance = np.maximum(distance - radius[receiver, np.newaxis] - radius[index], 0.0)
     return Neighborhoods(receiver, index, distance)

@@ -1,4 +1,4 @@
-"""Permutation tests of two groups of independent units, for many pairs at a time, on plain arrays.
+"""Permutation tests of two groups of independent units, many pairs at a time, on plain arrays.
 
 The units lie on the last axis, (..., unit). NaN stands for a unit in which a pair does not occur;
 such a unit is left out for that pair. With fewer than two units in a group the answer is NaN.
@@ -14,8 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import comb
 
 from amici_xr.iteration import for_each
-
-Floats = NDArray[np.float64]
+from amici_xr.kernels.groups import Floats
 
 PAIR_BLOCK = 512  # pairs tested at a time
 LABELING_BLOCK = 2**21  # values of these that are relabeled at a time, 16 MB
@@ -23,7 +22,7 @@ FEWEST_UNITS = 2  # that have a variance
 
 
 def studentized_difference(first: Floats, second: Floats) -> Floats:
-    """Welch's t, ``(mean₂ − mean₁) / √(s₁²/n₁ + s₂²/n₂)``: (..., unit) twice → (...).
+    """Compute Welch's t, ``(mean₂ − mean₁) / √(s₁²/n₁ + s₂²/n₂)``: (..., unit) twice → (...).
 
     ±∞ where neither group varies but their means differ, NaN where all units are equal.
     """
@@ -39,7 +38,7 @@ def studentized_difference(first: Floats, second: Floats) -> Floats:
 def permutation_p(
     first: Floats, second: Floats, *, n_resamples: int, random_state: int | None
 ) -> Floats:
-    """Share of the labelings whose |studentized difference| is at least the observed one.
+    """Compute the share of labelings with |studentized difference| at least the observed one.
 
     (..., unit) twice → (...). Of all ``C(n₁ + n₂, n₁)`` labelings where these are at most
     `n_resamples`; else ``(1 + b)/(1 + R)`` with R = `n_resamples` random labelings, the same for
@@ -76,12 +75,12 @@ def permutation_p(
 def is_enumerated(
     n_first: ArrayLike, n_second: ArrayLike, *, n_resamples: int
 ) -> NDArray[np.bool_]:
-    """Whether `permutation_p` counts every labeling of so many units."""
+    """Tell whether `permutation_p` counts every labeling of so many units."""
     return np.asarray(_n_labelings(n_first, n_second) <= n_resamples)
 
 
 def min_attainable_p(n_first: ArrayLike, n_second: ArrayLike, *, n_resamples: int) -> Floats:
-    """Return the least p that so many units can give, whatever their values.
+    """Compute the smallest p that so many units can give, whatever their values.
 
     ``1/C(n₁ + n₂, n₁)``, twice that for groups of equal size, whose swap changes no |difference|;
     ``1/(1 + R)`` where labelings are drawn; NaN with fewer than two units in a group.
@@ -96,7 +95,7 @@ def min_attainable_p(n_first: ArrayLike, n_second: ArrayLike, *, n_resamples: in
 
 
 def benjamini_hochberg(p: Floats) -> Floats:
-    """Return adjusted p of the same shape, over all that are not NaN; NaN stays."""
+    """Adjust p over all that are not NaN, in the same shape; NaN stays."""
     from scipy.stats import false_discovery_control
 
     q = np.full(p.shape, np.nan)
@@ -111,10 +110,10 @@ def _n_labelings(n_first: ArrayLike, n_second: ArrayLike) -> Floats:
 
 
 def _extremeness(first: Floats, second: Floats, axis: int) -> Floats:
-    """``1 + |t|/√(1 + t²)``, which grows with Welch's |t|, in [1, 2].
+    """Compute ``1 + |t|/√(1 + t²)``, which grows with Welch's |t|, in [1, 2].
 
-    SciPy subtracts a tolerance relative to the observed statistic: of an infinite t nothing would
-    be left, and of one that is 0 but for rounding no tolerance.
+    SciPy subtracts a tolerance relative to the observed statistic, which fails for an infinite t,
+    and gives none for a t that is 0 up to rounding.
     """
     difference, error = _difference_and_error(first, second, axis)
     largest = np.hypot(difference, error)
@@ -122,7 +121,7 @@ def _extremeness(first: Floats, second: Floats, axis: int) -> Floats:
 
 
 def _difference_and_error(first: Floats, second: Floats, axis: int) -> tuple[Floats, Floats]:
-    """Difference of the means, second minus first, and its standard error."""
+    """Compute the difference of the means, second minus first, and its standard error."""
     groups = (first, second)
     mean_first, mean_second = (group.mean(axis=axis) for group in groups)
     variance = sum(group.var(axis=axis, ddof=1) / group.shape[axis] for group in groups)
@@ -130,7 +129,7 @@ def _difference_and_error(first: Floats, second: Floats, axis: int) -> tuple[Flo
 
 
 def _centred(first: Floats, second: Floats) -> tuple[Floats, Floats]:
-    """Values minus one of them, so that equal ones are exactly 0 and so is their variance."""
+    """Subtract one of the values from all, so that equal ones and their variance are exactly 0."""
     center = first[..., :1]
     return first - center, second - center
 
@@ -150,7 +149,7 @@ def _by_number_of_units(
     out = np.full(n_pairs, np.nan)
     for sizes in np.unique(n_units, axis=0):
         if sizes.min() >= FEWEST_UNITS:
-            own = np.flatnonzero((n_units == sizes).all(axis=1))
-            complete = (group[own, :size] for group, size in zip(present_first, sizes, strict=True))
-            out[own] = function(*complete)
+            rows = np.flatnonzero((n_units == sizes).all(axis=1))
+            first, second = (group[rows, :n] for group, n in zip(present_first, sizes, strict=True))
+            out[rows] = function(first, second)
     return out.reshape(shape)

@@ -1,4 +1,4 @@
-"""Every pair of receiver and sender at a glance."""
+"""Atlas of all pairs of receiver and sender."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from amici_xr.analysis.curves import curve_summary
 from amici_xr.analysis.length_scales import length_scale, support
@@ -18,6 +17,7 @@ from amici_xr.dataset.reduction import (
     for_each_threshold,
     ordered,
     read_once,
+    rechunked,
     summary_of_labels,
 )
 from amici_xr.dataset.schema import NEIGHBORHOODS, distance_attributes
@@ -26,7 +26,7 @@ from amici_xr.errors import check_choice
 from amici_xr.uncertainty.intervals import check_resampling_unit
 from amici_xr.uncertainty.length_scale_intervals import bootstrap
 
-REACHES = ("ok", "beyond_neighborhood")  # the states in which a pair's length scales stand
+REACHES = ("ok", "beyond_neighborhood")  # status of pairs whose length scales are kept
 OF_INTERVALS = ("ci_lower", "ci_upper", "effective_patches", "n_samples", "interval_status")
 
 
@@ -40,10 +40,10 @@ def atlas(
     *,
     by_sample: bool = False,
 ) -> xr.Dataset:
-    """All that is known of each pair of receiver and sender, in each head.
+    """Summarize each pair of receiver and sender in each head.
 
-    The length scales ``L = max(0, (u/p)·(a − δ − logit t))`` are summarized as they are, *before*
-    the artifact correction; `status` says where it would set them to 0, and why.
+    The length scales ``L = max(0, (u/p)·(a − δ − logit t))`` are summarized *before* the artifact
+    correction; `status` says where it would set them to 0, and why.
 
     Parameters
     ----------
@@ -54,13 +54,13 @@ def atlas(
     sample_threshold
         Share of the receivers below which the artifact correction would apply, for `status`.
     statistic
-        "median" or "mean": of what the interval is.
+        Statistic whose confidence interval is computed, "median" or "mean".
     confidence_level
         Coverage of the interval, strictly between 0 and 1.
     resampling_unit
         "cell", "spatial" or "sample", as in `bootstrap`.
     by_sample
-        Whether to take each sample by itself, which adds a ``sample`` dim.
+        Whether to treat each sample separately, which adds a ``sample`` dim.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def atlas(
         ``median_length_scale``, ``mean_length_scale``
             over the neighbors of the label;
         ``ci_lower``, ``ci_upper``
-            the interval of the `statistic`: see `bootstrap` for what it takes as independent;
+            the confidence interval of the `statistic`; see `bootstrap` for its assumptions;
         ``effective_patches`` or ``n_samples``, ``interval_status``
             with another `resampling_unit` than cells, as from `bootstrap`;
         ``support``, ``edge_share``, ``status``
@@ -82,7 +82,7 @@ def atlas(
         ``strongest_by_reach``, ``strongest_by_attention``
             dims (query, label): the head with the largest median length scale among those whose
             status is "ok" or "beyond_neighborhood", and that with the largest attention at
-            contact; −1 where there is none.
+            contact; −1 if there is none.
 
     Raises
     ------
@@ -99,10 +99,10 @@ def atlas(
     --------
     >>> import amici_xr
     >>> ds = amici_xr.testing.simulate_dataset(["A", "B"], n_cells=200)
-    >>> found = amici_xr.atlas(ds, threshold=0.1)
-    >>> found.median_length_scale.dims
+    >>> pairs = amici_xr.atlas(ds, threshold=0.1)
+    >>> pairs.median_length_scale.dims
     ('query', 'label', 'head')
-    >>> found.strongest_by_reach.dims
+    >>> pairs.strongest_by_reach.dims
     ('query', 'label')
     """
     check_structure(ds)
@@ -115,21 +115,20 @@ def atlas(
         )
     if by_sample:
         return for_each_sample(
-            lambda one: atlas(
-                one, threshold, sample_threshold, statistic, confidence_level, resampling_unit
+            lambda part: atlas(
+                part, threshold, sample_threshold, statistic, confidence_level, resampling_unit
             ),
             ds,
         )
-
     ds = read_once(ds, *NEIGHBORHOODS)
 
-    def of_all(value: float) -> xr.Dataset:
+    def summarize(value: float) -> xr.Dataset:
         interval = bootstrap(
             ds, value, None, statistic, confidence_level, resampling_unit=resampling_unit
         )
         return _reach(ds, value, sample_threshold, interval)
 
-    result = for_each_threshold(of_all, threshold)
+    result = for_each_threshold(summarize, threshold)
     contact = curve_summary(ds, 0.0)["mean"].drop_vars("distance")
     result["attention_at_contact"] = contact.assign_attrs(
         long_name="mean attention at contact", units="1"
@@ -156,44 +155,33 @@ def _reach(
     )
 
 
-def strongest_by_reach(found: xr.Dataset) -> xr.DataArray:
-    """Head of the largest median length scale that the tissue supports, −1 where there is none."""
-    stands = found["status"].isin(REACHES) & (found["median_length_scale"] > 0)
-    return _strongest(found["median_length_scale"].where(stands), "median length scale")
+def strongest_by_reach(pairs: xr.Dataset) -> xr.DataArray:
+    """Name the head of the largest median length scale with support, −1 if there is none."""
+    median = pairs["median_length_scale"]
+    is_supported = pairs["status"].isin(REACHES) & (median > 0)
+    return _name_strongest(median.where(is_supported), "median length scale")
 
 
-def strongest_by_attention(found: xr.Dataset) -> xr.DataArray:
-    """Head of the largest attention at contact, −1 where there is no such neighbor."""
-    return _strongest(found["attention_at_contact"], "attention at contact")
+def strongest_by_attention(pairs: xr.Dataset) -> xr.DataArray:
+    """Name the head of the largest attention at contact, −1 if there is no such neighbor."""
+    return _name_strongest(pairs["attention_at_contact"], "attention at contact")
 
 
-def _strongest(values: xr.DataArray, what: str) -> xr.DataArray:
-    """Head of the largest value, −1 where all are NaN."""
+def _name_strongest(values: xr.DataArray, quantity: str) -> xr.DataArray:
+    """Name the head of the largest value, −1 where all are NaN."""
     if "head" not in values.dims:
         values = values.expand_dims("head", axis=-1)
-    strongest: xr.DataArray = xr.apply_ufunc(
-        _name_of_largest,
-        values if values.chunks is None else values.chunk(head=-1),
-        input_core_dims=[["head"]],
-        kwargs={"names": values["head"].values},
-        dask="parallelized",
-        output_dtypes=[np.int64],
-    )
-    strongest.attrs = {"long_name": f"head of the largest {what}"}
+    if values.sizes["head"]:
+        strongest = rechunked(values, {"head": -1}).idxmax("head", fill_value=-1)
+    else:
+        strongest = xr.full_like(values.sum("head"), -1, dtype=np.int64)
+    strongest.attrs = {"long_name": f"head of the largest {quantity}"}
     return strongest
-
-
-def _name_of_largest(values: NDArray[np.float64], names: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(..., head) → (...), −1 where all are NaN."""
-    if not names.size:
-        return np.full(values.shape[:-1], -1)
-    largest = np.argmax(np.where(np.isnan(values), -np.inf, values), axis=-1)
-    return np.where(np.isnan(values).all(axis=-1), -1, names[largest])
 
 
 def _n_receivers(ds: xr.Dataset) -> xr.DataArray:
     label = ds["receiver_label"].values
     query = ds["query"]
     count = [int((label == name).sum()) for name in np.atleast_1d(query.values)]
-    counted = xr.DataArray(np.reshape(count, query.shape), dims=query.dims)
-    return counted.assign_attrs(long_name="number of receivers")
+    attributes = {"long_name": "number of receivers"}
+    return xr.DataArray(np.reshape(count, query.shape), dims=query.dims, attrs=attributes)

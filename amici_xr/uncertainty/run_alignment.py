@@ -1,16 +1,24 @@
-"""Several trainings on one tissue, as the runs of one Dataset."""
+"""Alignment of several training runs on one tissue in one Dataset."""
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
-from amici_xr.dataset.schema import MATCHING, SCORES, describe, distance_unit, has_neighborhoods
+from amici_xr.dataset.schema import (
+    MATCHING,
+    SCORES,
+    SETTINGS,
+    describe,
+    distance_unit,
+    has_neighborhoods,
+    neighborhoods,
+)
 from amici_xr.dataset.selection import with_head_dim
 from amici_xr.dataset.structure import check_structure
 from amici_xr.errors import SchemaError, check_names, check_positive_number
@@ -18,8 +26,6 @@ from amici_xr.kernels.groups import edge_distance
 from amici_xr.kernels.head_matching import Matching, match_heads, same_heads
 from amici_xr.uncertainty.curve_areas import mean_areas
 from amici_xr.uncertainty.same_tissue import check_same_tissue
-
-Floats = NDArray[np.float64]
 
 
 def align_runs(
@@ -29,37 +35,37 @@ def align_runs(
     unmatched_cost: float = 0.5,
     reference: int | None = None,
 ) -> xr.Dataset:
-    """Put several trainings on one tissue along a ``run`` dim, their heads matched.
+    """Combine several training runs on one tissue along a ``run`` dim, with matched heads.
 
-    Which head learns what is up to chance, so the heads of each run are put in the order of those
-    of a reference run. With D the end of the range of distances, the cost of matching two heads is
-    the area between their curves of the same neighbor,
+    Which head learns which interaction is random, so the heads of each run are put in the order of
+    those of a reference run. With D the end of the range of distances, the cost of matching two
+    heads is the area between their curves of the same neighbor,
     ``(1/D)·∫₀ᴰ |σ(a − p·d/u − δ) − σ(a′ − p′·d/u′ − δ′)| dd``, exactly, averaged over the neighbors
     of a label, then over labels, then over queries. The matching of least total cost solves the
-    assignment problem. Heads also merge and split between trainings, so a head may be left
+    assignment problem. Heads also merge and split between training runs, so a head may be left
     unmatched, at the cost of `unmatched_cost` times the area below its curves, averaged the same
     way.
 
-    The scores are read once. Where they are lazy they stay so in the result, but are computed here,
-    a chunk of neighbors at a time.
+    The scores are read once. Lazy scores stay lazy in the result, but are computed here, a chunk of
+    neighbors at a time.
 
     Parameters
     ----------
     datasets
-        One Dataset per training, at least two, with the same tissue (neighbors, labels,
+        One Dataset per training run, at least two, with the same tissue (neighbors, labels,
         neighborhoods), queries, unit and number of heads. Their δ and u may differ.
     distance
         D, in the Datasets' unit. None takes the median over receivers of the distance of the
-        farthest cell in the neighborhood: farther out the models have hardly seen a neighbor.
+        farthest cell in the neighborhood: the models have hardly seen any neighbor farther out.
     unmatched_cost
         Between 0 and 1. With c, two heads are matched where the area between them is at most c
-        times the area below the one plus that below the other, unless another matching costs less
-        in all. That share is 0 of equal heads and 1 of heads that have nothing in common. A share
-        it is, and not an area, since a head that serves one pair of cell types out of hundreds has
-        a small area everywhere else. At 0.5 two heads have half of what they attend to in common.
-        In three trainings on the demo's tissue the share is 0.05 to 0.33 where two heads have
-        learned the same interaction, 0.65 where one has learned a stronger one besides, and above
-        0.9 where they have learned different ones.
+        times the sum of the areas below the two, unless another matching costs less in total. That
+        share is 0 for equal heads and 1 for heads that have nothing in common. It is a share and
+        not an area, since a head that serves one pair of cell types out of hundreds has a small
+        area everywhere else. At 0.5 two heads share half of their attention. In three training
+        runs on the demo's tissue the share is 0.05 to 0.33 where two heads have learned the same
+        interaction, 0.65 where one has learned an additional, stronger one, and above 0.9 where
+        they have learned different ones.
     reference
         The run to whose heads the others are matched, as a position in `datasets`. None takes the
         medoid: the run whose matchings with all others cost least in total, the first of several.
@@ -69,19 +75,19 @@ def align_runs(
     xarray.Dataset
         Scores with dims (run, neighbor, head), or (run, query, neighbor, head);
         ``dummy_attention_score`` and ``distance_kernel_unit_scale`` with dim ``run``; the rest,
-        that of the tissue, as in the reference run. ``head`` counts as in the reference run.
-        Beside it, as coordinates:
+        which describes the tissue, as in the reference run. ``head`` is numbered as in the
+        reference run. Further coordinates are:
 
         ``original_head`` (run, head)
-            the head's number in its own Dataset. No head is lost: unmatched ones take the places
-            that are left over, where they differ least;
+            the head's number in its own Dataset. No head is lost: unmatched ones are paired with
+            the remaining ones, so that they differ least;
         ``is_matched`` (run, head)
             whether it is matched;
         ``matching_cost`` (run, head)
             area between it and the reference's head, between 0 and 1, for unmatched heads too;
         ``matching_margin`` (run)
-            what the second-best matching costs more in total, another pair or one more or one less
-            head unmatched: near 0 the best is no clearer than the second. NaN for the reference
+            additional total cost of the second-best matching, which has another pair or one more
+            or one less unmatched head: near 0 the two are equally good. NaN for the reference
             run.
 
         The attributes are those of the reference run, with ``n_runs``, ``reference_run``,
@@ -91,14 +97,14 @@ def align_runs(
     Raises
     ------
     TypeError
-        If `datasets` is no list of Datasets.
+        If `datasets` is not a list of Datasets.
     ValueError
-        If there are fewer than two, if they differ in what has to be the same, or if an argument
+        If there are fewer than two, if their tissues differ, or if an argument
         lies out of its range.
     SchemaError
-        If one is not a Dataset of scores, or `distance` is needed, for want of neighborhoods.
+        If one is not a Dataset of scores, or has no neighborhoods and `distance` is None.
     NotFoundError
-        If `reference` is no position in `datasets`.
+        If `reference` is not a position in `datasets`.
 
     References
     ----------
@@ -121,16 +127,13 @@ def align_runs(
     unmatched_cost = check_positive_number("unmatched_cost", unmatched_cost)
     if unmatched_cost > 1:
         raise ValueError(f"unmatched_cost={unmatched_cost!r} must be at most 1, a share of an area")
-    given = _checked(datasets)
+    given = _check_datasets(datasets)
     if reference is not None:
         check_names("reference", [reference], range(len(given)), "run")
-    end = _end_of_range(given[0], distance)
-    pairs = [
-        (run, other)
-        for other in range(len(given))
-        for run in range(other)
-        if reference is None or reference in (run, other)
-    ]
+    end = _find_end_of_range(given[0], distance)
+    pairs = list(itertools.combinations(range(len(given)), 2))
+    if reference is not None:
+        pairs = [pair for pair in pairs if reference in pair]
     between, below = mean_areas(given, pairs, end)
     areas = dict(zip(pairs, between, strict=True))
     areas |= {(other, run): area.T for (run, other), area in areas.items()}
@@ -145,10 +148,10 @@ def align_runs(
             totals[list(pair)] += match(*pair).total
         reference = int(totals.argmin())
     matchings = [
-        same_heads(len(own)) if run == reference else match(reference, run)
-        for run, own in enumerate(alone)
+        same_heads(len(alone[run])) if run == reference else match(reference, run)
+        for run in range(len(given))
     ]
-    return _joined(given, reference, matchings).assign_attrs(
+    return _combine(given, reference, matchings).assign_attrs(
         n_runs=len(given),
         reference_run=reference,
         matching_distance=end,
@@ -161,11 +164,11 @@ def align_runs(
     )
 
 
-def _checked(datasets: Any) -> list[xr.Dataset]:
-    """Return the Datasets, each with a ``head`` dim, or say what is wrong with which."""
+def _check_datasets(datasets: Any) -> list[xr.Dataset]:
+    """Return the Datasets, each with a ``head`` dim; name the first one that can't be aligned."""
     if isinstance(datasets, xr.Dataset) or not isinstance(datasets, Iterable):
         raise TypeError(
-            "datasets must be a list of Datasets, one per training, as in "
+            "datasets must be a list of Datasets, one per training run, as in "
             f"align_runs([first, second]), not {type(datasets).__name__}"
         )
     given: list[xr.Dataset] = []
@@ -176,7 +179,7 @@ def _checked(datasets: Any) -> list[xr.Dataset]:
             raise type(error)(f"datasets[{number}]: {error}") from None
         if "run" in ds.dims:
             raise ValueError(
-                f"datasets[{number}] holds runs already; give the Dataset of each training by "
+                f"datasets[{number}] holds runs already; give the Dataset of each training run by "
                 "itself, e.g. ds.isel(run=0)"
             )
         given.append(with_head_dim(ds.drop_vars(["run", *MATCHING], errors="ignore")))
@@ -193,7 +196,7 @@ def _checked(datasets: Any) -> list[xr.Dataset]:
     return given
 
 
-def _end_of_range(ds: xr.Dataset, distance: float | None) -> float:
+def _find_end_of_range(ds: xr.Dataset, distance: float | None) -> float:
     if distance is not None:
         return check_positive_number("distance", distance)
     if not has_neighborhoods(ds):
@@ -201,8 +204,9 @@ def _end_of_range(ds: xr.Dataset, distance: float | None) -> float:
             "these Datasets have no neighborhoods, which tell up to which distance curves are to "
             "be compared: pass distance=, e.g. distance=50"
         )
-    edges = edge_distance(ds["neighborhood_distance"].transpose("receiver", "rank").values)
-    edge = float(np.median(edges[~np.isnan(edges)])) if (edges >= 0).any() else 0.0
+    _, distances, _ = neighborhoods(ds)
+    edges = edge_distance(distances)
+    edge = float(np.median(edges[edges >= 0])) if (edges >= 0).any() else 0.0
     if not edge:
         raise ValueError(
             "the neighborhoods reach no distance above 0, up to which curves could be compared: "
@@ -211,10 +215,10 @@ def _end_of_range(ds: xr.Dataset, distance: float | None) -> float:
     return edge
 
 
-def _joined(
+def _combine(
     given: Sequence[xr.Dataset], reference: int, matchings: Sequence[Matching]
 ) -> xr.Dataset:
-    """The reference run's Dataset with the scores and heads of every run in its place."""
+    """Replace scores and heads in the reference run's Dataset by those of every run."""
     first = given[reference]
     dims = {name: first[name].dims for name in SCORES}
     scores = {
@@ -227,17 +231,14 @@ def _joined(
         )
         for name in SCORES
     }
-    settings = {
-        name: ("run", np.array([ds[name].item() for ds in given]))
-        for name in ("dummy_attention_score", "distance_kernel_unit_scale")
-    }
-    heads = [ds["head"].values[m.order] for ds, m in zip(given, matchings, strict=True)]
+    settings = {name: ("run", np.array([ds[name].item() for ds in given])) for name in SETTINGS}
+    heads = [ds["head"].values[match.order] for ds, match in zip(given, matchings, strict=True)]
     coordinates = {
         "run": ("run", np.arange(len(given))),
         "original_head": (("run", "head"), np.array(heads)),
-        "is_matched": (("run", "head"), np.array([m.is_matched for m in matchings])),
-        "matching_cost": (("run", "head"), np.array([m.cost for m in matchings])),
-        "matching_margin": ("run", np.array([m.margin for m in matchings])),
+        "is_matched": (("run", "head"), np.array([match.is_matched for match in matchings])),
+        "matching_cost": (("run", "head"), np.array([match.cost for match in matchings])),
+        "matching_margin": ("run", np.array([match.margin for match in matchings])),
     }
     described = describe(xr.Dataset(scores | settings, coordinates), distance_unit(first))
     return first.assign(described.data_vars).assign_coords(described.coords)

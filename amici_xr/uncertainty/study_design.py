@@ -1,4 +1,4 @@
-"""Which samples are compared: the group of each, and the independent unit that it comes from."""
+"""Design of a comparison of samples: their groups and independent units."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from amici_xr.kernels.permutation import FEWEST_UNITS
 
 @dataclass(frozen=True)
 class StudyDesign:
-    """The samples that take part, with the unit of each; the units, with the group of each."""
+    """Unit of each sample that takes part, and group of each unit."""
 
     unit_of_sample: dict[str, str]
     group_of_unit: dict[str, str]
@@ -24,19 +24,19 @@ class StudyDesign:
 
     @property
     def group_of_sample(self) -> dict[str, str]:
-        """Group of each sample that takes part."""
+        """Return the group of each sample that takes part."""
         return {sample: self.group_of_unit[unit] for sample, unit in self.unit_of_sample.items()}
 
     def samples_of(self, unit: str) -> list[int]:
-        """Positions of the samples of a unit."""
-        return [at for at, own in enumerate(self.unit_of_sample.values()) if own == unit]
+        """Return the positions of the samples of a unit."""
+        return _positions(self.unit_of_sample, unit)
 
     def units_of(self, group: str) -> list[int]:
-        """Positions of the units of a group."""
-        return [at for at, own in enumerate(self.group_of_unit.values()) if own == group]
+        """Return the positions of the units of a group."""
+        return _positions(self.group_of_unit, group)
 
     def note(self, first: str, second: str) -> str:
-        """Why the comparison of two groups can have no p, or nothing."""
+        """Explain why the comparison of two groups has no p; an empty text if it has one."""
         n_units = {group: len(self.units_of(group)) for group in (first, second)}
         few = [group for group, count in n_units.items() if count < FEWEST_UNITS]
         if not few:
@@ -44,41 +44,38 @@ class StudyDesign:
         return (
             f"no p for {second!r} against {first!r}: {' and '.join(map(repr, few))} "
             f"{'has' if len(few) == 1 else 'have each'} 1 biological sample of the "
-            f"{FEWEST_UNITS} needed, and its cells are no replicates of it"
+            f"{FEWEST_UNITS} needed, and its cells are not replicates of it"
         )
 
 
 def study_design(ds: xr.Dataset, by: Any, biological_sample: Any) -> StudyDesign:
-    """Take the design from a Dataset, where `by` and `biological_sample` are as in `contrast`."""
+    """Read the design from a Dataset; `by` and `biological_sample` are as in `contrast`."""
     if "neighbor_sample" not in ds.coords:
         raise SchemaError(
             "this Dataset has no neighbor_sample, so it can't tell samples apart; extract it with "
             "sample_key=…, or assign_coords(neighbor_sample=('neighbor', names))"
         )
     samples = np.unique(ds["neighbor_sample"].values).tolist()
-    given = {
-        sample: group
-        for sample, group in _of_samples("by", by, ds, samples).items()
-        if not pd.isna(group)
-    }
-    in_order = by.values() if isinstance(by, Mapping) else sorted(set(given.values()))
-    group_of_sample = {sample: str(group) for sample, group in given.items()}
-    present = set(group_of_sample.values())
-    groups = [group for group in dict.fromkeys(map(str, in_order)) if group in present]
+    groups_given = _values_of_samples("by", by, ds, samples)
+    present = {sample: group for sample, group in groups_given.items() if not pd.isna(group)}
+    in_order = by.values() if isinstance(by, Mapping) else sorted(set(present.values()))
+    group_of_sample = {sample: str(group) for sample, group in present.items()}
+    names = set(group_of_sample.values())
+    groups = [group for group in dict.fromkeys(map(str, in_order)) if group in names]
     if len(groups) < 2:
         raise ValueError(
             f"by gives the groups {listed(groups)}; a comparison needs at least two, so name "
             "another for some of the samples"
         )
-    units = {sample: sample for sample in given}
+    units = {sample: sample for sample in present}
     if biological_sample is not None:
-        units = _units(biological_sample, ds, list(given))
+        units = _units(biological_sample, ds, list(present))
     return StudyDesign(units, _group_of_unit(units, group_of_sample), groups)
 
 
 def _units(biological_sample: Any, ds: xr.Dataset, samples: list[str]) -> dict[str, str]:
-    """Independent unit of each sample."""
-    units = _of_samples("biological_sample", biological_sample, ds, samples)
+    """Return the independent unit of each sample."""
+    units = _values_of_samples("biological_sample", biological_sample, ds, samples)
     missing = [sample for sample, unit in units.items() if pd.isna(unit)]
     if missing:
         raise ValueError(
@@ -89,44 +86,47 @@ def _units(biological_sample: Any, ds: xr.Dataset, samples: list[str]) -> dict[s
 
 
 def _group_of_unit(units: dict[str, str], group_of_sample: dict[str, str]) -> dict[str, str]:
-    """Group of each unit, which all its samples have in common."""
+    """Return the group of each unit, which all its samples have to share."""
     group_of_unit: dict[str, str] = {}
     for sample, unit in units.items():
-        own = group_of_sample[sample]
-        if group_of_unit.setdefault(unit, own) != own:
+        group = group_of_sample[sample]
+        if group_of_unit.setdefault(unit, group) != group:
             raise ValueError(
                 f"biological_sample: {unit!r} has samples in the groups "
-                f"{listed([group_of_unit[unit], own])}; an independent unit belongs to one group"
+                f"{listed([group_of_unit[unit], group])}; an independent unit belongs to one group"
             )
     return group_of_unit
 
 
-def _of_samples(argument: str, given: Any, ds: xr.Dataset, samples: list[str]) -> dict[str, Any]:
-    """What a mapping, or a coordinate on ``neighbor``, says of each sample."""
-    if isinstance(given, Mapping):
-        missing = [sample for sample in samples if sample not in given]
+def _positions(values: Mapping[str, str], value: str) -> list[int]:
+    return [position for position, other in enumerate(values.values()) if other == value]
+
+
+def _values_of_samples(
+    argument: str, source: Any, ds: xr.Dataset, samples: list[str]
+) -> dict[str, Any]:
+    """Look up each sample in a mapping, or in a coordinate on ``neighbor``."""
+    if isinstance(source, Mapping):
+        missing = [sample for sample in samples if sample not in source]
         if missing:
             remedy = ", or None to leave it out" if argument == "by" else ""
             raise NotFoundError(
                 f"{argument} does not name the samples {listed(missing)}; give each its "
                 f"{'group' if argument == 'by' else 'animal or donor'}{remedy}"
             )
-        return {sample: given[sample] for sample in samples}
-    if not isinstance(given, str) or given not in ds.coords or ds[given].dims != ("neighbor",):
-        known = [name for name, value in ds.coords.items() if value.dims == ("neighbor",)]
+        return {sample: source[sample] for sample in samples}
+    if not isinstance(source, str) or source not in ds.coords or ds[source].dims != ("neighbor",):
+        names = [name for name, value in ds.coords.items() if value.dims == ("neighbor",)]
         raise NotFoundError(
-            f"{argument}={given!r} is neither a mapping from samples nor a coordinate on neighbor; "
-            f"there are {listed(known)}"
+            f"{argument}={source!r} is neither a mapping from samples nor a coordinate on "
+            f"neighbor; there are {listed(names)}"
         )
-    pairs = pd.DataFrame({"sample": ds["neighbor_sample"].values, "value": ds[given].values})
-    pairs = pairs.drop_duplicates()
-    twice = pairs["sample"][pairs["sample"].duplicated()].tolist()
-    mixed = [sample for sample in samples if sample in twice]
-    if mixed:
-        own = pairs["value"][pairs["sample"] == mixed[0]]
-        raise ValueError(
-            f"{argument}={given!r} varies within the sample {mixed[0]!r}, which has "
-            f"{listed(own)}; it must be the same for all cells of a sample"
-        )
-    value = dict(zip(pairs["sample"], pairs["value"], strict=True))
-    return {sample: value[sample] for sample in samples}
+    cells = pd.DataFrame({"sample": ds["neighbor_sample"].values, "value": ds[source].values})
+    values_of = cells.drop_duplicates().groupby("sample")["value"].apply(list)
+    for sample in samples:
+        if len(values_of[sample]) > 1:
+            raise ValueError(
+                f"{argument}={source!r} varies within the sample {sample!r}, which has "
+                f"{listed(values_of[sample])}; it must be the same for all cells of a sample"
+            )
+    return {sample: values_of[sample][0] for sample in samples}

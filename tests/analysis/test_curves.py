@@ -150,7 +150,7 @@ def test_quantiles_out_of_range_are_named(ds, quantiles):
 
 
 def test_an_unknown_group_is_named(ds):
-    with pytest.raises(amici_xr.NotFoundError, match="by='nobody' is no coordinate on neighbor"):
+    with pytest.raises(amici_xr.NotFoundError, match="by='nobody' is not a coordinate on neighbor"):
         ds.amici.curve_summary([0], by="nobody")
-    with pytest.raises(amici_xr.NotFoundError, match="by='query' is no coordinate on neighbor"):
+    with pytest.raises(amici_xr.NotFoundError, match="by='query' is not a coordinate on neighbor"):
         ds.amici.curve_summary([0], by="query")

@@ -225,7 +225,7 @@ def test_labels_outside_the_vocabulary_are_named_not_dropped(ds):
         lambda ds: ds.amici.curve_summary([0]),
         lambda ds: ds.amici.bootstrap(0.1, None),
     ):
-        with pytest.raises(amici_xr.SchemaError, match=r"label holds 'immune'.*with by="):
+        with pytest.raises(amici_xr.SchemaError, match=r"label holds 'immune'.*pass it as by="):
             ask(merged)
     own = ds.assign_coords(group=("neighbor", merged.label.values))
     assert own.amici.curve_summary([0], by="group").group.values.tolist() == ["B", "immune"]
@@ -233,7 +233,9 @@ def test_labels_outside_the_vocabulary_are_named_not_dropped(ds):
 
 def test_nan_scores_without_the_mask_are_named(several):
     spoilt = several.sel(query="A").drop_vars("is_neighbor")
-    with pytest.raises(amici_xr.SchemaError, match="scores of query 'A' are NaN where is_neighbor"):
+    with pytest.raises(
+        amici_xr.SchemaError, match="scores of query 'A' are NaN although is_neighbor"
+    ):
         spoilt.amici.support()
 
 

@@ -78,7 +78,7 @@ def test_attention_is_within_1e_5_of_the_recorded_and_needs_no_model(name, tmp_p
 
 
 def test_attributes_say_what_attention_is_and_not_what_the_scores_are(ds):
-    assert amici_xr.attention(ds).attrs == {"long_name": "attention in place", "units": "1"}
+    assert amici_xr.attention(ds).attrs == {"long_name": "observed attention", "units": "1"}
     dummy = amici_xr.dummy_attention(ds).attrs
     assert dummy == {"long_name": "attention to the dummy", "units": "1"}
 

@@ -62,13 +62,13 @@ def test_a_reduction_assigned_into_the_dataset_is_recognized(ds):
         (lambda ds: ds.drop_vars("receiver_label"), "neighborhoods without 'receiver_label'"),
         (
             lambda ds: ds.assign_attrs(schema_version="x"),
-            "schema_version 'x' is no integer; remove",
+            "schema_version 'x' is not an integer; remove",
         ),
         (lambda ds: xr.concat([ds, ds], "query"), "query holds 'A' more than once"),
         (lambda ds: ds.isel(head=[0, 0]), "head holds 0 more than once"),
         (
             lambda ds: ds.expand_dims(run=2),
-            "run is a dim without its coordinate; put runs together",
+            "run is a dim without its coordinate; combine runs",
         ),
         (
             lambda ds: xr.concat([ds, ds], "run").assign_coords(run=[0, 1]),
@@ -78,7 +78,7 @@ def test_a_reduction_assigned_into_the_dataset_is_recognized(ds):
             lambda ds: ds.assign(dummy_attention_score=("run", [3.0, 3.0])).assign_coords(
                 run=[0, 1]
             ),
-            "run is a dim, but not of 'base_attention_score', 'position_coefficient'; put runs",
+            "run is a dim, but not of 'base_attention_score', 'position_coefficient'; combine runs",
         ),
         (lambda ds: ds.expand_dims(run=[0]).isel(run=[]), "run is empty; keep at least one"),
     ],

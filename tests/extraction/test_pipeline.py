@@ -651,9 +651,7 @@ def test_a_damaged_file_is_named(model, tissue, tmp_path):
         tissue.write_h5ad(path)
         with h5py.File(path, "a") as file:
             del file[name]
-        with pytest.raises(
-            ValueError, match=rf"not an AnnData: it has no '{name}'"
-        ):
+        with pytest.raises(ValueError, match=rf"not an AnnData: it has no '{name}'"):
             extract(model, "T_cell", path)
     tissue.write_h5ad(path)
     with h5py.File(path, "a") as file:

@@ -182,7 +182,7 @@ def test_a_missing_label_among_strings_leaves_the_old_file(ds, missing):
     label = ds["label"].values.astype(object)
     label[3] = missing
     bad = ds.assign_coords(label=("neighbor", label))
-    assert_refused(bad, ".nc", r"label holds values that are no strings \(missing ones\?\)")
+    assert_refused(bad, ".nc", r"label holds values that are not strings \(missing ones\?\)")
 
 
 def test_a_label_of_ten_thousand_characters_leaves_the_old_file(ds):

@@ -257,7 +257,7 @@ def test_without_replicates_there_is_no_p_and_it_says_why():
     with pytest.warns(UserWarning, match="no p for 'treated' against 'control': 'control' has 1"):
         result = ds.cf.contrast({name: GROUPS[name] for name in ("c0", "t0", "t1", "t2")})
     assert "'control' has 1 biological sample of the 2 needed" in result.note.item()
-    assert "cells are no replicates" in result.note.item()
+    assert "cells are not replicates" in result.note.item()
     for name in ("p_value", "q_value", "min_attainable_p", "studentized_difference"):
         assert bool(result[name].isnull().all())
     assert result.n_tests == 0

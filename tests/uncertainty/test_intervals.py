@@ -215,7 +215,7 @@ def test_something_else_than_an_array_is_named():
         ({"n_resamples": 0}, ValueError, "n_resamples=0 must be at least 1"),
         ({"n_resamples": 1.5}, TypeError, "n_resamples=1.5 must be an integer"),
         ({"dim": "cell"}, amici_xr.NotFoundError, "dim='cell' is not a dimension of the array"),
-        ({"by": "cell"}, amici_xr.NotFoundError, "by='cell' is no coordinate on neighbor"),
+        ({"by": "cell"}, amici_xr.NotFoundError, "by='cell' is not a coordinate on neighbor"),
     ],
 )
 def test_bad_arguments_are_named(ds, options, error, message):
