@@ -29,11 +29,11 @@ class StudyDesign:
 
     def samples_of(self, unit: str) -> list[int]:
         """Positions of the samples of a unit."""
-        return [at for at, own in enumerate(self.unit_of_sample.values()) if own == unit]
+        return [at for at, name in enumerate(self.unit_of_sample.values()) if name == unit]
 
     def units_of(self, group: str) -> list[int]:
         """Positions of the units of a group."""
-        return [at for at, own in enumerate(self.group_of_unit.values()) if own == group]
+        return [at for at, name in enumerate(self.group_of_unit.values()) if name == group]
 
     def note(self, first: str, second: str) -> str:
         """Why the comparison of two groups can have no p, or nothing."""
@@ -48,8 +48,8 @@ class StudyDesign:
         )
 
 
-def study_design(ds: xr.Dataset, by: Any, biological_sample: Any) -> StudyDesign:
-    """Take the design from a Dataset, where `by` and `biological_sample` are as in `contrast`."""
+def read_design(ds: xr.Dataset, by: Any, biological_sample: Any) -> StudyDesign:
+    """Read the design from a Dataset, where `by` and `biological_sample` are as in `contrast`."""
     if "neighbor_sample" not in ds.coords:
         raise SchemaError(
             "this Dataset has no neighbor_sample, so it can't tell samples apart; extract it with "
@@ -92,17 +92,17 @@ def _group_of_unit(units: dict[str, str], group_of_sample: dict[str, str]) -> di
     """Group of each unit, which all its samples have in common."""
     group_of_unit: dict[str, str] = {}
     for sample, unit in units.items():
-        own = group_of_sample[sample]
-        if group_of_unit.setdefault(unit, own) != own:
+        group = group_of_sample[sample]
+        if group_of_unit.setdefault(unit, group) != group:
             raise ValueError(
                 f"biological_sample: {unit!r} has samples in the groups "
-                f"{listed([group_of_unit[unit], own])}; an independent unit belongs to one group"
+                f"{listed([group_of_unit[unit], group])}; an independent unit belongs to one group"
             )
     return group_of_unit
 
 
 def _of_samples(argument: str, given: Any, ds: xr.Dataset, samples: list[str]) -> dict[str, Any]:
-    """What a mapping, or a coordinate on ``neighbor``, says of each sample."""
+    """Return what a mapping, or a coordinate on ``neighbor``, says of each sample."""
     if isinstance(given, Mapping):
         missing = [sample for sample in samples if sample not in given]
         if missing:
@@ -113,20 +113,20 @@ def _of_samples(argument: str, given: Any, ds: xr.Dataset, samples: list[str]) -
             )
         return {sample: given[sample] for sample in samples}
     if not isinstance(given, str) or given not in ds.coords or ds[given].dims != ("neighbor",):
-        known = [name for name, value in ds.coords.items() if value.dims == ("neighbor",)]
+        coordinates = [name for name, value in ds.coords.items() if value.dims == ("neighbor",)]
         raise NotFoundError(
             f"{argument}={given!r} is neither a mapping from samples nor a coordinate on neighbor; "
-            f"there are {listed(known)}"
+            f"there are {listed(coordinates)}"
         )
     pairs = pd.DataFrame({"sample": ds["neighbor_sample"].values, "value": ds[given].values})
     pairs = pairs.drop_duplicates()
     twice = pairs["sample"][pairs["sample"].duplicated()].tolist()
     mixed = [sample for sample in samples if sample in twice]
     if mixed:
-        own = pairs["value"][pairs["sample"] == mixed[0]]
+        values = pairs["value"][pairs["sample"] == mixed[0]]
         raise ValueError(
             f"{argument}={given!r} varies within the sample {mixed[0]!r}, which has "
-            f"{listed(own)}; it must be the same for all cells of a sample"
+            f"{listed(values)}; it must be the same for all cells of a sample"
         )
     value = dict(zip(pairs["sample"], pairs["value"], strict=True))
     return {sample: value[sample] for sample in samples}
