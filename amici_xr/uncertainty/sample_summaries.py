@@ -66,7 +66,7 @@ def summarize_samples(
     # Computed here, once for all queries: what follows asks for every value several times.
     summaries = by_query(of_query, ds.assign(_length=lengths)).compute()
     if head_summary == "max":
-        summaries = summaries.drop_vars("head", errors="ignore")
+        summaries = summaries.drop_vars(["head", "is_matched"], errors="ignore")
     fewest = summaries["fewest_neighbors"].fillna(0).astype(np.int64)
     return summaries.assign(fewest_neighbors=fewest)
 
@@ -94,7 +94,7 @@ def _reduce_groups(
 def average_units(summaries: xr.Dataset, design: StudyDesign) -> xr.Dataset:
     """Average runs and the samples of each unit: (…, label, head, unit)."""
     summaries = summaries.drop_vars("fewest_neighbors")
-    if "is_matched" in summaries.coords and "head" in summaries.dims:
+    if "is_matched" in summaries.coords:
         summaries = summaries.where(summaries["is_matched"])  # others share no more than a number
     lengths, farthest = summaries["length_scale"], summaries["farthest"]
     if "run" in summaries.dims:
