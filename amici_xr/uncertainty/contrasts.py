@@ -140,10 +140,11 @@ def contrast(
 
     Notes
     -----
-    Of true nulls with normal samples, 3 to 12 a group, "welch" rejects 3 to 7% at p ≤ 0.05, also
-    with 10 cells a sample in one group and 300 in the other; ``benchmarks/contrast_rates.py``
-    measures it. With 3 a group and normal units it is 4.2 to 6.8%. Groups of unequal size reject
-    up to 7.3% (3 against 12), and 2 against 6 up to 11%.
+    Of true nulls with normal samples, 3 to 12 a group, "welch" rejects 4 to 6% at p ≤ 0.05, with 10
+    cells a sample in one group and 300 in the other as with equal numbers, near the floor and away
+    from it, with 1 head or the largest of 8 (``benchmarks/contrast_rates.py``). It rejects up to 8%
+    with 3 a group where samples differ in nothing but few and skewed cells, up to 7.3% with 3
+    against 12, and up to 11% with 2 against 6.
 
     References
     ----------

@@ -40,20 +40,24 @@ def summarize_samples(
         sample_code = samples.get_indexer(pd.Index(one_query["neighbor_sample"].values))
         codes = sample_code * names.size + label_code
         shape = (samples.size, names.size)
-        counts = np.bincount(codes, minlength=samples.size * names.size)
-        by_label = np.where(counts > 0, counts, np.inf).reshape(shape).min(axis=0, initial=np.inf)
-        fewest = np.where(np.isfinite(by_label), by_label, 0).astype(np.int64)
-        sizes = np.broadcast_to(fewest, shape).ravel() if depends_on_count else counts
+        counts = np.bincount(codes, minlength=samples.size * names.size).reshape(shape)
+        fewest = np.where(counts > 0, counts, counts.max(axis=0)).min(axis=0)
+        sizes = np.broadcast_to(fewest, shape) if depends_on_count else counts
         reduced = {
             name: _reduce_groups(
-                one_query["_length"], shape, statistic=reduce, codes=codes, sizes=group_sizes,
-                largest_head=largest_head, random_state=random_state,
+                one_query["_length"],
+                shape,
+                statistic=reduce,
+                codes=codes,
+                sizes=group_sizes.ravel(),
+                largest_head=largest_head,
+                random_state=random_state,
             )
             for name, reduce, group_sizes in (
                 ("length_scale", STATISTICS[statistic], sizes),
                 ("farthest", np.max, counts),
             )
-        }  # fmt: skip
+        }
         return xr.Dataset(reduced | {"fewest_neighbors": ("label", fewest)}, {"label": names})
 
     lengths = xr.apply_ufunc(
