@@ -111,7 +111,7 @@ bench: .venv/test
 	.venv/bin/python benchmarks/atlas.py
 	.venv/bin/python benchmarks/exact_intervals.py --minutes 5
 	.venv/bin/python benchmarks/spatial_coverage.py
-	.venv/bin/python benchmarks/contrast_power.py
+	.venv/bin/python benchmarks/contrast_rates.py
 
 .venv/demo: $(SOURCES)
 	$(PYTHON) -m venv .venv

@@ -137,14 +137,25 @@ def test_the_monte_carlo_check_objects_to_intervals_that_are_off(statistic):
 
 
 def test_power_and_type_one_error_of_contrasts_are_printed(capsys, monkeypatch):
-    import contrast_power
+    import contrast_rates
 
-    monkeypatch.setattr(sys, "argv", ["contrast_power.py", "--trials", "20"])
-    contrast_power.main()
-    text = capsys.readouterr().out
-    assert "permutation  Welch's t  noncentral t" in text
-    assert "0.791" in text  # of the t test, 5 against 5 with a shift of two SD
-    assert "false discoveries" in text
+    monkeypatch.setattr(contrast_rates, "SIZES", (3, 4))
+    monkeypatch.setattr(contrast_rates, "COUNTS", ((5, 20),))
+    monkeypatch.setattr(sys, "argv", ["contrast_rates.py", "--studies", "20"])
+    contrast_rates.main()
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    header, *grid = [row.split(" | ") for row in rows[:4] if "---" not in row]
+    assert header[2] == "1 head, 1 run, away"
+    assert [row[0].strip("| ") for row in grid] == ["3", "4"]
+    assert all(len(row) == len(header) for row in grid)
+    assert any("cells skewed up" in row for row in rows)
+    assert any("8 heads, one reaches" in row for row in rows)
+
+
+def test_the_rates_of_contrasts_are_those_of_contrast_itself():
+    import contrast_rates
+
+    assert contrast_rates.check(n_studies=3) < 1e-5
 
 
 def test_the_benchmark_of_the_atlas_prints_each_question(monkeypatch, capsys):

@@ -40,8 +40,15 @@ def length_scale(
     a: ArrayLike, p: ArrayLike, delta: ArrayLike, u: ArrayLike, threshold: ArrayLike
 ) -> Floats:
     """Compute the distance where the weight falls to t, ``max(0, (u/p)·(a − δ − logit t))``."""
+    return np.asarray(np.maximum(signed_length_scale(a, p, delta, u, threshold), 0.0))
+
+
+def signed_length_scale(
+    a: ArrayLike, p: ArrayLike, delta: ArrayLike, u: ArrayLike, threshold: ArrayLike
+) -> Floats:
+    """Compute the length scale without the floor: negative where attention at contact is below t."""
     a, p, delta, u, threshold = _as_float64(a, p, delta, u, threshold)
-    return np.asarray(np.maximum((u / p) * (a - delta - logit(threshold)), 0.0))
+    return np.asarray((u / p) * (a - delta - logit(threshold)))
 
 
 def curve_moments(

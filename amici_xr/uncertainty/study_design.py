@@ -48,7 +48,7 @@ class StudyDesign:
         )
 
 
-def study_design(ds: xr.Dataset, by: Any, biological_sample: Any) -> StudyDesign:
+def read_design(ds: xr.Dataset, by: Any, biological_sample: Any) -> StudyDesign:
     """Read the design from a Dataset; `by` and `biological_sample` are as in `contrast`."""
     if "neighbor_sample" not in ds.coords:
         raise SchemaError(

@@ -60,8 +60,13 @@ def ten():
 def test_the_contrast_is_the_difference_of_the_groups_of_samples():
     lengths = planted(4, shift=7.0, seed=3, n=(4, 5))
     samples = [*CONTROLS[:4], *TREATED]
-    result = amici_xr.contrast(tissue(lengths, samples), {name: GROUPS[name] for name in samples})
-    result = result.isel(head=0, comparison=0).sel(label=["S0", "S1", "S2", "S3"])
+    group = {name: GROUPS[name] for name in samples}
+    result, permuted = (
+        amici_xr.contrast(tissue(lengths, samples), group, method=method)
+        .isel(head=0, comparison=0)
+        .sel(label=["S0", "S1", "S2", "S3"])
+        for method in ("welch", "permutation")
+    )
     control, treated = lengths[:4, :, 0], lengths[4:, :, 0]
     expected = treated.mean(axis=0) - control.mean(axis=0)
     np.testing.assert_allclose(result.difference, expected, rtol=1e-5)
@@ -73,20 +78,23 @@ def test_the_contrast_is_the_difference_of_the_groups_of_samples():
     def statistic(x, y, axis):
         return np.abs(stats.ttest_ind(x, y, axis=axis, equal_var=False).statistic)
 
-    welch = stats.ttest_ind(treated, control, equal_var=False).statistic
-    np.testing.assert_allclose(result.studentized_difference, welch, rtol=1e-4)
+    welch = stats.ttest_ind(treated, control, equal_var=False)
+    np.testing.assert_allclose(result.studentized_difference, welch.statistic, rtol=1e-4)
+    np.testing.assert_allclose(result.p_value, welch.pvalue, rtol=1e-4)
     theirs = stats.permutation_test(
         (treated, control), statistic, vectorized=True, n_resamples=np.inf, alternative="greater"
     )
-    np.testing.assert_allclose(result.p_value, theirs.pvalue, rtol=1e-9)
-    adjusted = stats.false_discovery_control(theirs.pvalue)
-    np.testing.assert_allclose(result.q_value, adjusted, rtol=1e-9)
-    np.testing.assert_allclose(result.min_attainable_p, 1 / 126)
-    assert result.n_tests == 4
+    np.testing.assert_allclose(permuted.p_value, theirs.pvalue, rtol=1e-9)
+    for tested in (result, permuted):
+        adjusted = stats.false_discovery_control(tested.p_value)
+        np.testing.assert_allclose(tested.q_value, adjusted, rtol=1e-9)
+        assert tested.n_tests == 4
+    np.testing.assert_array_equal(result.min_attainable_p, 0)
+    np.testing.assert_allclose(permuted.min_attainable_p, 1 / 126)
 
 
 def test_dims_units_and_attributes(ten):
-    result = ten.cf.contrast(GROUPS, threshold=0.1, statistic="mean", n_resamples=300)
+    result = ten.cf.contrast(GROUPS, threshold=0.1, statistic="median", n_resamples=300)
     assert result.difference.dims == ("label", "head", "comparison")
     assert result.sizes == {"label": 7, "head": 2, "comparison": 1}
     assert result.difference.attrs["units"] == "µm"
@@ -96,14 +104,19 @@ def test_dims_units_and_attributes(ten):
     assert result.note.item() == ""
     assert result.attrs == {
         "threshold": 0.1,
-        "statistic": "mean",
+        "statistic": "median",
         "head_summary": "each",
+        "method": "welch",
         "n_resamples": 300,
         "random_state": 42,
         "groups": json.dumps(GROUPS),
         "biological_samples": json.dumps({name: name for name in GROUPS}),
     }
-    assert bool(result.is_enumerated.all())
+    assert result.fewest_neighbors.dims == ("label",)
+    assert result.fewest_neighbors.values.tolist() == [0, *[3] * 6]
+    assert not bool(result.is_enumerated.any())
+    enumerated = ten.cf.contrast(GROUPS, method="permutation", n_resamples=300).is_enumerated
+    assert bool(enumerated.all())
 
 
 def test_the_result_survives_a_file(ten, tmp_path):
@@ -198,16 +211,18 @@ class TestSections:
 
     def test_they_are_averaged_so_that_more_of_them_lower_no_p(self, doubled):
         lengths, animals, ds, group, animal = doubled
-        result = ds.cf.contrast(group, biological_sample=animal)
-        single = tissue(lengths, animals).cf.contrast(
-            {name: "control" if name[0] == "c" else "treated" for name in animals}
-        )
-        for name in ("p_value", "q_value", "min_attainable_p", "n_units_1", "status"):
-            np.testing.assert_array_equal(result[name], single[name])
-        xr.testing.assert_allclose(result.difference, single.difference, rtol=1e-5)
+        of_animals = {name: "control" if name[0] == "c" else "treated" for name in animals}
+        for method in ("welch", "permutation"):
+            options = {"method": method, "n_resamples": 20_000}
+            result = ds.cf.contrast(group, biological_sample=animal, **options)
+            single = tissue(lengths, animals).cf.contrast(of_animals, **options)
+            for name in ("min_attainable_p", "n_units_1", "status"):
+                np.testing.assert_array_equal(result[name], single[name])
+            for name in ("difference", "p_value", "q_value"):
+                xr.testing.assert_allclose(result[name], single[name], rtol=1e-4)
+            taken_for_units = ds.cf.contrast(group, **options)
+            assert float(taken_for_units.p_value.min()) < 0.1 * float(result.p_value.min())
         assert float(result.min_attainable_p.max()) == pytest.approx(2 / 70)
-        taken_for_units = ds.cf.contrast(group, n_resamples=20_000)
-        assert float(taken_for_units.p_value.min()) < 0.1 * float(result.p_value.min())
 
     def test_a_coordinate_may_name_the_animal(self, doubled):
         _, _, ds, group, animal = doubled
@@ -292,40 +307,129 @@ def test_a_sample_without_the_label_is_left_out_for_that_label():
     lengths[[0, 1, 7], 0] = np.nan  # three against four
     lengths[1:5, 1] = np.nan  # one against five
     lengths[5:, 2] = np.nan  # five against none
-    result = tissue(lengths, [*CONTROLS, *TREATED]).cf.contrast(GROUPS).isel(head=0, comparison=0)
+    ds = tissue(lengths, [*CONTROLS, *TREATED])
+    result = ds.cf.contrast(GROUPS).isel(head=0, comparison=0)
     assert result.status.values.tolist() == ["absent", "ok", "too_few_units", "absent", "ok"]
     assert result.n_units_1.values.tolist() == [0, 3, 1, 5, 5]
     assert result.n_units_2.values.tolist() == [0, 4, 5, 0, 5]
     assert result.p_value.isnull().values.tolist() == [True, False, True, True, False]
+    np.testing.assert_array_equal(result.min_attainable_p, [np.nan, 0, np.nan, np.nan, 0])
+    permuted = ds.cf.contrast(GROUPS, method="permutation").isel(head=0, comparison=0)
     np.testing.assert_allclose(
-        result.min_attainable_p, [np.nan, 1 / 35, np.nan, np.nan, 2 / 252], rtol=1e-12
+        permuted.min_attainable_p, [np.nan, 1 / 35, np.nan, np.nan, 2 / 252], rtol=1e-12
     )
-    own = [lengths[2:5, 0], lengths[[5, 6, 8, 9], 0]]
-    welch = stats.ttest_ind(*own[::-1], equal_var=False).statistic
-    assert result.studentized_difference.values[1] == pytest.approx(welch, rel=1e-4)
+    welch = stats.ttest_ind(lengths[[5, 6, 8, 9], 0], lengths[2:5, 0], equal_var=False)
+    assert result.studentized_difference.values[1] == pytest.approx(welch.statistic, rel=1e-4)
+    assert result.p_value.values[1] == pytest.approx(welch.pvalue, rel=1e-4)
     assert result.n_tests == 2
 
 
-def test_a_label_that_reaches_nowhere_in_any_sample_is_no_test():
-    lengths = planted(3, shift=10.0, seed=1)[..., 0]
-    lengths[:, 1] = 0
-    ds = tissue(lengths, [*CONTROLS, *TREATED], spread=0.0)
-    result = ds.cf.contrast(GROUPS).isel(head=0, comparison=0)
-    assert result.status.sel(label="S1").item() == "constant"
-    assert result.difference.sel(label="S1").item() == 0
-    assert bool(result.p_value.sel(label="S1").isnull())
+def signed_tissue(lengths, samples):
+    """Cells of each (sample, label, head, cell), whose signed length scales are as given."""
+    lengths = [np.asarray(of_sample, dtype=float) for of_sample in lengths]
+    columns = [np.moveaxis(each, 1, -1).reshape(-1, each.shape[1]) for each in lengths]
+    labels = [np.repeat(np.arange(each.shape[0]), each.shape[2]) for each in lengths]
+    score = DUMMY + np.concatenate(columns)
+    return amici_xr.from_arrays(
+        score,
+        np.ones_like(score),
+        [f"S{number}" for number in np.concatenate(labels)],
+        query="R",
+        dummy_attention_score=DUMMY,
+        neighbor_sample=np.repeat(samples, [len(each) for each in labels]),
+    )
+
+
+@pytest.mark.parametrize("method", ["welch", "permutation"])
+def test_a_label_that_reaches_nowhere_in_any_sample_is_not_tested(method):
+    lengths = np.random.default_rng(1).normal(8, 2, (10, 3, 1, 4))
+    lengths[:, 1] -= 50
+    lengths[:5, 2] -= 50  # reaches in one of the groups
+    ds = signed_tissue(lengths, [*CONTROLS, *TREATED])
+    result = ds.cf.contrast(GROUPS, method=method).isel(head=0, comparison=0)
+    assert result.status.values.tolist() == ["absent", "ok", "no_reach", "ok"]
+    assert result.p_value.isnull().values.tolist() == [True, False, True, False]
+    assert result.difference.sel(label="S1").item() == pytest.approx(
+        lengths[5:, 1].mean() - lengths[:5, 1].mean(), rel=1e-5
+    )
     assert result.n_tests == 2
 
 
-def test_groups_that_do_not_vary_but_differ_have_an_infinite_t_and_the_least_p():
-    lengths = np.repeat([0.0, 8.0], 5)[:, np.newaxis]
-    ds = tissue(lengths, [*CONTROLS, *TREATED], spread=0.0)
-    position = ds.position_coefficient * 0 + 1
-    score = DUMMY + np.repeat([0.0, 4.0], 15)[:, np.newaxis] + 0 * position
-    ds = ds.assign(base_attention_score=score.astype("float32"), position_coefficient=position)
-    result = ds.cf.contrast(GROUPS).sel(label="S0").isel(head=0, comparison=0)
-    assert result.studentized_difference.item() == np.inf
-    assert result.p_value.item() == pytest.approx(2 / 252)
+def test_groups_that_do_not_vary_but_differ_have_an_infinite_t_and_a_p_by_permutation_alone():
+    lengths = np.repeat([2.0, 8.0], 5).reshape(10, 1, 1, 1)
+    ds = signed_tissue(lengths, [*CONTROLS, *TREATED])
+    permuted, welch = (
+        ds.cf.contrast(GROUPS, method=method).sel(label="S0").isel(head=0, comparison=0)
+        for method in ("permutation", "welch")
+    )
+    assert permuted.studentized_difference.item() == np.inf
+    assert permuted.p_value.item() == pytest.approx(2 / 252)
+    assert welch.status.item() == "constant"
+    assert np.isnan(welch.p_value.item())
+
+
+@pytest.mark.parametrize("method", ["welch", "permutation"])
+def test_samples_that_are_all_equal_are_not_tested(method):
+    ds = signed_tissue(np.full((10, 1, 1, 2), 8.0), [*CONTROLS, *TREATED])
+    result = ds.cf.contrast(GROUPS, method=method)
+    assert result.status.sel(label="S0").item() == "constant"
+    assert result.n_tests == 0
+
+
+def test_lengths_below_zero_count_in_full():
+    """A floor at 0 would give 0.5 and 4."""
+    ds = signed_tissue(np.reshape([-9.0, -1, 1, 0, 4, 4], (6, 1, 1, 1)), list("abcdef"))
+    group = dict.fromkeys("abc", "x") | dict.fromkeys("def", "y")
+    result = ds.cf.contrast(group).sel(label="S0")
+    assert (result.mean_1.item(), result.mean_2.item()) == (-3, pytest.approx(8 / 3))
+
+
+N_STUDIES = 400
+
+
+@pytest.fixture(scope="module", params=["normal", "skewed"])
+def unequal(request):
+    """Each label is a study of six against six samples, of 5 and 100 cells, with four heads."""
+    rng = np.random.default_rng(4)
+    samples = [*(f"few{number}" for number in range(6)), *(f"many{n}" for n in range(6))]
+    lengths = []
+    for name in samples:
+        shape = (N_STUDIES, 4, 5 if name.startswith("few") else 100)
+        of_cells = {"normal": rng.normal(size=shape), "skewed": rng.exponential(size=shape) - 1}
+        lengths.append(rng.normal(0, 1, (*shape[:2], 1)) + 8 * of_cells[request.param])
+    return lengths, signed_tissue(lengths, samples), {n: n[:3] for n in samples}
+
+
+class TestUnequalNumbersOfCells:
+    """Samples with few cells are compared with samples that have many, and nothing differs."""
+
+    def share(self, p):
+        return stats.binomtest(int((p <= 0.05).sum()), p.size).proportion_ci(0.999)
+
+    @pytest.mark.parametrize("statistic", ["mean", "median"])
+    @pytest.mark.parametrize("head_summary", ["each", "max"])
+    def test_true_nulls_are_rejected_as_often_as_said(self, unequal, statistic, head_summary):
+        _, ds, group = unequal
+        result = ds.cf.contrast(group, statistic=statistic, head_summary=head_summary)
+        result = result.sel(label=result.label != "R")
+        assert bool((result.status == "ok").all())
+        assert (result.fewest_neighbors == 5).all()
+        rejected = self.share(result.p_value.values)
+        assert rejected.low < 0.06
+        assert rejected.high > 0.04
+
+    def test_the_largest_median_of_floored_lengths_would_reject_many_more(self, unequal):
+        lengths, _, _ = unequal
+        units = [np.maximum(np.median(each, axis=-1), 0).max(axis=-1) for each in lengths]
+        p = stats.ttest_ind(units[:6], units[6:], equal_var=False).pvalue
+        assert self.share(p).low > 0.2
+
+    def test_the_mean_over_all_cells_of_each_head_is_compared(self, unequal):
+        lengths, ds, group = unequal
+        means = np.stack([each.mean(axis=-1) for each in lengths])
+        result = ds.cf.contrast(group).sel(label=[f"S{n}" for n in range(N_STUDIES)])
+        expected = means[6:].mean(axis=0) - means[:6].mean(axis=0)
+        np.testing.assert_allclose(result.difference[..., 0], expected, atol=1e-4)
 
 
 def test_the_largest_head_needs_no_matching_of_heads():
@@ -401,38 +505,45 @@ def test_swapped_groups_turn_the_sign_alone(ten):
     assert back["comparison"].item() == "control - treated"
     for name in ("difference", "studentized_difference"):
         np.testing.assert_allclose(back[name], -forth[name], rtol=1e-12)
-    np.testing.assert_array_equal(back.p_value, forth.p_value)
+    np.testing.assert_allclose(back.p_value, forth.p_value, rtol=1e-12)
 
 
 def test_the_same_seed_draws_the_same_labelings(ten):
-    one, again, other = (ten.cf.contrast(GROUPS, n_resamples=99, random_state=s) for s in (1, 1, 2))
+    one, again, other = (
+        ten.cf.contrast(GROUPS, method="permutation", n_resamples=99, random_state=seed)
+        for seed in (1, 1, 2)
+    )
     xr.testing.assert_identical(one, again)
     assert not one.p_value.equals(other.p_value)
     assert not bool(one.is_enumerated.sel(label="S0").any())
     np.testing.assert_allclose(one.min_attainable_p.sel(label="S0"), 1 / 100)
 
 
-def test_a_shift_of_10_with_sd_5_is_found_at_5_against_5_with_power_0_8():
+@pytest.mark.parametrize("method", ["welch", "permutation"])
+def test_a_shift_of_10_with_sd_5_is_found_at_5_against_5_with_power_0_8(method):
     """Two-sided at 0.05; the t test has 0.79 by the noncentral t. 3,000 independent labels."""
     n_labels = 3_000
-    p = tissue(planted(n_labels, shift=10.0, seed=1), [*CONTROLS, *TREATED]).cf.contrast(GROUPS)
+    ds = tissue(planted(n_labels, shift=10.0, seed=1), [*CONTROLS, *TREATED])
+    p = ds.cf.contrast(GROUPS, method=method)
     power = float((p.p_value <= 0.05).sum() / n_labels)
     critical, center = stats.t.isf(0.025, 8), 10 / (5 * np.sqrt(2 / 5))
     of_t_test = stats.nct.sf(critical, 8, center) + stats.nct.cdf(-critical, 8, center)
     assert of_t_test == pytest.approx(0.79, abs=0.001)
     found = stats.binomtest(round(power * n_labels), n_labels).proportion_ci(0.999)
     assert found.low > 0.74
-    assert found.high < 0.82
+    assert found.high < 0.83
     assert found.low < of_t_test
 
 
-def test_equal_groups_are_told_apart_no_more_often_than_alpha():
+@pytest.mark.parametrize("method", ["welch", "permutation"])
+def test_equal_groups_are_told_apart_no_more_often_than_alpha(method):
     n_labels = 3_000
-    p = tissue(planted(n_labels, seed=2), [*CONTROLS, *TREATED]).cf.contrast(GROUPS)
+    ds = tissue(planted(n_labels, seed=2), [*CONTROLS, *TREATED])
+    p = ds.cf.contrast(GROUPS, method=method)
     for alpha in (0.01, 0.05, 0.1, 0.5):
         n_below = int((p.p_value <= alpha).sum())
         assert stats.binomtest(n_below, n_labels, alpha, alternative="greater").pvalue > 0.001
-    assert not bool((p.q_value <= 0.05).any())  # the least p is 0.008, and 3,000 tests are made
+    assert not bool((p.q_value <= 0.05).any())
 
 
 def test_the_share_of_false_discoveries_is_at_most_0_05():
@@ -515,6 +626,11 @@ class TestRuns:
         ),
         ({"by": dict.fromkeys(GROUPS)}, ValueError, r"by gives the groups none; a comparison"),
         ({"by": "label"}, ValueError, "by='label' varies within the sample 'c0', which has 'S0'"),
+        (
+            {"method": "wilcoxon"},
+            ValueError,
+            "method='wilcoxon' is not known; choose one of 'welch'",
+        ),
         (
             {"biological_sample": "animal"},
             amici_xr.NotFoundError,
