@@ -46,7 +46,7 @@ def length_scale(
 def signed_length_scale(
     a: ArrayLike, p: ArrayLike, delta: ArrayLike, u: ArrayLike, threshold: ArrayLike
 ) -> Floats:
-    """Compute the length scale without the floor: negative where attention at contact is below t."""
+    """Compute the length scale without its floor: negative where contact gives less than t."""
     a, p, delta, u, threshold = _as_float64(a, p, delta, u, threshold)
     return np.asarray((u / p) * (a - delta - logit(threshold)))
 
