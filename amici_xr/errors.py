@@ -24,6 +24,10 @@ class SchemaError(ValueError):
     """
 
 
+class RefusedFileError(ValueError):
+    """A file is damaged or could do harm; the message says how, and what to do."""
+
+
 class NotFoundError(KeyError, ValueError):
     """A name or position that was asked for is not there; the message says what is.
 

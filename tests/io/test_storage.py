@@ -13,7 +13,7 @@ import xarray as xr
 from damaging import change_values
 
 import amici_xr
-from amici_xr.io.digests import digests
+
 
 HAS_ZARR = importlib.util.find_spec("zarr") is not None
 needs_zarr = pytest.mark.skipif(not HAS_ZARR, reason="zarr is not installed")

@@ -16,8 +16,8 @@ import xarray as xr
 from damaging import change_values
 
 import amici_xr
-from amici_xr.io.block_reading import open_checked
-from amici_xr.io.digests import blocks_of, digests
+
+
 
 HAS_ZARR = importlib.util.find_spec("zarr") is not None
 needs_zarr = pytest.mark.skipif(not HAS_ZARR, reason="zarr is not installed")
@@ -28,8 +28,8 @@ SCORES = ["base_attention_score", "position_coefficient"]
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Blocks of so few elements that small variables have many, and count as large."""
-    monkeypatch.setattr("amici_xr.io.digests._CELLS", 30)
-    monkeypatch.setattr("amici_xr.io.digests._BLOCK", 90)
+    monkeypatch.setattr("amici_xr.io.storage._CELLS", 30)
+    monkeypatch.setattr("amici_xr.io.storage._CHUNK", 90)
     monkeypatch.setattr("amici_xr.io.storage._SMALL", 300)
 
 

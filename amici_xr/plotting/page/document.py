@@ -30,7 +30,7 @@ from amici_xr.errors import (
     check_sample_threshold,
     check_seed,
 )
-from amici_xr.io.atomic import replaced
+from amici_xr.io.atomic import replace_atomically
 from amici_xr.iteration import watched
 from amici_xr.plotting.colors import Palette, label_colors
 from amici_xr.plotting.page import figures, points, summaries
@@ -158,7 +158,7 @@ def report(
         "provenance": _provenance(ds, target),
     }
     drawn = figures.figures(distance_unit(ds) or UNKNOWN_UNIT, float(at[-1]) or 1.0)
-    with replaced(target) as beside:
+    with replace_atomically(target) as beside:
         beside.write_text(_html_of(content, drawn), encoding="utf-8", newline="\n")
 
 
