@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import io
 import os
@@ -60,7 +59,10 @@ def read(path: Path, suffix: str, chunks: Any) -> xr.Dataset:
     file = HeldFile(path)
     _check_record(file)
     with h5py.File(file, "r") as root:
-        root.visititems_links(functools.partial(_check_link, root))
+        links: list[tuple[str, Any]] = []
+        root.visititems_links(lambda *link: links.append(link))  # where h5py loses what is raised
+        for name, link in links:
+            _check_link(root, name, link)
     file.seek(0)
     ds = xr.open_dataset(file, engine="h5netcdf", cache=False, chunks=chunks)
     if chunks is None:

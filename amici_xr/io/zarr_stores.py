@@ -91,6 +91,7 @@ class HeldZip(zarr.storage.ZipStore):
 
     def __init__(self, path: str | Path, version: Any = None) -> None:
         super().__init__(os.path.abspath(path), mode="r")
+        getattr(self, "_sync_open", lambda: None)()  # Zarr 3 would open it when it is first read
         self._version = version or read_version(path)
         _pass_unreplaced(None, self.path, self._version)
 
