@@ -19,9 +19,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import dask.array
+import h5netcdf  # noqa: F401  # counted among the imports
+import netCDF4  # noqa: F401  # likewise
 import numpy as np
 import xarray as xr
-import zarr  # noqa: F401  # counted among the imports
+import zarr  # noqa: F401  # likewise
 
 import amici_xr
 
