@@ -108,6 +108,7 @@ bench: .venv/test
 		$(if $(wildcard .venv-amici/installed),--original .venv-amici/bin/python)
 	.venv/bin/python benchmarks/memory.py
 	.venv/bin/python benchmarks/memory.py --cells 2000000 --streamed
+	.venv/bin/python benchmarks/files.py
 	.venv/bin/python benchmarks/atlas.py
 	.venv/bin/python benchmarks/exact_intervals.py --minutes 5
 	.venv/bin/python benchmarks/spatial_coverage.py

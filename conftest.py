@@ -48,6 +48,7 @@ def pytest_configure():
 TRIED_BY_FILE = {
     "tests/io/test_file_faults.py": "faults while a file is written",
     "tests/io/test_damaged_files.py": "damaged or foreign files",
+    "tests/io/test_files_of_strangers.py": "damaged or foreign files",
     "tests/model/test_hostile_checkpoints.py": "hostile checkpoints",
 }
 

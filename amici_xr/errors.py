@@ -24,6 +24,10 @@ class SchemaError(ValueError):
     """
 
 
+class RefusedFileError(ValueError):
+    """A file is damaged or could do harm; the message says how, and what to do."""
+
+
 class NotFoundError(KeyError, ValueError):
     """A requested name or position does not exist; the message lists those that do.
 

@@ -1,12 +1,15 @@
-"""Files whose values are changed behind the back of what saved them."""
+"""Files of which one bit is flipped."""
 
 import h5py
 
 
-def change_values(path, name):
-    """Exchange the first two values of a variable of a NetCDF file; give a single one another."""
-    with h5py.File(path, "r+") as file:
-        if file[name].shape:
-            file[name][:2] = file[name][:2][::-1]
-        else:
-            file[name][()] = 7.0
+def flip_a_bit_of(path, name):
+    """Flip a bit where a NetCDF file keeps the values of a variable."""
+    with h5py.File(path) as file:
+        stored = file[name].id
+        start = stored.get_offset() or stored.get_chunk_info(0).byte_offset
+    with open(path, "rb+") as file:
+        file.seek(start + 1)
+        byte = file.read(1)[0]
+        file.seek(start + 1)
+        file.write(bytes([byte ^ 4]))

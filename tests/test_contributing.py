@@ -1,4 +1,4 @@
-"""The table of faults in CONTRIBUTING.md names tests that exist, and all of them."""
+"""The table of faults in docs/faults.md names tests that exist, and all of them."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent
-CONTRIBUTING = TESTS.parent / "CONTRIBUTING.md"
+FAULTS = TESTS.parent / "docs" / "faults.md"
 
 
 def names_in(*names):
@@ -19,7 +19,7 @@ def names_in(*names):
 
 @pytest.fixture
 def named():
-    rows = re.findall(r"^\|.*\| `(test_\w+)` \|$", CONTRIBUTING.read_text("utf-8"), re.MULTILINE)
+    rows = re.findall(r"^\|.*\| `(test_\w+)` \|$", FAULTS.read_text("utf-8"), re.MULTILINE)
     assert rows
     return rows
 

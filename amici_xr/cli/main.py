@@ -30,9 +30,8 @@ from amici_xr.cli.table_commands import curve_command, length_scale_command
 from amici_xr.dataset.schema import has_neighborhoods
 from amici_xr.dependencies import require
 from amici_xr.extraction.pipeline import extract
-from amici_xr.io.formats import SUFFIXES
 from amici_xr.io.long_table import read_csv, to_dataframe
-from amici_xr.io.storage import open_dataset, save
+from amici_xr.io.storage import SUFFIXES, open_dataset, save
 from amici_xr.plotting.page.document import report
 
 if TYPE_CHECKING:

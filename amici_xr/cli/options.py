@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 import numpy as np
 
-from amici_xr.io.formats import SUFFIXES
+from amici_xr.io.storage import SUFFIXES
 
 if TYPE_CHECKING:
     ParamType = click.ParamType[Any]

@@ -212,10 +212,10 @@ def _save(drawn: Any, out: Path, dpi: int) -> None:
     import numpy as np
     from matplotlib import pyplot as plt
 
-    from amici_xr.io.atomic import replaced
+    from amici_xr.io.atomic import replace_atomically
 
     figure = np.ravel(drawn)[0].figure
-    with replaced(out) as beside, plt.style.context(STYLE):
+    with replace_atomically(out) as beside, plt.style.context(STYLE):
         figure.savefig(beside, format=out.suffix[1:], dpi=dpi)
     plt.close(figure)
     click.echo(f"{out}", err=True)

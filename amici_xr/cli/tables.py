@@ -14,7 +14,7 @@ import pandas as pd
 import xarray as xr
 
 from amici_xr.dependencies import require
-from amici_xr.io.atomic import replaced
+from amici_xr.io.atomic import replace_atomically
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
 SHARES = ("support", "edge_share")  # percent on the screen
@@ -84,7 +84,7 @@ def check_writable(out: Path | None) -> None:
 
 def write(table: pd.DataFrame, path: Path, *, index: bool = False) -> None:
     """Write a file, floats to the last bit; the old one stays if that fails."""
-    with replaced(path) as beside:
+    with replace_atomically(path) as beside:
         if path.name.endswith(".parquet"):
             table.to_parquet(beside, engine="pyarrow", index=index)
         else:

@@ -1,4 +1,4 @@
-"""Putting a finished file or folder in the place of an old one, all at once."""
+"""Replace a file or folder by a finished one, all at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _RENAME_EXCHANGE = 2
 
 
 @contextlib.contextmanager
-def replaced(target: Path) -> Iterator[Path]:
+def replace_atomically(target: Path) -> Iterator[Path]:
     """Yield a path beside `target` to write to; at the end it takes the target's place.
 
     If the body raises, what it wrote is removed and the target stays as it was.
@@ -35,10 +35,19 @@ def replaced(target: Path) -> Iterator[Path]:
             if target.exists():
                 shutil.copymode(target, beside)
             os.replace(beside, target)
-        _flush_one(target.parent)
+        _flush_entry(target.parent)
         remove(_aside(target))  # of a replacement that was cut off in its last step
     finally:
         remove(beside)  # what was not finished, or the old folder after an exchange
+
+
+def read_version(path: str | os.PathLike[str] | int) -> tuple[int, int] | None:
+    """Return what tells the file at a path, or of an open handle, from one that replaced it."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 def recover(target: Path) -> None:
@@ -49,7 +58,7 @@ def recover(target: Path) -> None:
 
 
 def _aside(target: Path) -> Path:
-    """Where the old folder waits while the new one takes its place in two steps."""
+    """Name the folder that keeps the old one while the new one takes its place in two steps."""
     return target.with_name(f".{target.name}.old")
 
 
@@ -77,15 +86,11 @@ def _exchange_in_two_steps(new: Path, old: Path) -> None:
 
 def _flush(path: Path) -> None:
     """Write a file, or a folder with all in it, through to the disk."""
-    for folder, _, names in os.walk(path):
-        for name in names:
-            _flush_one(Path(folder) / name)
-        _flush_one(Path(folder))
-    if path.is_file():
-        _flush_one(path)
+    for entry in (*path.rglob("*"), path):
+        _flush_entry(entry)
 
 
-def _flush_one(path: Path) -> None:
+def _flush_entry(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -96,13 +101,9 @@ def _flush_one(path: Path) -> None:
 def remove(path: Path) -> None:
     """Remove a file or a folder, if it is there."""
     for pause in (0.05, 0.2, 1.0):
-        if not path.is_dir():
-            break
-        try:
-            shutil.rmtree(path)
-        except OSError:  # Zarr's threads still write what they had begun when one of them failed
-            time.sleep(pause)
+        if path.is_dir():  # Zarr's threads still write what they had begun when one of them failed
+            shutil.rmtree(path, ignore_errors=True)
+            time.sleep(pause * path.is_dir())
     if path.is_dir():
         shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    path.unlink(missing_ok=True)

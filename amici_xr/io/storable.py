@@ -55,14 +55,16 @@ def _attribute_problems(name: Any, value: Any) -> Iterator[str]:
 def _variable_problems(variable: xr.Variable) -> Iterator[str]:
     if not isinstance(variable.dtype, np.dtype) or variable.dtype.kind not in "biufcmMUTO":
         yield f"has dtype {variable.dtype}; cast it, e.g. with astype(str)"
+    elif variable.dtype.kind in "fc" and variable.dtype.name not in ("float32", "float64"):
+        yield f"has dtype {variable.dtype}, which NetCDF lacks; cast it with astype('float32')"
     elif variable.dtype.kind in "UTO":
-        values = variable.values.ravel().tolist()
-        if not all(isinstance(value, str) for value in values):
+        values = variable.values.ravel()
+        if variable.dtype.kind == "O" and not all(isinstance(value, str) for value in values):
             yield "holds objects that are no strings; cast it with astype(str)"
             return
         strange = next((value for value in values if not _is_storable_text(value)), None)
         if strange is not None:
-            yield f"holds {strange!r}, which has NUL or half a character in it; replace that"
+            yield f"holds {str(strange)!r}, which has NUL or half a character in it; replace that"
 
 
 def _is_storable_name(name: Any) -> bool:

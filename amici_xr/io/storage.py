@@ -1,37 +1,45 @@
-"""Saving and opening Datasets so that neither a crash nor a flipped bit goes unnoticed."""
+"""Save and open Datasets so that neither a crash nor a flipped bit goes unnoticed."""
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from amici_xr.dataset.schema import SCHEMA_VERSION
 from amici_xr.dataset.structure import check_structure
 from amici_xr.dataset.validation import validate, validate_loaded
-from amici_xr.errors import SchemaError, listed
-from amici_xr.io.atomic import recover, replaced
-from amici_xr.io.block_reading import open_checked
-from amici_xr.io.block_writing import partly_computed
-from amici_xr.io.digests import Digests, differing, of_header
-from amici_xr.io.formats import check_replaceable, parsed, read, write
+from amici_xr.dependencies import require
+from amici_xr.errors import RefusedFileError, SchemaError, listed
+from amici_xr.io import netcdf
+from amici_xr.io.atomic import recover, replace_atomically
 from amici_xr.io.storable import check_storable
 
+SUFFIXES = (".nc", ".zarr", ".zarr.zip")
 _NAMES_OF_GROUPS = {"label", "neighbor_sample", "receiver_label", "receiver_sample"}
-_SMALL = 2**20  # elements; larger data variables of a lazily opened file are checked when read
+_SMALL = 2**20  # elements; larger data variables of a lazily opened file are validated when used
+_CELLS = 2**15  # neighbors or receivers of a chunk
+_CHUNK = 2**20  # elements of a chunk at most
+_STREAMED_KINDS = "fiu"  # floating-point numbers, integers, unsigned ones
 
 
 def save(ds: xr.Dataset, path: str | os.PathLike[str]) -> None:
     """Write a Dataset so that the file is always whole: the old one or the new one.
 
-    It is written beside the target, with a SHA-256 of every attribute and block of values, read
-    back, compared, and only then put in the target's place.
+    It is written beside the target, read back, compared, and only then put in the target's place.
+    Checksums go with it: in ``.nc`` HDF5's own of each chunk, and a SHA-256 of the whole file after
+    its end, where other readers do not look; in ``.zarr`` Zarr's own of each chunk, and a
+    ``SHA256SUMS`` of everything else, as ``sha256sum -c`` reads it; in ``.zarr.zip`` ZIP's own too.
 
-    Lazy scores are written a block at a time, each computed once: memory stays that of a few
-    blocks, of 2¹⁵ cells each. Coordinates, and what holds no numbers, are computed first. With
+    Lazy scores are written a chunk at a time, each computed once: memory stays that of a few
+    chunks, of 2¹⁵ cells each. Coordinates, and what holds no numbers, are computed first. With
     ``dask.distributed`` the workers write ``.zarr`` and ``.zarr.zip``, in a folder that they share;
     ``.nc`` is computed whole.
 
@@ -63,31 +71,16 @@ def save(ds: xr.Dataset, path: str | os.PathLike[str]) -> None:
     >>> amici_xr.open_dataset("a.nc").identical(ds)
     True
     """
-    target, suffix = parsed(path)
-    check_replaceable(target, suffix)
+    target, suffix = _parse_path(path)
+    _check_replaceable(target, suffix)
     ds = check_structure(ds).drop_encoding()
-    ds = validate_loaded(partly_computed(ds, only_here=suffix == ".nc"))
+    ds = validate_loaded(_compute_unstreamed(ds, in_this_process=suffix == ".nc"))
     check_storable(ds)
     ds = ds.assign_attrs({"schema_version": SCHEMA_VERSION} | ds.attrs)
-    try:
-        with replaced(target) as beside:
-            expected = write(ds, beside, suffix)
-            _check_written(beside, suffix, expected, os.fspath(path))
-            if any(variable.chunks is not None for variable in ds.variables.values()):
-                with open_checked(beside, suffix, {}) as written:
-                    validate(
-                        ds.assign(
-                            {name: written[name] for name in ds if ds[name].chunks is not None}
-                        )
-                    )
-    except OSError as error:
-        if error.errno is None:  # it already says what is wrong
-            raise
-        raise OSError(
-            error.errno,
-            f"path={os.fspath(path)!r}: {os.strerror(error.errno)}, so nothing was replaced; "
-            "free some space or choose another folder",
-        ) from error
+    with _name_path_of_errors(path), replace_atomically(target) as beside:
+        chunks = {name: _chunk_shape(array) for name, array in ds.variables.items() if array.ndim}
+        _format(suffix, "writing").write(ds, beside, suffix, chunks)
+        _check_written(ds, beside, suffix, path)
 
 
 def open_dataset(
@@ -95,16 +88,20 @@ def open_dataset(
 ) -> xr.Dataset:
     """Open a Dataset and check that it is whole and valid.
 
+    The checksums that `save` wrote are compared first: those of the whole ``.nc`` before anything
+    else is read of it. Files of others that could run code, or make their reader open further
+    files, are refused.
+
     Parameters
     ----------
     path
         What `save` wrote, or ``ds.to_netcdf`` or ``ds.to_zarr``.
     chunks
-        None loads the Dataset and closes the file; everything is checked. Chunk sizes, as in
-        ``xarray.open_dataset``, leave it lazy ({} takes the file's own): attributes, coordinates
-        and variables of up to a million elements are still read and checked at once, and every
-        block when it is read; a damaged one raises a ValueError then. Labels and samples are
-        loaded, so that ``groupby`` takes them.
+        None loads the Dataset and closes the file. Chunk sizes, as in ``xarray.open_dataset``,
+        leave it lazy ({} takes the file's own); the chunks of a ``.zarr`` or ``.zarr.zip`` are then
+        compared with their checksums when they are read. Labels and samples are loaded, so that
+        ``groupby`` takes them. Values are validated at once unless a variable has more than a
+        million elements.
 
     Returns
     -------
@@ -116,7 +113,7 @@ def open_dataset(
     FileNotFoundError
         If there is nothing at `path`.
     ValueError
-        If it can't be read, or differs from what was saved.
+        If it can't be read, is damaged, or could do harm.
     SchemaError
         If it is not a Dataset of ours, or one of a newer version.
 
@@ -128,69 +125,137 @@ def open_dataset(
     >>> type(amici_xr.open_dataset("a.nc", chunks={}).base_attention_score.data).__name__
     'Array'
     """
-    target, suffix = parsed(path)
+    target, suffix = _parse_path(path)
     recover(target)
     if not target.exists():
         raise FileNotFoundError(f"path={os.fspath(path)!r}: there is no such file")
-    is_lazy = chunks is not None
     try:
-        ds, wrong = _opened(target, suffix, is_lazy=is_lazy)
-        ds = _grouped(open_checked(target, suffix, chunks)) if is_lazy and not wrong else ds
+        ds = _format(suffix, "reading").read(target, suffix, chunks)
+        if chunks is not None:  # as xarray asks of a ``groupby``
+            for name in _NAMES_OF_GROUPS & set(ds.coords):
+                ds[name].load()
+    except RefusedFileError as error:
+        raise ValueError(f"path={os.fspath(path)!r} {error}") from None
     except Exception as error:
-        if isinstance(error, Warning | ModuleNotFoundError | SchemaError):
+        if isinstance(error, Warning | ModuleNotFoundError):
             raise
         raise ValueError(
             f"path={os.fspath(path)!r} can't be read as {suffix}: {error}; is it complete?"
         ) from error
-    if wrong:
-        raise ValueError(
-            f"path={os.fspath(path)!r} is damaged: {listed(wrong)} differ from what was saved; "
-            "restore the file from a copy, or extract again"
-        )
+    is_large = any(array.size > _SMALL for array in ds.data_vars.values())
     try:
-        return check_structure(ds) if is_lazy and _large(ds) else validate(ds)
+        return check_structure(ds) if chunks is not None and is_large else validate(ds)
     except SchemaError as error:
         ds.close()
         raise SchemaError(f"path={os.fspath(path)!r} is {error}") from None
 
 
-def _opened(path: Path, suffix: str, *, is_lazy: bool) -> tuple[xr.Dataset, list[str]]:
-    """Read what is to be checked at once, and name what differs from its digests, if there are any.
+def _parse_path(path: str | os.PathLike[str]) -> tuple[Path, str]:
+    """Return the path and which of the three suffixes it has."""
+    target = Path(path)
+    for suffix in reversed(SUFFIXES):
+        if target.name.endswith(suffix):
+            return target, suffix
+    raise ValueError(f"path={os.fspath(path)!r} must end in one of {listed(SUFFIXES)}")
 
-    Of a lazy Dataset, whose larger variables are checked when they are read, the file is closed.
+
+def _check_replaceable(target: Path, suffix: str) -> None:
+    """Refuse to put a file in the place of a folder, or a store in the place of something else."""
+    if suffix != ".zarr" and target.is_dir():
+        raise ValueError(f"path={str(target)!r} is a folder; remove it, or choose another name")
+    if suffix == ".zarr" and target.exists():
+        parts = {entry.name for entry in target.iterdir()} if target.is_dir() else {""}
+        if parts and not parts & {".zgroup", "zarr.json"}:
+            raise ValueError(
+                f"path={str(target)!r} is not a Zarr store; remove it, or choose another name"
+            )
+
+
+def _compute_unstreamed(ds: xr.Dataset, *, in_this_process: bool) -> xr.Dataset:
+    """Leave only those variables lazy that can be streamed, in chunks as they will be stored.
+
+    These are data variables of numbers. With `in_this_process` nothing is left lazy where other
+    processes compute, which can't write to a file that this one has open.
     """
-    ds, expected = read(path, suffix)
-    with ds:
-        later = _large(ds) if is_lazy else set()
-        if not is_lazy:
-            ds.load()
-        now = {name: found for name, found in expected.items() if name not in later}
-        wrong = differing(ds.drop_vars(later), now) if expected else []
-        wrong += [
-            name
-            for name in later & set(expected)
-            if of_header(ds.variables[name]) != expected[name][0]
-        ]
-    return ds, wrong
+    lazy = [name for name, variable in ds.variables.items() if variable.chunks is not None]
+    if not lazy:
+        return ds
+    streamed = {
+        name: variable.chunk(dict(zip(variable.dims, _chunk_shape(variable), strict=True)))
+        for name, variable in ds.variables.items()
+        if name in lazy and name in ds.data_vars and variable.dtype.kind in _STREAMED_KINDS
+    }
+    if in_this_process and not _computes_in_this_process():
+        streamed = {}
+    computed = ds[[name for name in lazy if name not in streamed]].compute()
+    return ds.assign(computed.variables).assign(streamed)
 
 
-def _grouped(ds: xr.Dataset) -> xr.Dataset:
-    """Load the names by which cells are grouped, as xarray asks of a ``groupby``."""
-    for name in _NAMES_OF_GROUPS & set(ds.coords):
-        ds[name].load()
-    return ds
+def _computes_in_this_process() -> bool:
+    from dask.base import get_scheduler
+    from dask.local import get_sync
+    from dask.threaded import get as get_threaded
+
+    return get_scheduler() in (None, get_sync, get_threaded)  # type: ignore[no-untyped-call]  # no types
 
 
-def _check_written(beside: Path, suffix: str, expected: Digests, path: str) -> None:
-    written, _ = read(beside, suffix)
-    with written:
-        wrong = differing(written, expected)
-    if wrong:
-        raise ValueError(
-            f"path={path!r}: {listed(wrong)} did not read back as written, so nothing was "
-            "replaced; write to another disk"
-        )
+def _chunk_shape(variable: xr.Variable) -> tuple[int, ...]:
+    """How large chunks are.
+
+    So many cells, the same in all variables; one query and run; and of the other dims, the last
+    one first, what makes no more than `_CHUNK` elements.
+    """
+    fixed: dict[Hashable, int]
+    fixed = {"neighbor": _CELLS, "receiver": _CELLS, "query": 1, "run": 1}
+    shape = [max(1, min(size, fixed.get(dim, 1))) for dim, size in variable.sizes.items()]
+    for axis in reversed(range(variable.ndim)):
+        if variable.dims[axis] not in fixed:
+            shape[axis] = max(1, min(variable.shape[axis], _CHUNK // math.prod(shape)))
+    return tuple(shape)
 
 
-def _large(ds: xr.Dataset) -> set[str]:
-    return {str(name) for name, array in ds.data_vars.items() if array.size > _SMALL}
+def _format(suffix: str, task: str) -> Any:
+    """Import the module that writes and reads files with that suffix."""
+    if suffix == ".nc":
+        return netcdf
+    require("zarr", "zarr", f"{task} {suffix}")
+    return importlib.import_module("amici_xr.io.zarr_stores")
+
+
+def _check_written(ds: xr.Dataset, beside: Path, suffix: str, path: str | os.PathLike[str]) -> None:
+    """Read back what was written, a chunk at a time, and compare it with what is in memory.
+
+    What was computed while it was written is read against its checksums, and validated.
+    """
+    streamed = [name for name in ds if ds[name].chunks is not None]
+    with _format(suffix, "reading").read(beside, suffix, {}) as written:
+        wrong = [] if written.attrs == ds.attrs else ["attributes"]
+        for name in {**ds.variables, **written.variables}:
+            pair = [one.variables.get(name, xr.Variable((), 0)) for one in (ds, written)]
+            if name in streamed:  # all but the values
+                pair = [variable.copy(data=np.broadcast_to(0, variable.shape)) for variable in pair]
+            if not pair[0].identical(pair[1]):
+                wrong.append(str(name))
+        if wrong:
+            raise ValueError(
+                f"path={os.fspath(path)!r}: {listed(wrong)} did not read back as written, so "
+                "nothing was replaced; write to another disk"
+            )
+        if streamed:
+            written[streamed].count().compute()
+            validate(ds.assign({name: written[name] for name in streamed}))
+
+
+@contextlib.contextmanager
+def _name_path_of_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Say of an error of the system which file was written, and how to go on."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:  # it already says what is wrong
+            raise
+        raise OSError(
+            error.errno,
+            f"path={os.fspath(path)!r}: {os.strerror(error.errno)}, so nothing was replaced; "
+            "free some space or choose another folder",
+        ) from error

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from amici_xr.dependencies import require
 from amici_xr.errors import listed
-from amici_xr.io.atomic import replaced
+from amici_xr.io.atomic import replace_atomically
 from amici_xr.model.saved_model import ModelSettings, SavedModel, checked_model, checked_settings
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def write_shared_model(model: SavedModel, path: str | os.PathLike[str]) -> None:
     save = require("safetensors.torch", "model", "saving a model").save
     weights = save({name: _own(tensor) for name, tensor in model.weights.items()})
     described = json.dumps(_described(model, weights), indent=2, ensure_ascii=False)
-    with replaced(target) as beside:
+    with replace_atomically(target) as beside:
         beside.mkdir()
         (beside / WEIGHTS).write_bytes(weights)
         (beside / SETTINGS).write_bytes(described.encode("utf-8", "surrogatepass"))

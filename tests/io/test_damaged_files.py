@@ -95,7 +95,7 @@ def test_a_missing_chunk_of_a_zarr_store_is_noticed(ds, name, chunks):
     amici_xr.save(ds, "a.zarr")
     chunk = next(path for path in Path("a.zarr", name).iterdir() if path.name[0].isdigit())
     chunk.unlink()
-    with pytest.raises(ValueError, match=rf"path='a\.zarr' .*('{name}' differ|can't be read)"):
+    with pytest.raises(ValueError, match=rf"path='a\.zarr' is damaged: '{name}/"):
         amici_xr.open_dataset("a.zarr", chunks=chunks)
 
 
@@ -195,5 +195,4 @@ def test_a_store_that_was_copied_in_part_is_noticed(ds):
             xr.testing.assert_identical(amici_xr.open_dataset("b.zarr"), ds)
             opened.add(name)
         shutil.rmtree("b.zarr")
-    # what .zmetadata holds once more, it itself, and what plain xarray does not write
-    assert opened <= {".zattrs", ".zgroup", ".zmetadata", "_amici_xr_digest"}
+    assert opened <= {"SHA256SUMS"}  # without which it is as plain xarray writes it

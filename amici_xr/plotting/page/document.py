@@ -30,7 +30,7 @@ from amici_xr.errors import (
     check_sample_threshold,
     check_seed,
 )
-from amici_xr.io.atomic import replaced
+from amici_xr.io.atomic import replace_atomically
 from amici_xr.iteration import watched
 from amici_xr.plotting.colors import Palette, label_colors
 from amici_xr.plotting.page import figures, points, summaries
@@ -155,7 +155,7 @@ def report(
         "provenance": _provenance(ds, target),
     }
     empty_figures = figures.empty_figures(unit, float(distances[-1]) or 1.0)
-    with replaced(target) as temporary:
+    with replace_atomically(target) as temporary:
         temporary.write_text(_fill_template(content, empty_figures), encoding="utf-8", newline="\n")
 
 

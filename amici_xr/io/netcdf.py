@@ -1,0 +1,140 @@
+"""NetCDF files that carry a SHA-256 of themselves, checked before HDF5 reads a byte."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import xarray as xr
+
+from amici_xr.errors import RefusedFileError
+from amici_xr.io.atomic import read_version
+
+# HDF5 ignores what follows its end. There stands a record: this word and the SHA-256 of all bytes
+# before it; and once more, so far behind that one damaged page of a disk does not take both.
+_MAGIC = b"\x93amici_xr sha256"
+_DISTANCE = 8192
+_RECORDS = _DISTANCE + len(_MAGIC) + 32  # bytes from the first record to the end of the second
+_BUFFER = 2**20
+_PROBE = 2**24  # bytes; more than a chunk
+
+
+def write(ds: xr.Dataset, path: Path, suffix: str, chunks: Mapping[Any, tuple[int, ...]]) -> None:
+    """Write a Dataset to a path that does not exist yet, and the record after its end.
+
+    The engine is netCDF4: where the disk is full, h5py ends the whole process.
+    """
+    encoding: dict[Any, dict[str, Any]] = {}
+    for name, shape in chunks.items():
+        kind = ds.variables[name].dtype.kind
+        # HDF5 has no checksum for text of variable length; the record covers that too.
+        encoding[name] = {"chunksizes": shape, "fletcher32": kind not in "OUT"}
+        if kind in "fiu":
+            encoding[name] |= {"zlib": True, "complevel": 1, "shuffle": True}
+    try:
+        ds.to_netcdf(path, engine="netcdf4", encoding=encoding)
+    except (OSError, RuntimeError):  # was it the disk? Then it refuses other bytes too, and why
+        try:
+            with path.open("ab") as file:
+                file.write(bytes(_PROBE))
+        finally:  # netCDF4 holds on to the file; its space is free at least
+            path.write_bytes(b"")
+        raise
+    with path.open("rb+", buffering=0) as file:
+        digest = _hash_until(file, path.stat().st_size)
+        file.write(_records(digest))
+
+
+def read(path: Path, suffix: str, chunks: Any) -> xr.Dataset:
+    """Open a file, lazily or loaded, after its record and its links have been checked.
+
+    All is read from one open handle, so that what was checked is what is read, also where another
+    process replaces the file. h5netcdf reads it, since netCDF4 crashes when several threads read.
+    """
+    file = HeldFile(path)
+    _check_record(file)
+    with h5py.File(file, "r") as root:
+        links: list[tuple[str, Any]] = []
+        root.visititems_links(lambda *link: links.append(link))  # where h5py loses what is raised
+        for name, link in links:
+            _check_link(root, name, link)
+    file.seek(0)
+    ds = xr.open_dataset(file, engine="h5netcdf", cache=False, chunks=chunks)
+    if chunks is None:
+        with file, ds:
+            ds.load()
+    return ds
+
+
+class HeldFile(io.FileIO):
+    """A file that is read from one open handle.
+
+    Another process opens it again, if it is still the file that was opened here.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], version: Any = None) -> None:
+        # closefd: what is still open when nobody needs it any more is closed without a warning
+        super().__init__(os.open(path, os.O_RDONLY), closefd=False)
+        self.path = os.path.abspath(path)
+        self.version = read_version(self.fileno())
+        if version not in (None, self.version):
+            raise ValueError(f"path={self.path!r} was replaced while it was open; open it again")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.path, self.version)
+
+    def close(self) -> None:
+        """Close the file."""
+        if not self.closed:
+            os.close(self.fileno())
+        super().close()
+
+
+def _check_record(file: io.FileIO) -> None:
+    """Refuse a file that differs from its record. A file of plain xarray has none."""
+    end = max(0, file.seek(0, os.SEEK_END) - _RECORDS)
+    file.seek(end)
+    records = file.read()
+    if _MAGIC not in records:
+        return
+    if not any(records[at:].startswith(_MAGIC) for at in (0, _DISTANCE)):
+        raise ValueError("its end is missing")
+    if records != _records(_hash_until(file, end)):
+        raise RefusedFileError(
+            "is damaged: its SHA-256 is not that of the file that was saved; restore the file from "
+            "a copy, or extract again"
+        )
+
+
+def _records(digest: bytes) -> bytes:
+    return (_MAGIC + digest).ljust(_DISTANCE, b"\0") + _MAGIC + digest
+
+
+def _hash_until(file: io.FileIO, end: int) -> bytes:
+    """Compute the SHA-256 of the bytes of a file before `end`, and leave the position there."""
+    digest, buffer = hashlib.sha256(), memoryview(bytearray(_BUFFER))
+    file.seek(0)
+    while left := end - file.tell():
+        digest.update(buffer[: file.readinto(buffer[:left])])
+    return digest.digest()
+
+
+def _check_link(root: h5py.File, name: str, link: Any) -> None:
+    """Refuse a variable whose values lie in another file, or elsewhere in this one."""
+    if not isinstance(link, h5py.HardLink):
+        kind = "an external link" if isinstance(link, h5py.ExternalLink) else "a soft link"
+    elif not isinstance(variable := root[name], h5py.Dataset):
+        return
+    else:
+        kind = "a virtual dataset" if variable.is_virtual else "kept in external storage"
+        if not (variable.is_virtual or variable.external):
+            return
+    raise RefusedFileError(
+        f"is refused: its {name!r} is {kind}, by which a file can make its reader open others; ask "
+        "its author for a file that holds its own values"
+    )
