@@ -219,7 +219,7 @@ def _fill(kind: type, target: Any, *items: Any) -> Any:
     if isinstance(target, list):
         target.extend(items)
     elif isinstance(target, dict):
-        target.update(zip(items[::2], items[1::2], strict=True))
+        target.update((items[n], items[n + 1]) for n in range(0, len(items), 2))
     return target
 
 

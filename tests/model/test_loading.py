@@ -123,7 +123,9 @@ def test_a_folder_without_model_pt_is_named(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"text", MODEL.read_bytes()[:1000]])
 def test_a_file_that_is_no_checkpoint_is_named(tmp_path, content):
     (tmp_path / "model.pt").write_bytes(content)
-    with pytest.raises(ValueError, match=r"model\.pt can't be read as a model: it is not a whole zip"):
+    with pytest.raises(
+        ValueError, match=r"model\.pt can't be read as a model: it is not a whole zip"
+    ):
         amici_xr.load_model(tmp_path)
 
 
@@ -152,7 +154,9 @@ class Evaluates:
 )
 def test_a_file_that_would_run_code_is_refused_by_name(saved, tmp_path, hostile, name):
     saved["attr_dict"]["history_"] = [{"deep": hostile}]
-    with pytest.raises(ValueError, match=f"names '({name})', which no model needs and which could run code"):
+    with pytest.raises(
+        ValueError, match=f"names '({name})', which no model needs and which could run code"
+    ):
         amici_xr.load_model(written(saved, tmp_path))
     assert not (tmp_path / "it-ran").exists()
     assert not Path("it-ran").exists()

@@ -146,14 +146,18 @@ def test_any_flipped_bit_of_the_weights_is_found(shared):
         damaged = bytearray(whole)
         damaged[bit // 8] ^= 1 << bit % 8
         file.write_bytes(damaged)
-        with pytest.raises(ValueError, match=r"model\.safetensors (is damaged|does not have the SHA)"):
+        with pytest.raises(
+            ValueError, match=r"model\.safetensors (is damaged|does not have the SHA)"
+        ):
             amici_xr.load_model(shared)
 
 
 @pytest.mark.parametrize("size", [2**63, 2**40, 10**8 + 1])
 def test_a_huge_declared_header_is_refused(shared, size):
     (shared / "model.safetensors").write_bytes(struct.pack("<Q", size) + b"{}")
-    with pytest.raises(ValueError, match=r"model\.safetensors is damaged or not a safetensors file"):
+    with pytest.raises(
+        ValueError, match=r"model\.safetensors is damaged or not a safetensors file"
+    ):
         amici_xr.load_model(shared)
 
 
@@ -163,14 +167,18 @@ def test_a_tensor_that_declares_a_billion_elements_is_refused(shared):
     ).encode()
     content = struct.pack("<Q", len(header)) + header
     (shared / "model.safetensors").write_bytes(content)
-    with pytest.raises(ValueError, match=r"model\.safetensors is damaged or not a safetensors file"):
+    with pytest.raises(
+        ValueError, match=r"model\.safetensors is damaged or not a safetensors file"
+    ):
         amici_xr.load_model(shared)
 
 
 def test_files_larger_than_what_they_declare_are_not_read(shared):
     with open(shared / "model.safetensors", "r+b") as file:
         file.truncate(2**33)  # 8 GB of nothing, of which the disk holds none
-    with pytest.raises(ValueError, match=r"model\.safetensors is damaged or not a safetensors file"):
+    with pytest.raises(
+        ValueError, match=r"model\.safetensors is damaged or not a safetensors file"
+    ):
         amici_xr.load_model(shared)
     with open(shared / "settings.json", "r+b") as file:
         file.truncate(2**33)
@@ -181,7 +189,10 @@ def test_files_larger_than_what_they_declare_are_not_read(shared):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"format": "another"}, "does not describe a shared model: its format is not 'amici_xr model'"),
+        (
+            {"format": "another"},
+            "does not describe a shared model: its format is not 'amici_xr model'",
+        ),
         ({"version": 2}, "is of version 2, newer than 1; update amici_xr"),
         ({"version": 0}, "version can't be what was saved"),
         ({"version": True}, "version can't be what was saved"),
@@ -201,7 +212,10 @@ def test_files_larger_than_what_they_declare_are_not_read(shared):
         ({"shapes": {"a": 5}}, "shapes can't be what was saved"),
         ({"shapes": {"a": [10**4000] * 2000}}, "have other shapes than settings.json says"),
         ({"shapes": {"a": [10**6]}}, "have other shapes than settings.json says"),
-        ({"settings": {}}, "settings is not that of a shared model: it lacks 'labels_key', 'n_neighbors'"),
+        (
+            {"settings": {}},
+            "settings is not that of a shared model: it lacks 'labels_key', 'n_neighbors'",
+        ),
     ],
 )
 def test_settings_that_were_not_written_so_are_named(shared, changed, message):
@@ -245,7 +259,9 @@ def test_a_setting_out_of_range_is_named(shared, name, setting, message):
 @pytest.mark.parametrize("text", ["[1]", "5", "null", "{", "[" * 10**5, '{"a": 1, "a": 2}', "é"])
 def test_text_that_is_no_settings_is_named(shared, text):
     (shared / "settings.json").write_bytes(text.encode("latin1"))
-    with pytest.raises(ValueError, match=r"settings\.json (is damaged|does not describe a shared model)"):
+    with pytest.raises(
+        ValueError, match=r"settings\.json (is damaged|does not describe a shared model)"
+    ):
         amici_xr.load_model(shared)
 
 
@@ -253,7 +269,10 @@ def test_text_that_is_no_settings_is_named(shared, text):
     ("change", "message"),
     [
         (lambda w: w.pop("pos_coef_mlp.nn.1.bias"), r"weights lack 'pos_coef_mlp\.nn\.1\.bias'"),
-        (lambda w: w.update({"nn_embed.nn.9.weight": torch.ones(3)}), r"AMICI's network has no weights 'nn_embed\.nn\.9"),
+        (
+            lambda w: w.update({"nn_embed.nn.9.weight": torch.ones(3)}),
+            r"AMICI's network has no weights 'nn_embed\.nn\.9",
+        ),
         (lambda w: w["attention_layer.b_K"].fill_(np.nan), r"'attention_layer\.b_K' hold NaN"),
         (lambda w: w["ct_embed.weight"].fill_(np.inf), r"'ct_embed\.weight' hold NaN or infinite"),
         (
