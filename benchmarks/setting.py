@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 import amici_xr
-from amici_xr.model.loading import ModelSettings
+from amici_xr.model.saved_model import ModelSettings
 
 QUERY = "type_0"
 N_GENES = 300

@@ -10,7 +10,7 @@ from amici_xr.errors import listed
 if TYPE_CHECKING:
     import torch
 
-# Every weight that scores depend on starts so; values, output and the linear head do not.
+# How the names of the weights that scores depend on begin; values, output and linear head do not.
 SCORING = (
     "ct_embed.",
     "nn_embed.",
@@ -19,27 +19,27 @@ SCORING = (
     "pos_coef_mlp.",
     *(f"attention_layer.{name}" for name in ("W_Q", "b_Q", "W_K", "b_K")),
 )
-# What a state dict holds besides, on which no score depends.
+# The other weights of a state dict, on which no score depends.
 _BESIDE = ("ct_profiles", "attention_layer.", "linear_head.")
 _NEEDED = ("ct_embed.weight", "attention_layer.W_Q", "nn_embed.nn.0.weight")
 
 Shapes = Iterator[tuple[str, tuple[int, ...]]]
 
 
-def check_is_network(weights: Mapping[str, torch.Tensor], others: list[str], where: str) -> None:
-    """Refuse weights that are not AMICI's at all; `others` lacks besides them."""
-    missing = [name for name in _NEEDED if name not in weights] + others
+def check_is_network(weights: Mapping[str, torch.Tensor], lacking: list[str], source: str) -> None:
+    """Refuse weights that are not AMICI's at all; `lacking` names what else is not there."""
+    missing = [name for name in _NEEDED if name not in weights] + lacking
     if missing:
-        raise ValueError(f"{where} is not an AMICI model: it lacks {listed(missing)}")
+        raise ValueError(f"{source} is not an AMICI model: it lacks {listed(missing)}")
 
 
 def check_weights(
-    weights: Mapping[str, torch.Tensor], n_genes: int, n_labels: int, where: str
+    weights: Mapping[str, torch.Tensor], n_genes: int, n_labels: int, source: str
 ) -> None:
-    """Refuse weights that don't make the network that scores are computed with.
+    """Refuse weights that are not those of the network that scores are computed with.
 
-    Every weight must be there with the shape that the others, the genes and the labels ask for,
-    and no weight may be there that has no place in it.
+    Every weight must have the shape that the other weights, the genes and the labels require, and
+    weights that are not part of the network are refused.
     """
     import torch
 
@@ -52,35 +52,36 @@ def check_weights(
         or (name.startswith(SCORING) and not tensor.is_floating_point())
     ]
     if strange:
-        raise ValueError(f"{where}: the weights {listed(strange)} are not arrays of real numbers")
+        raise ValueError(f"{source}: the weights {listed(strange)} are not arrays of real numbers")
     shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     needed = dict(_needed_shapes(shapes, n_genes, n_labels))
     missing = [name for name in needed if name not in shapes]
     if missing:
-        raise ValueError(f"{where}: the model's weights lack {listed(missing)}")
-    known = (*needed, *(name for name in shapes if name.startswith(_BESIDE)))
-    extra = [name for name in shapes if name not in set(known)]
+        raise ValueError(f"{source}: the model's weights lack {listed(missing)}")
+    extra = [name for name in shapes if name not in needed and not name.startswith(_BESIDE)]
     if extra:
-        raise ValueError(
-            f"{where}: the model's weights hold {listed(extra)}, which have no place in AMICI's "
-            "network"
-        )
+        raise ValueError(f"{source}: AMICI's network has no weights {listed(extra)}")
     wrong = [name for name, shape in needed.items() if shapes[name] != shape]
     if wrong:
-        told = ", ".join(f"{name!r} is {shapes[name]}, not {needed[name]}" for name in wrong[:5])
+        first = ", ".join(f"{name!r} is {shapes[name]}, not {needed[name]}" for name in wrong[:5])
         raise ValueError(
-            f"{where}: the model's weights don't fit its {n_genes} genes, its {n_labels} cell "
-            f"types or each other: {told}"
+            f"{source}: the model's weights don't fit its {n_genes} genes, its {n_labels} cell "
+            f"types or each other: {first}"
         )
-    broken = [name for name in needed if not weights[name].isfinite().all()]
+    check_finite({name: weights[name] for name in needed}, f"{source}: ")
+
+
+def check_finite(weights: Mapping[str, torch.Tensor], prefix: str = "") -> None:
+    """Refuse weights that are not finite, with a message that begins with `prefix`."""
+    broken = [name for name, tensor in weights.items() if not tensor.isfinite().all()]
     if broken:
         raise ValueError(
-            f"{where}: the model's weights {listed(broken)} hold NaN or infinite values"
+            f"{prefix}the model's weights {listed(broken)} hold NaN or infinite values"
         )
 
 
 def _needed_shapes(shapes: Mapping[str, tuple[int, ...]], n_genes: int, n_labels: int) -> Shapes:
-    """Name and shape of every weight that scores depend on; sizes that are free as they are."""
+    """Yield name and shape of every weight that scores depend on; free sizes as they are."""
     size, n_heads, n_query = _sizes(shapes, "attention_layer.W_Q", 3)
     *_, n_key = _sizes(shapes, "attention_layer.W_K", 3)
     _, n_label = _sizes(shapes, "ct_embed.weight", 2)
@@ -98,32 +99,27 @@ def _needed_shapes(shapes: Mapping[str, tuple[int, ...]], n_genes: int, n_labels
 
 
 def _block(shapes: Mapping[str, tuple[int, ...]], name: str, n_in: int, n_out: int) -> Shapes:
-    """A residual block; its end is projected where the sizes differ."""
+    """Yield the weights of a residual block, projected at its end where the sizes differ."""
     hidden, _ = _sizes(shapes, f"{name}.nn.0.weight", 2)
-    ends_plainly = name == "pos_coef_mlp"  # without a LayerNorm
+    ends_with_norm = name != "pos_coef_mlp"
     is_projected = n_in != n_out or f"{name}.project_nn.0.weight" in shapes
-    yield from _layer(f"{name}.nn.0", n_in, hidden)
-    yield from _norm(f"{name}.nn.1", hidden)
-    yield from _layer(f"{name}.nn.3", hidden, n_in)
-    if is_projected or not ends_plainly or f"{name}.nn.4.weight" in shapes:
-        yield from _norm(f"{name}.nn.4", n_in)
+    yield from _weight_and_bias(f"{name}.nn.0", hidden, n_in)
+    yield from _weight_and_bias(f"{name}.nn.1", hidden)
+    yield from _weight_and_bias(f"{name}.nn.3", n_in, hidden)
+    if is_projected or ends_with_norm or f"{name}.nn.4.weight" in shapes:
+        yield from _weight_and_bias(f"{name}.nn.4", n_in)
     if is_projected:
-        yield from _layer(f"{name}.project_nn.0", n_in, n_out)
-        if not ends_plainly:
-            yield from _norm(f"{name}.project_nn.1", n_out)
+        yield from _weight_and_bias(f"{name}.project_nn.0", n_out, n_in)
+        if ends_with_norm:
+            yield from _weight_and_bias(f"{name}.project_nn.1", n_out)
 
 
-def _layer(name: str, n_in: int, n_out: int) -> Shapes:
-    yield f"{name}.weight", (n_out, n_in)
-    yield f"{name}.bias", (n_out,)
-
-
-def _norm(name: str, size: int) -> Shapes:
-    yield f"{name}.weight", (size,)
-    yield f"{name}.bias", (size,)
+def _weight_and_bias(name: str, *shape: int) -> Shapes:
+    yield f"{name}.weight", shape
+    yield f"{name}.bias", shape[:1]
 
 
 def _sizes(shapes: Mapping[str, tuple[int, ...]], name: str, n_dims: int) -> tuple[int, ...]:
-    """Sizes of a weight; 0 where it is not there or has other dims, which is told later."""
+    """Return the sizes of a weight, or 0 where it lacks or has other dims, as is told later."""
     shape = shapes.get(name, ())
     return shape if len(shape) == n_dims else (0,) * n_dims

@@ -1,10 +1,9 @@
-"""Every form of a trained model becomes one: a live model, a saved folder, a shared one."""
+"""Bring every form of a trained model, live, saved or shared, to one `SavedModel`."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +12,14 @@ import numpy as np
 from amici_xr.errors import listed
 from amici_xr.io.atomic import recover
 from amici_xr.model.architecture import check_is_network
-from amici_xr.model.safetensors_folder import is_shared_model, read_shared_model
+from amici_xr.model.safetensors_folder import SETTINGS, WEIGHTS, is_safetensors_folder, read_folder
 from amici_xr.model.saved_model import (
     DEFAULTS,
-    ModelSettings,
+    SETTING_NAMES,
     SavedModel,
-    checked_model,
-    checked_settings,
+    build_settings,
+    check_model,
+    settings_from_sources,
 )
 from amici_xr.model.unpickling import read_safely
 
@@ -46,7 +46,7 @@ def load_model(path: str | os.PathLike[str]) -> SavedModel:
     FileNotFoundError
         If there is no ``model.pt``.
     ValueError
-        If the file can't be read, is damaged, is no AMICI model, or names something that no
+        If the file can't be read, is damaged, is not an AMICI model, or names something that no
         model needs and that could run code.
     ModuleNotFoundError
         If torch, or for a shared folder safetensors, is not installed.
@@ -60,17 +60,15 @@ def load_model(path: str | os.PathLike[str]) -> SavedModel:
     """
     file = Path(path)
     recover(file)
-    if is_shared_model(file):
-        return read_shared_model(file)
+    if is_safetensors_folder(file):
+        return _load_shared_model(file)
     if file.is_dir():
         file = file / "model.pt"
     if not file.is_file():
-        beside = (
-            sorted(entry.name for entry in file.parent.glob("*")) if file.parent.is_dir() else []
-        )
+        present = sorted(entry.name for entry in file.parent.glob("*"))
         raise FileNotFoundError(
             f"path={os.fspath(path)!r}: there is no {file.name} in {file.parent}, which holds "
-            f"{listed(beside, 8)}; give the folder that model.save() wrote"
+            f"{listed(present, 8)}; give the folder that model.save() wrote"
         )
     saved = read_safely(file)
     parts = {"model_state_dict": Mapping, "var_names": np.ndarray, "attr_dict": dict}
@@ -79,7 +77,7 @@ def load_model(path: str | os.PathLike[str]) -> SavedModel:
     if missing:
         raise ValueError(f"{file} is not an AMICI model: it lacks {listed(missing)}")
     weights, gene_names, attributes = (saved[name] for name in parts)
-    return _saved_model(weights, gene_names, attributes, f"{file}")
+    return _from_attributes(weights, gene_names, attributes, f"{file}")
 
 
 def as_saved_model(model: Any) -> SavedModel:
@@ -99,56 +97,70 @@ def as_saved_model(model: Any) -> SavedModel:
         name: getattr(model, name, None) for name in ("registry_", "init_params_", "is_trained_")
     }
     weights = {name: tensor.detach().cpu() for name, tensor in module.state_dict().items()}
-    return _saved_model(weights, adata.var_names, attributes, f"the live {type(model).__name__}")
-
-
-def _saved_model(
-    weights: Mapping[str, torch.Tensor], gene_names: Any, attributes: dict[str, Any], where: str
-) -> SavedModel:
-    registry = attributes.get("registry_")
-    try:
-        arguments = dict(registry["setup_args"])  # type: ignore[index]  # None is a TypeError
-        fields_of = registry["field_registries"]["labels"]  # type: ignore[index]  # likewise
-        labels = _names(fields_of["state_registry"]["categorical_mapping"])
-    except (KeyError, IndexError, TypeError, ValueError):
-        arguments, labels = None, ()
-    check_is_network(weights, ["registry_"] if arguments is None else [], where)
-    try:
-        genes = _names(gene_names)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
-    return checked_model(
-        weights=weights,
-        settings=_settings(arguments or {}, attributes.get("init_params_"), where),
-        gene_names=genes,
-        labels=labels,
-        is_trained=bool(attributes.get("is_trained_", True)),
-        where=where,
+    return _from_attributes(
+        weights, adata.var_names, attributes, f"the live {type(model).__name__}"
     )
 
 
-def _names(array: Any) -> tuple[str, ...]:
-    names = np.asarray(array).ravel().tolist()
+def _load_shared_model(path: Path) -> SavedModel:
+    folder = path if path.is_dir() else path.parent
+    weights, description = read_folder(folder)
+    settings = settings_from_sources(description["settings"], f"{folder / SETTINGS}")
+    genes, labels = tuple(description["gene_names"]), tuple(description["labels"])
+    model = SavedModel(weights, settings, genes, labels, description["is_trained"])
+    return check_model(model, f"{folder / WEIGHTS}")
+
+
+def _from_attributes(
+    weights: Mapping[str, torch.Tensor], gene_names: Any, attributes: dict[str, Any], source: str
+) -> SavedModel:
+    """Build a model from the attributes that scvi-tools keeps beside its weights."""
+    labels: tuple[str, ...] = ()
+    try:
+        registry: Any = attributes.get("registry_")
+        arguments = registry["setup_args"]
+        labels_field = registry["field_registries"]["labels"]
+        labels = _read_names(labels_field["state_registry"]["categorical_mapping"])
+    except (KeyError, IndexError, TypeError, ValueError):
+        arguments = None
+    has_registry = isinstance(arguments, Mapping)
+    check_is_network(weights, [] if has_registry else ["registry_"], source)
+    try:
+        genes = _read_names(gene_names)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
+    given = _find_settings(attributes.get("init_params_"))
+    given |= {name: arguments[name] for name in SETTING_NAMES if name in arguments}
+    missing = [name for name in SETTING_NAMES if name not in given and name not in DEFAULTS]
+    missing += [name for name in ("labels_key", "n_neighbors") if given.get(name, "") is None]
+    if missing:
+        raise ValueError(f"{source} was saved without its settings {listed(missing)}")
+    settings = build_settings(DEFAULTS | given, source, DEFAULTS.keys() - given)
+    is_trained = attributes.get("is_trained_", True)
+    is_trained = bool(is_trained) if isinstance(is_trained, bool | np.bool_ | None) else True
+    return check_model(SavedModel(weights, settings, genes, labels, is_trained), source)
+
+
+def _read_names(array: Any) -> tuple[str, ...]:
+    """Read an array, an index or a flat list of names."""
+    names = array if isinstance(array, list | tuple) else np.asarray(array).ravel().tolist()
     if not all(isinstance(name, str | int | float) for name in names):
         raise ValueError("gene names and cell types must be text or numbers")
     return tuple(str(name) for name in names)
 
 
-def _settings(arguments: Mapping[str, Any], init_params: Any, where: str) -> ModelSettings:
-    given = _flat(init_params if isinstance(init_params, Mapping) else {}) | dict(arguments)
-    names = [field.name for field in fields(ModelSettings) if field.name != "defaulted"]
-    found = {name: given[name] for name in names if name in given}
-    missing = [name for name in names if name not in found and name not in DEFAULTS]
-    missing += [name for name in ("labels_key", "n_neighbors") if found.get(name, "") is None]
-    if missing:
-        raise ValueError(f"{where} was saved without its settings {listed(missing)}")
-    return checked_settings(DEFAULTS | found, where, frozenset(DEFAULTS) - set(found))
+def _find_settings(arguments: Any) -> dict[str, Any]:
+    """Find settings in nested dicts, two levels down in scvi-tools; the last of a name counts.
 
-
-def _flat(nested: Mapping[str, Any], depth: int = 8) -> dict[str, Any]:
-    """All leaves of nested dicts: scvi-tools keeps keyword arguments two levels down."""
-    leaves: dict[str, Any] = {}
-    for name, value in nested.items():
-        is_nested = isinstance(value, Mapping) and depth > 0
-        leaves.update(_flat(value, depth - 1) if is_nested else {name: value})
-    return leaves
+    A dict that stands in others many times is looked through once.
+    """
+    settings: dict[str, Any] = {}
+    remaining, visited = [("", arguments)], set()
+    while remaining:
+        name, value = remaining.pop()  # the last first
+        if isinstance(value, Mapping):
+            remaining.extend(value.items() if id(value) not in visited else ())
+            visited.add(id(value))
+        elif name in SETTING_NAMES:
+            settings.setdefault(name, value)
+    return settings

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import layer_norm, linear, softplus
 
-from amici_xr.errors import listed
-from amici_xr.model.architecture import SCORING
+from amici_xr.model.architecture import SCORING, check_finite
 
 _LAYERS = ("nn_embed.", "kv_embed.nn.", "pos_coef_mlp.")  # what is run as it stands
 _LAYER_NORM_EPSILON = 1e-5  # torch's default, which the model uses
@@ -50,9 +49,7 @@ class ScoringNetwork:
         device: torch.device,
     ) -> None:
         used = {name: tensor for name, tensor in weights.items() if name.startswith(SCORING)}
-        broken = [name for name, tensor in used.items() if not tensor.isfinite().all()]
-        if broken:
-            raise ValueError(f"the model's weights {listed(broken)} hold NaN or infinite values")
+        check_finite(used)
         with torch.no_grad():
             exact = {name: tensor.to("cpu", torch.float64) for name, tensor in used.items()}
             labels = exact["ct_embed.weight"][list(queries)]

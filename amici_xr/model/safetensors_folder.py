@@ -1,20 +1,17 @@
-"""A model that can be shared: a folder of ``model.safetensors`` and ``settings.json``."""
+"""The form in which a model is shared: a folder of ``model.safetensors`` and ``settings.json``."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from amici_xr.dependencies import require
 from amici_xr.errors import listed
 from amici_xr.io.atomic import replace_atomically
-from amici_xr.model.saved_model import ModelSettings, SavedModel, checked_model, checked_settings
 
 if TYPE_CHECKING:
     import torch
@@ -23,187 +20,130 @@ WEIGHTS = "model.safetensors"
 SETTINGS = "settings.json"
 _FORMAT = "amici_xr model"
 _VERSION = 1
-_SOURCES = ("file", "AMICI default")
 _LARGEST_SETTINGS = 2**28  # bytes; a million genes take 20 MB
-_PARTS = {
-    "format": str,
-    "version": int,
-    "is_trained": bool,
-    "labels": list,
-    "gene_names": list,
-    "settings": dict,
-    "shapes": dict,
-    "sha256": str,
-}
 
 
-def is_shared_model(path: Path) -> bool:
-    """Whether a path is a shared model's folder, or one of its files, and not AMICI's own."""
+def is_safetensors_folder(path: Path) -> bool:
+    """Say whether a path is a shared model's folder, or one of its files, and not AMICI's own."""
     if path.name in (WEIGHTS, SETTINGS):
         return path.is_file()
-    return not (path / "model.pt").exists() and any(
-        (path / name).is_file() for name in (WEIGHTS, SETTINGS)
-    )
+    has_files = (path / WEIGHTS).is_file() or (path / SETTINGS).is_file()
+    return has_files and not (path / "model.pt").exists()
 
 
-def write_shared_model(model: SavedModel, path: str | os.PathLike[str]) -> None:
-    """Write a model as a folder, whole or not at all."""
+def write_folder(
+    path: str | os.PathLike[str], weights: Mapping[str, torch.Tensor], description: dict[str, Any]
+) -> None:
+    """Write weights and what describes them as a folder, whole or not at all."""
     target = Path(path)
-    held = {entry.name for entry in target.iterdir()} if target.is_dir() else set()
-    others = sorted(held - {WEIGHTS, SETTINGS})
+    present = {entry.name for entry in target.iterdir()} if target.is_dir() else set()
+    others = sorted(present - {WEIGHTS, SETTINGS})
     if others or target.is_file():
-        what = f"a folder that holds {listed(others, 5)}" if others else "a file"
+        kind = f"a folder that holds {listed(others, 5)}" if others else "a file"
         raise FileExistsError(
-            f"path={os.fspath(path)!r} is {what}; give a folder that is empty, or not there yet"
+            f"path={os.fspath(path)!r} is {kind}; give a folder that is empty, or not there yet"
         )
     save = require("safetensors.torch", "model", "saving a model").save
-    weights = save({name: _own(tensor) for name, tensor in model.weights.items()})
-    described = json.dumps(_described(model, weights), indent=2, ensure_ascii=False)
+    # safetensors refuses tensors that share their memory
+    copies = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
+    content = save({name: tensor.contiguous() for name, tensor in copies.items()})
+    settings = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        **description,
+        "shapes": {name: list(tensor.shape) for name, tensor in weights.items()},
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    text = json.dumps(settings, indent=2, ensure_ascii=False)
     with replace_atomically(target) as beside:
         beside.mkdir()
-        (beside / WEIGHTS).write_bytes(weights)
-        (beside / SETTINGS).write_bytes(described.encode("utf-8", "surrogatepass"))
+        (beside / WEIGHTS).write_bytes(content)
+        (beside / SETTINGS).write_bytes(text.encode("utf-8", "surrogatepass"))
 
 
-def read_shared_model(path: Path) -> SavedModel:
-    """Read a folder that `write_shared_model` wrote, or one of its files, which is the same."""
-    folder = path if path.is_dir() else path.parent
+def read_folder(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Read weights, and what describes them, from a folder."""
     for name in (SETTINGS, WEIGHTS):
         if not (folder / name).is_file():
             raise FileNotFoundError(
-                f"path={os.fspath(path)!r}: a shared model has {SETTINGS} and {WEIGHTS}, and "
-                f"{folder} has no {name}"
+                f"path={os.fspath(folder)!r} has no {name}; a shared model has {SETTINGS} and "
+                f"{WEIGHTS}"
             )
-    where = folder / SETTINGS
-    described = _checked(_parsed(where), where)
-    settings = _settings(described["settings"], where)
-    weights = _weights(folder / WEIGHTS, described)
-    return checked_model(
-        weights=weights,
-        settings=settings,
-        gene_names=tuple(described["gene_names"]),
-        labels=tuple(described["labels"]),
-        is_trained=described["is_trained"],
-        where=f"{folder / WEIGHTS}",
-    )
+    description = _read_settings(folder / SETTINGS)
+    return _read_weights(folder / WEIGHTS, description), description
 
 
-def _own(tensor: torch.Tensor) -> torch.Tensor:
-    """A tensor that shares its memory with no other, as safetensors asks for."""
-    return tensor.detach().cpu().clone().contiguous()
+def check_names(names: Collection[str], needed: Collection[str], source: str) -> None:
+    """Refuse names that are not those needed, each of them and no other."""
+    missing = [name for name in needed if name not in names]
+    extra = [name for name in names if name not in needed]
+    problems = [f"it lacks {listed(missing)}"] if missing else []
+    problems += [f"it holds {listed(extra)}, which is not known"] if extra else []
+    if problems:
+        raise ValueError(f"{source} is not that of a shared model: {'; '.join(problems)}")
 
 
-def _described(model: SavedModel, weights: bytes) -> dict[str, Any]:
-    return {
-        "format": _FORMAT,
-        "version": _VERSION,
-        "is_trained": model.is_trained,
-        "labels": list(model.labels),
-        "settings": model.settings.with_sources(),
-        "gene_names": list(model.gene_names),
-        "shapes": {name: list(tensor.shape) for name, tensor in model.weights.items()},
-        "sha256": hashlib.sha256(weights).hexdigest(),
-    }
-
-
-def _parsed(file: Path) -> Any:
-    if file.stat().st_size > _LARGEST_SETTINGS:
-        raise ValueError(
-            f"{file} has {file.stat().st_size:,} bytes, more than any model's settings; "
-            f"at most {_LARGEST_SETTINGS:,} are read"
-        )
+def _read_settings(file: Path) -> dict[str, Any]:
+    """Read the settings, of which each part must be there and of its type, and none besides."""
+    n_bytes = file.stat().st_size
+    if n_bytes > _LARGEST_SETTINGS:
+        raise ValueError(f"{file} has {n_bytes:,} bytes; at most {_LARGEST_SETTINGS:,} are read")
     try:
-        return json.loads(
-            file.read_bytes().decode("utf-8", "surrogatepass"), object_pairs_hook=_without_doubles
-        )
-    except (ValueError, RecursionError) as error:  # also of bytes that are no text
-        raise ValueError(f"{file} is damaged or no JSON: {error}") from error
-
-
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a name stands in it twice")
-    return found
-
-
-def _checked(described: Any, file: Path) -> dict[str, Any]:
-    """The content of the settings, each part there, of its type, and none besides."""
-    if not isinstance(described, dict) or described.get("format") != _FORMAT:
-        raise ValueError(f"{file} describes no shared model: its format is not {_FORMAT!r}")
-    version = described.get("version")
+        text = file.read_bytes().decode("utf-8", "surrogatepass")
+        settings = json.loads(text, object_pairs_hook=_dict_of_unique_names)
+    except (ValueError, RecursionError) as error:  # also of bytes that are not text
+        raise ValueError(f"{file} is damaged or not JSON: {error}") from error
+    if not isinstance(settings, dict) or settings.get("format") != _FORMAT:
+        raise ValueError(f"{file} does not describe a shared model: its format is not {_FORMAT!r}")
+    version = settings.get("version")
     if type(version) is int and version > _VERSION:
-        raise ValueError(
-            f"{file} is of version {version}, newer than the {_VERSION} that is known here; "
-            "update amici_xr"
-        )
-    _check_names(described, _PARTS, f"{file}")
-    wrong = [name for name, kind in _PARTS.items() if type(described[name]) is not kind]
-    for name in ("labels", "gene_names"):
-        if name not in wrong and not all(isinstance(one, str) for one in described[name]):
-            wrong.append(name)
-    wrong += [
-        f"shapes[{name!r}]" for name, shape in _items(described["shapes"]) if _no_shape(shape)
-    ]
-    if version != _VERSION and "version" not in wrong:
-        wrong.append("version")
-    if wrong:
-        raise ValueError(f"{file}: {', '.join(wrong)} can't be what was saved: wrong type or value")
-    return described
+        raise ValueError(f"{file} is of version {version}, newer than {_VERSION}; update amici_xr")
+    is_valid: dict[str, Callable[[Any], bool]] = {
+        "format": lambda _: True,
+        "version": lambda version: type(version) is int and version == _VERSION,
+        "is_trained": lambda value: isinstance(value, bool),
+        "labels": _is_list_of_text,
+        "gene_names": _is_list_of_text,
+        "settings": lambda value: isinstance(value, dict),
+        "shapes": lambda value: isinstance(value, dict) and all(map(_is_shape, value.values())),
+        "sha256": lambda value: isinstance(value, str),
+    }
+    check_names(settings, is_valid, f"{file}")
+    invalid = [name for name in is_valid if not is_valid[name](settings[name])]
+    if invalid:
+        raise ValueError(f"{file}: {', '.join(invalid)} can't be what was saved")
+    return settings
 
 
-def _items(shapes: Any) -> list[tuple[str, Any]]:
-    return list(shapes.items()) if isinstance(shapes, dict) else []
+def _dict_of_unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("a name stands in it twice")
+    return dict(pairs)
 
 
-def _no_shape(shape: Any) -> bool:
-    return not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape)
+def _is_list_of_text(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
-def _check_names(found: Mapping[str, Any], needed: Any, where: str) -> None:
-    missing = [name for name in needed if name not in found]
-    extra = [name for name in found if name not in needed]
-    told = [f"it lacks {listed(missing)}"] if missing else []
-    told += [f"it holds {listed(extra)}, which is not known"] if extra else []
-    if told:
-        raise ValueError(f"{where} is no shared model's: {'; '.join(told)}")
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, list) and all(type(size) is int and size >= 0 for size in value)
 
 
-def _settings(described: dict[str, Any], file: Path) -> ModelSettings:
-    names = [field.name for field in fields(ModelSettings) if field.name != "defaulted"]
-    _check_names(described, names, f"{file}: settings")
-    for name, setting in described.items():
-        is_whole = isinstance(setting, dict) and set(setting) == {"value", "source"}
-        if not is_whole or setting["source"] not in _SOURCES:
-            raise ValueError(
-                f"{file}: settings[{name!r}]={setting!r} must have a value and a source, which is "
-                f"one of {listed(_SOURCES)}"
-            )
-    values = {name: setting["value"] for name, setting in described.items()}
-    by_default = {name for name, setting in described.items() if setting["source"] == _SOURCES[1]}
-    return checked_settings(values, f"{file}", frozenset(by_default))
-
-
-def _weights(file: Path, described: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """The weights, once their digest is right and their shapes are those of the settings."""
+def _read_weights(file: Path, description: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Read the weights, whose digest and shapes must be those of the settings."""
     require("torch", "model", "reading a shared model")  # safetensors would ask in its own words
+    safe_open = require("safetensors", "model", "reading a shared model").safe_open
     load = require("safetensors.torch", "model", "reading a shared model").load
-    numbers = sum(math.prod(shape) for shape in described["shapes"].values())
-    if file.stat().st_size > 8 * numbers + 2**20 + 1000 * len(described["shapes"]):
-        raise ValueError(f"{file} is larger than the shapes in {SETTINGS} ask for; it was not read")
-    content = file.read_bytes()
     try:
+        with safe_open(file, "pt"):  # not larger than its header says
+            content = file.read_bytes()
         weights: dict[str, torch.Tensor] = load(content)
     except Exception as error:  # safetensors has one error for all that is wrong
-        raise ValueError(f"{file} is damaged or no safetensors file: {error}") from error
-    if hashlib.sha256(content).hexdigest() != described["sha256"]:
-        raise ValueError(
-            f"{file} is not the file that {SETTINGS} beside it was written with (SHA-256): it was "
-            "damaged or replaced; ask for both again"
-        )
-    shapes = {name: list(tensor.shape) for name, tensor in weights.items()}
-    if shapes != described["shapes"]:
-        differing = [name for name in {**shapes, **described["shapes"]}
-                     if shapes.get(name) != described["shapes"].get(name)]  # fmt: skip
+        raise ValueError(f"{file} is damaged or not a safetensors file: {error}") from error
+    if hashlib.sha256(content).hexdigest() != description["sha256"]:
+        raise ValueError(f"{file} does not have the SHA-256 that {SETTINGS} says; save both anew")
+    shapes, expected = {name: [*w.shape] for name, w in weights.items()}, description["shapes"]
+    differing = [name for name in shapes | expected if shapes.get(name) != expected.get(name)]
+    if differing:
         raise ValueError(f"{file}: {listed(differing)} have other shapes than {SETTINGS} says")
     return weights

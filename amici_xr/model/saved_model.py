@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, fields
 from reprlib import repr as short
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ import numpy as np
 
 from amici_xr.errors import listed
 from amici_xr.model.architecture import check_weights
+from amici_xr.model.safetensors_folder import check_names, write_folder
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +30,14 @@ DEFAULTS: dict[str, Any] = {
     "nn_idx_key": "_nn_idx",
     "nn_dist_key": "_nn_dist",
 }
-_NUMBERS = ("attention_dummy_score", "distance_kernel_unit_scale", "pos_coef_offset")
+# Type, the limit below which a value is refused, and both in words.
+_NUMBERS: dict[str, tuple[type, float, str]] = {
+    "n_neighbors": (int, 0, "a whole number from 1 on"),
+    "distance_kernel_unit_scale": (float, 0, "a finite number above 0"),
+    "attention_dummy_score": (float, -math.inf, "a finite number"),
+    "pos_coef_offset": (float, -math.inf, "a finite number"),
+}
+_SOURCES = ("file", "AMICI default")  # of a setting
 _MAY_BE_NONE = ("layer", "cell_radius_key")
 
 
@@ -91,13 +99,12 @@ class ModelSettings:
         {'value': 30, 'source': 'file'}
         """
         return {
-            field.name: {
-                "value": getattr(self, field.name),
-                "source": "AMICI default" if field.name in self.defaulted else "file",
-            }
-            for field in fields(self)
-            if field.name != "defaulted"
+            name: {"value": getattr(self, name), "source": _SOURCES[name in self.defaulted]}
+            for name in SETTING_NAMES
         }
+
+
+SETTING_NAMES = [field.name for field in fields(ModelSettings) if field.name != "defaulted"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -167,9 +174,13 @@ class SavedModel:
         >>> amici_xr.load_model("shared_model").labels == model.labels
         True
         """
-        from amici_xr.model.safetensors_folder import write_shared_model
-
-        write_shared_model(self, path)
+        description = {
+            "is_trained": self.is_trained,
+            "labels": list(self.labels),
+            "settings": self.settings.with_sources(),
+            "gene_names": list(self.gene_names),
+        }
+        write_folder(path, self.weights, description)
 
     def __repr__(self) -> str:
         """Show what can be asked of the model, not its weights."""
@@ -179,46 +190,53 @@ class SavedModel:
         )
 
 
-def checked_model(
-    weights: Mapping[str, torch.Tensor],
-    settings: ModelSettings,
-    gene_names: tuple[str, ...],
-    labels: tuple[str, ...],
-    is_trained: bool,
-    where: str,
-) -> SavedModel:
-    """Put a model together whose weights fit its genes and labels, of which none is there twice."""
-    for what, names in (("gene names", gene_names), ("cell types", labels)):
-        doubled = [name for name, count in Counter(names).items() if count > 1]
-        if doubled:
-            raise ValueError(f"{where}: its {what} hold {listed(doubled)} more than once")
-    check_weights(weights, len(gene_names), len(labels), where)
-    return SavedModel(weights, settings, gene_names, labels, is_trained)
+def check_model(model: SavedModel, source: str) -> SavedModel:
+    """Return a model, whose weights must fit its genes and labels, and these be unique."""
+    for kind, names in (("gene names", model.gene_names), ("cell types", model.labels)):
+        repeated = [name for name, count in Counter(names).items() if count > 1]
+        if repeated:
+            raise ValueError(f"{source}: its {kind} hold {listed(repeated)} more than once")
+    check_weights(model.weights, len(model.gene_names), len(model.labels), source)
+    return model
 
 
-def checked_settings(
-    found: Mapping[str, Any], where: str, defaulted: frozenset[str] = frozenset()
-) -> ModelSettings:
-    """Settings of a model, each of the type and in the range that it needs."""
-    values = dict(found)
-    problems = []
-    for name, value in found.items():
-        is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-        is_number = is_whole or isinstance(value, float | np.floating)
-        if name == "n_neighbors":
-            if not is_whole or value < 1:
-                problems.append(f"{name}={short(value)} must be a whole number from 1 on")
-                continue
-            values[name] = int(value)
-        elif name in _NUMBERS:
-            is_scale = name == "distance_kernel_unit_scale"
-            if not is_number or not math.isfinite(value) or (is_scale and value <= 0):
-                above = " above 0" if is_scale else ""
-                problems.append(f"{name}={short(value)} must be a finite number{above}")
-                continue
-            values[name] = float(value)
-        elif not isinstance(value, str) and not (value is None and name in _MAY_BE_NONE):
-            problems.append(f"{name}={short(value)} must be a name")
+def settings_from_sources(settings: Mapping[str, Any], source: str) -> ModelSettings:
+    """Undo `ModelSettings.with_sources`."""
+    check_names(settings, SETTING_NAMES, f"{source}: settings")
+    for name, setting in settings.items():
+        is_whole = isinstance(setting, dict) and set(setting) == {"value", "source"}
+        if not is_whole or setting["source"] not in _SOURCES:
+            raise ValueError(
+                f"{source}: settings[{name!r}]={setting!r} must have a value and a source, which "
+                f"is one of {listed(_SOURCES)}"
+            )
+    values = {name: setting["value"] for name, setting in settings.items()}
+    defaulted = {name for name in settings if settings[name]["source"] == _SOURCES[1]}
+    return build_settings(values, source, defaulted)
+
+
+def build_settings(values: Mapping[str, Any], source: str, defaulted: Set[str]) -> ModelSettings:
+    """Build the settings of a model, each of which must be of its type and in its range."""
+    checked, problems = dict(values), []
+    for name, value in values.items():
+        if name in _NUMBERS:
+            kind, above, needed = _NUMBERS[name]
+            is_valid = _is_number(value, kind) and value > above
+            checked[name] = kind(value) if is_valid else value
+        else:
+            needed = "a name"
+            is_valid = isinstance(value, str) or (value is None and name in _MAY_BE_NONE)
+        if not is_valid:
+            is_short = isinstance(value, str | int | float | None)
+            shown = short(value) if is_short else f"a {type(value).__name__}"
+            problems.append(f"{name}={shown} must be {needed}")
     if problems:
-        raise ValueError(f"{where}: of its settings, {'; '.join(problems)}")
-    return ModelSettings(**values, defaulted=defaulted)
+        raise ValueError(f"{source}: of its settings, {'; '.join(problems)}")
+    return ModelSettings(**checked, defaulted=frozenset(defaulted))
+
+
+def _is_number(value: Any, kind: type) -> bool:
+    """Say whether a value is a finite number, for an int a whole one, of 63 bits at most."""
+    if isinstance(value, int | np.integer):
+        return not isinstance(value, bool) and abs(int(value)) < 2**63
+    return kind is float and isinstance(value, float | np.floating) and math.isfinite(value)

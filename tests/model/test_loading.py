@@ -123,7 +123,9 @@ def test_a_folder_without_model_pt_is_named(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"text", MODEL.read_bytes()[:1000]])
 def test_a_file_that_is_no_checkpoint_is_named(tmp_path, content):
     (tmp_path / "model.pt").write_bytes(content)
-    with pytest.raises(ValueError, match=r"model\.pt is not a model\.pt that torch can read"):
+    with pytest.raises(
+        ValueError, match=r"model\.pt can't be read as a model: it is not a whole zip"
+    ):
         amici_xr.load_model(tmp_path)
 
 
@@ -132,11 +134,8 @@ def test_a_checkpoint_that_lacks_a_tensor_is_named(tmp_path):
         for name in whole.namelist():
             if not name.endswith("/data/0"):
                 part.writestr(name, whole.read(name))
-    with pytest.raises(
-        ValueError, match=r"model\.pt is not a model\.pt that torch can read"
-    ) as error:
+    with pytest.raises(ValueError, match=r"model\.pt can't be read as a model: a part is missing"):
         amici_xr.load_model(tmp_path)
-    assert "weights_only" not in str(error.value)
 
 
 class RunsOnLoading:
@@ -151,21 +150,22 @@ class Evaluates:
 
 @pytest.mark.parametrize(
     ("hostile", "name"),
-    [(RunsOnLoading(), "posix.system|nt.system"), (Evaluates(), "eval")],
+    [(RunsOnLoading(), "posix.system|nt.system"), (Evaluates(), "builtins.eval")],
 )
 def test_a_file_that_would_run_code_is_refused_by_name(saved, tmp_path, hostile, name):
     saved["attr_dict"]["history_"] = [{"deep": hostile}]
-    with pytest.raises(ValueError, match=f"({name}).*which no AMICI model needs.*it was not read"):
+    with pytest.raises(
+        ValueError, match=f"names '({name})', which no model needs and which could run code"
+    ):
         amici_xr.load_model(written(saved, tmp_path))
     assert not (tmp_path / "it-ran").exists()
     assert not Path("it-ran").exists()
 
 
-def test_torch_s_advice_to_read_unsafely_is_not_passed_on(saved, tmp_path):
+def test_a_class_that_no_model_needs_is_refused_by_name(saved, tmp_path):
     saved["attr_dict"]["generator"] = np.random.PCG64
-    with pytest.raises(ValueError, match=r"numpy\.random\._pcg64\.PCG64") as error:
+    with pytest.raises(ValueError, match=r"names 'numpy\.random\._pcg64\.PCG64'.*; ask its author"):
         amici_xr.load_model(written(saved, tmp_path))
-    assert "weights_only" not in str(error.value)
 
 
 @pytest.mark.parametrize("part", ["model_state_dict", "var_names", "attr_dict"])

@@ -125,7 +125,7 @@ def test_what_is_no_shared_model_is_not_replaced(demo, tmp_path):
 @pytest.mark.parametrize("name", ["settings.json", "model.safetensors"])
 def test_a_folder_without_one_of_its_files_is_named(shared, name):
     (shared / name).unlink()
-    with pytest.raises(FileNotFoundError, match=rf"a shared model has .* has no {name}"):
+    with pytest.raises(FileNotFoundError, match=rf"shared' has no {name}; a shared model has"):
         amici_xr.load_model(shared)
 
 
@@ -134,7 +134,7 @@ def test_a_folder_without_one_of_its_files_is_named(shared, name):
 def test_a_truncated_file_is_named(shared, name, n_bytes):
     file = shared / name
     file.write_bytes(file.read_bytes()[:n_bytes])
-    with pytest.raises(ValueError, match=rf"{name} is damaged or no (JSON|safetensors file)"):
+    with pytest.raises(ValueError, match=rf"{name} is damaged or not (JSON|a safetensors file)"):
         amici_xr.load_model(shared)
 
 
@@ -146,14 +146,18 @@ def test_any_flipped_bit_of_the_weights_is_found(shared):
         damaged = bytearray(whole)
         damaged[bit // 8] ^= 1 << bit % 8
         file.write_bytes(damaged)
-        with pytest.raises(ValueError, match=r"model\.safetensors (is damaged|is not the file)"):
+        with pytest.raises(
+            ValueError, match=r"model\.safetensors (is damaged|does not have the SHA)"
+        ):
             amici_xr.load_model(shared)
 
 
 @pytest.mark.parametrize("size", [2**63, 2**40, 10**8 + 1])
 def test_a_huge_declared_header_is_refused(shared, size):
     (shared / "model.safetensors").write_bytes(struct.pack("<Q", size) + b"{}")
-    with pytest.raises(ValueError, match=r"model\.safetensors is damaged or no safetensors file"):
+    with pytest.raises(
+        ValueError, match=r"model\.safetensors is damaged or not a safetensors file"
+    ):
         amici_xr.load_model(shared)
 
 
@@ -163,31 +167,38 @@ def test_a_tensor_that_declares_a_billion_elements_is_refused(shared):
     ).encode()
     content = struct.pack("<Q", len(header)) + header
     (shared / "model.safetensors").write_bytes(content)
-    with pytest.raises(ValueError, match=r"model\.safetensors is damaged or no safetensors file"):
+    with pytest.raises(
+        ValueError, match=r"model\.safetensors is damaged or not a safetensors file"
+    ):
         amici_xr.load_model(shared)
 
 
-def test_files_larger_than_what_they_declare_are_not_read(shared, monkeypatch):
+def test_files_larger_than_what_they_declare_are_not_read(shared):
     with open(shared / "model.safetensors", "r+b") as file:
         file.truncate(2**33)  # 8 GB of nothing, of which the disk holds none
-    with pytest.raises(ValueError, match=r"model\.safetensors is larger than the shapes"):
+    with pytest.raises(
+        ValueError, match=r"model\.safetensors is damaged or not a safetensors file"
+    ):
         amici_xr.load_model(shared)
     with open(shared / "settings.json", "r+b") as file:
         file.truncate(2**33)
-    with pytest.raises(ValueError, match=r"settings\.json has 8,589,934,592 bytes, more than any"):
+    with pytest.raises(ValueError, match=r"settings\.json has 8,589,934,592 bytes; at most 268,"):
         amici_xr.load_model(shared)
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"format": "another"}, "describes no shared model: its format is not 'amici_xr model'"),
-        ({"version": 2}, "is of version 2, newer than the 1 that is known here; update amici_xr"),
+        (
+            {"format": "another"},
+            "does not describe a shared model: its format is not 'amici_xr model'",
+        ),
+        ({"version": 2}, "is of version 2, newer than 1; update amici_xr"),
         ({"version": 0}, "version can't be what was saved"),
         ({"version": True}, "version can't be what was saved"),
-        ({"labels": KeyError}, "is no shared model's: it lacks 'labels'"),
-        ({"run": "code"}, "is no shared model's: it holds 'run', which is not known"),
-        ({"labels": "Tumor"}, "labels can't be what was saved: wrong type or value"),
+        ({"labels": KeyError}, "is not that of a shared model: it lacks 'labels'"),
+        ({"run": "code"}, "is not that of a shared model: it holds 'run', which is not known"),
+        ({"labels": "Tumor"}, "labels can't be what was saved"),
         ({"labels": ["Tumor", 5, "a", "b", "c"]}, "labels can't be what was saved"),
         ({"labels": ["a", "a", "b", "c", "d"]}, "its cell types hold 'a' more than once"),
         ({"labels": ["a", "b"]}, r"don't fit its 50 genes, its 2 cell types .*'ct_embed.weight'"),
@@ -195,12 +206,16 @@ def test_files_larger_than_what_they_declare_are_not_read(shared, monkeypatch):
         ({"gene_names": {"a": 1}}, "gene_names can't be what was saved"),
         ({"is_trained": "yes"}, "is_trained can't be what was saved"),
         ({"sha256": 5}, "sha256 can't be what was saved"),
-        ({"sha256": "5"}, r"is not the file that settings.json beside it was written with"),
+        ({"sha256": "5"}, r"does not have the SHA-256 that settings.json says"),
         ({"shapes": []}, "shapes can't be what was saved"),
-        ({"shapes": {"a": [1.5]}}, r"shapes\['a'\] can't be what was saved"),
-        ({"shapes": {"a": 5}}, r"shapes\['a'\] can't be what was saved"),
+        ({"shapes": {"a": [1.5]}}, "shapes can't be what was saved"),
+        ({"shapes": {"a": 5}}, "shapes can't be what was saved"),
+        ({"shapes": {"a": [10**4000] * 2000}}, "have other shapes than settings.json says"),
         ({"shapes": {"a": [10**6]}}, "have other shapes than settings.json says"),
-        ({"settings": {}}, "settings is no shared model's: it lacks 'labels_key', 'n_neighbors'"),
+        (
+            {"settings": {}},
+            "settings is not that of a shared model: it lacks 'labels_key', 'n_neighbors'",
+        ),
     ],
 )
 def test_settings_that_were_not_written_so_are_named(shared, changed, message):
@@ -215,6 +230,8 @@ def test_settings_that_were_not_written_so_are_named(shared, changed, message):
     [
         ("n_neighbors", {"value": 0, "source": "file"}, "n_neighbors=0 must be a whole number"),
         ("n_neighbors", {"value": True, "source": "file"}, "n_neighbors=True must be a whole"),
+        ("n_neighbors", {"value": 2**63, "source": "file"}, "n_neighbors=9223.* must be a whole"),
+        ("pos_coef_offset", {"value": 2**2000, "source": "file"}, "must be a finite number"),
         ("labels_key", {"value": None, "source": "file"}, "labels_key=None must be a name"),
         ("layer", {"value": 5, "source": "file"}, "layer=5 must be a name"),
         ("pos_coef_offset", {"value": "1", "source": "file"}, "'1' must be a finite number"),
@@ -242,7 +259,9 @@ def test_a_setting_out_of_range_is_named(shared, name, setting, message):
 @pytest.mark.parametrize("text", ["[1]", "5", "null", "{", "[" * 10**5, '{"a": 1, "a": 2}', "é"])
 def test_text_that_is_no_settings_is_named(shared, text):
     (shared / "settings.json").write_bytes(text.encode("latin1"))
-    with pytest.raises(ValueError, match=r"settings\.json (is damaged|describes no shared model)"):
+    with pytest.raises(
+        ValueError, match=r"settings\.json (is damaged|does not describe a shared model)"
+    ):
         amici_xr.load_model(shared)
 
 
@@ -250,7 +269,10 @@ def test_text_that_is_no_settings_is_named(shared, text):
     ("change", "message"),
     [
         (lambda w: w.pop("pos_coef_mlp.nn.1.bias"), r"weights lack 'pos_coef_mlp\.nn\.1\.bias'"),
-        (lambda w: w.update({"nn_embed.nn.9.weight": torch.ones(3)}), "have no place in AMICI's"),
+        (
+            lambda w: w.update({"nn_embed.nn.9.weight": torch.ones(3)}),
+            r"AMICI's network has no weights 'nn_embed\.nn\.9",
+        ),
         (lambda w: w["attention_layer.b_K"].fill_(np.nan), r"'attention_layer\.b_K' hold NaN"),
         (lambda w: w["ct_embed.weight"].fill_(np.inf), r"'ct_embed\.weight' hold NaN or infinite"),
         (
