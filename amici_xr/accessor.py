@@ -137,7 +137,7 @@ def overview(ds: xr.Dataset, name: str, methods: type) -> str:
         check_structure(ds)
     except SchemaError as error:
         return f"<ds.{name}: {error}>"
-    lines = [f"<ds.{name}: counterfactual attention>", *_holdings(ds), "Ask:"]
+    lines = [f"<ds.{name}: counterfactual attention>", *holdings(ds), "Ask:"]
     offered = {
         f"{method}(…)": (inspect.getdoc(function) or "").partition("\n")[0]
         for method, function in vars(methods).items()
@@ -148,7 +148,8 @@ def overview(ds: xr.Dataset, name: str, methods: type) -> str:
     return "\n".join(lines)
 
 
-def _holdings(ds: xr.Dataset) -> list[str]:
+def holdings(ds: xr.Dataset) -> list[str]:
+    """List what a Dataset holds, a line each."""
     labels, counts = np.unique(ds["label"].values, return_counts=True)
     queries = ", ".join(str(query) for query in np.atleast_1d(ds["query"].values))
     several = {}

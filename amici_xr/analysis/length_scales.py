@@ -229,7 +229,6 @@ def _support_of_one(ds: xr.Dataset, threshold: float, sample_threshold: float | 
     for name, values in (("support", nearest), ("edge_share", edge)):
         result[name] = xr.apply_ufunc(
             share_below,
-            zero_unsupported,
             median,
             input_core_dims=[["label"]],
             output_core_dims=[["label"]],

@@ -5,82 +5,85 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import click
 import numpy as np
 import xarray as xr
+from matplotlib.ticker import MaxNLocator
 
-from amici_xr.dataset.schema import UNKNOWN_UNIT, distance_unit, has_neighborhoods
+from amici_xr.cli.messages import WrongCall
+from amici_xr.dataset.schema import has_neighborhoods
 from amici_xr.dataset.selection import select, with_head_dim
-from amici_xr.errors import NotFoundError, check_names, listed
+from amici_xr.errors import NotFoundError, check_names
 from amici_xr.io.long_table import read_csv
 from amici_xr.io.storage import open_dataset
 
 CSV = (".csv", ".csv.gz")
-_STEPS = (1, 2, 2.5, 5, 10)
 
 
-def opened(
-    file: Path,
-    query: str | None = None,
-    heads: Sequence[int] | None = None,
-    labels: Sequence[str] | None = None,
+def open_file(file: Path, *, unit: str | None = None, is_lazy: bool = False) -> xr.Dataset:
+    """Read a file that `extract` or the original wrote."""
+    if file.name.endswith(CSV):
+        return read_csv(file, unit=unit)
+    if unit is not None:
+        raise WrongCall("--unit is for a .csv; other files tell their unit themselves")
+    return open_dataset(file, chunks={} if is_lazy else None)
+
+
+def cut_down(
+    ds: xr.Dataset,
     *,
     run: int | None = None,
+    query: str | None = None,
     sample: str | None = None,
-    is_lazy: bool = False,
+    heads: int | Sequence[int] | None = None,
+    labels: Sequence[str] | None = None,
 ) -> xr.Dataset:
-    """Read a file that `extract` or the original wrote, checked, and select from it."""
-    if file.suffix == ".h5ad":
-        raise click.UsageError(f"{str(file)!r} is a tissue; extract scores it first")
-    is_table = file.name.endswith(CSV)
-    ds = read_csv(file) if is_table else open_dataset(file, chunks={} if is_lazy else None)
+    """Select from a Dataset what a command was asked about.
+
+    Parameters
+    ----------
+    ds
+        What the file holds.
+    run
+        Training run to take, of a file of several.
+    query
+        Receiving cell type to take, of a file of several.
+    sample
+        Sample to take, of a file of several.
+    heads
+        Attention heads to take, e.g. 0,2.
+    labels
+        Sending cell type to take; give it again for several.
+    """
     if run is not None:
         if "run" not in ds.dims:
-            raise NotFoundError(f"run={run}: this file holds a single training")
+            raise NotFoundError(f"run={run}: this file holds a single training run")
         check_names("run", [run], ds["run"].values.tolist(), "run")
         ds = ds.sel(run=run)
     if query is not None or sample is not None:
         ds = select(ds, query, sample=sample)
     if heads is not None:
         ds = with_head_dim(ds)
-        check_names("heads", heads, ds["head"].values.tolist(), "head")
-        ds = ds.sel(head=list(heads))
+        check_names("heads", np.atleast_1d(heads).tolist(), ds["head"].values.tolist(), "head")
+        ds = ds.sel(head=np.atleast_1d(heads))
     if labels is not None:
         check_names("labels", labels, np.unique(ds["label"].values).tolist(), "label")
         ds = ds.isel(neighbor=np.flatnonzero(ds["label"].isin(list(labels)).values))
     return ds
 
 
-def one_query_of(ds: xr.Dataset) -> xr.Dataset:
-    """Refuse a Dataset of several queries or runs, of which a figure shows one."""
-    for dim in ("run", "query"):
-        if dim in ds.dims:
-            known = listed(ds[dim].values)
-            raise click.UsageError(f"the file holds several; name one with --{dim}: {known}")
-    return ds
-
-
-def distances_of(ds: xr.Dataset, asked: Sequence[float] | None, n_steps: int) -> list[float]:
-    """The distances asked for; else so many steps from 0 to where the neighborhoods end.
+def distances_to_the_edge(ds: xr.Dataset, n_steps: int) -> list[float]:
+    """Return distances in equal steps from 0 to where the neighborhoods end.
 
     That is the 95th percentile of the receivers' farthest neighbors, up to the next round step.
     """
-    if asked is not None:
-        return list(asked)
     farthest = np.array([])
     if has_neighborhoods(ds):
         distance = ds["neighborhood_distance"].values
         farthest = distance[np.isfinite(distance).any(axis=1)]
     if not farthest.size:
-        raise click.UsageError(
+        raise WrongCall(
             "the file has no neighborhoods that tell up to where; add --distance, e.g. 0:50:5"
         )
     end = float(np.quantile(np.nanmax(farthest, axis=1), 0.95)) or 1.0
-    exponent = 10.0 ** np.floor(np.log10(end / 10))
-    step = next(step * exponent for step in _STEPS if step * exponent * 10 >= end * (1 - 1e-9))
-    return [float(f"{at:.12g}") for at in np.linspace(0, 10 * step, n_steps + 1)]
-
-
-def unit_of(ds: xr.Dataset) -> str:
-    """The unit of distance, or what it is called where nobody told it."""
-    return distance_unit(ds) or UNKNOWN_UNIT
+    ticks = MaxNLocator(nbins=10, steps=[1, 2, 2.5, 5, 10]).tick_values(0, end)
+    return [float(f"{distance:.12g}") for distance in np.linspace(0, ticks[-1], n_steps + 1)]
