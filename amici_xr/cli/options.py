@@ -51,7 +51,9 @@ def options_of(function: Callable[..., Any], *left_out: str) -> Iterator[inspect
 def option(name: str, hint: Any, default: Any, **settings: Any) -> inspect.Parameter:
     """Make an option from its type, its default and the arguments of cyclopts' ``Parameter``."""
     if default in (None, False, (None, None)):
-        settings |= {"show_default": False, "negative": ()}
+        settings["show_default"] = False
+    if default is False:
+        settings["negative"] = ()
     kind, annotation = inspect.Parameter.KEYWORD_ONLY, Annotated[hint, Parameter(**settings)]
     return inspect.Parameter(name, kind, default=default, annotation=annotation)
 
@@ -65,8 +67,10 @@ def output(suffixes: Sequence[str], *, is_required: bool) -> inspect.Parameter:
     return option("out", Path, default, alias="-o", help=text, validator=check)
 
 
-def _check_output(endings: str, hint: Any, out: Path) -> None:
+def _check_output(endings: str, hint: Any, out: Path | None) -> None:
     """Say before any work why the file can't be written."""
+    if out is None:
+        return
     if not out.name.endswith(tuple(re.split(r", | or ", endings))):
         raise ValueError(f"It must end in {endings}.")
     if out.is_dir() and out.suffix != ".zarr":
@@ -97,7 +101,7 @@ def _hint(kinds: Iterator[Any], default: Any) -> tuple[Any, dict[str, Any]]:
     every = list(kinds)
     scalars = [kind for kind in every if (get_origin(kind) or kind) in _WORDS]
     items = [get_args(kind)[0] for kind in every if get_origin(kind) in (Sequence, list)]
-    if any(get_origin(kind) is Mapping for kind in every):
+    if str in scalars and any(get_origin(kind) is Mapping for kind in every):
         return list[str], {"converter": _names_or_mapping, "metavar": "NAME|KEY=VALUE"}
     if items:
         metavar = {float: "NUMBERS", int: "INTEGERS"}.get(items[0], "NAME")

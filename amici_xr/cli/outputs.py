@@ -126,10 +126,11 @@ def _constants(ask: partial[Any], answer: xr.Dataset) -> Mapping[str, Any]:
     arguments = inspect.signature(ask.func).parameters.values()
     settings = {argument.name: argument.default for argument in arguments} | ask.keywords
     constants = {name: value for name, value in settings.items() if isinstance(value, str | float)}
-    asked = ask.args[0] if isinstance(ask.args[0], xr.Dataset) else answer
-    coords = dict(asked.coords) | dict(answer.coords)  # scalar: the one query, run or head
-    constants |= {str(name): coord.item() for name, coord in coords.items() if not coord.ndim}
-    return constants | {"unit": distance_unit(asked) or UNKNOWN_UNIT}
+    asked = [ds for ds in (*ask.args, answer) if isinstance(ds, xr.Dataset)]
+    coords = {str(name): coord for ds in asked for name, coord in ds.coords.items()}
+    constants |= {name: coord.item() for name, coord in coords.items() if not coord.ndim}
+    unit = {"unit": distance_unit(asked[0]) or UNKNOWN_UNIT} if len(asked) > 1 else {}
+    return constants | unit
 
 
 def _text(name: str, value: Any) -> str:
