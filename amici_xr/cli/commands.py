@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import xarray as xr
+
 import amici_xr
-from amici_xr.cli.inputs import cut_down, distances_to_the_edge, open_file
 from amici_xr.cli.messages import WrongCall, flag
-from amici_xr.cli.options import option, options_of, output
+from amici_xr.cli.options import Function, option, options_of, output
 from amici_xr.cli.outputs import TABLES, deliver, draw
+from amici_xr.dataset.schema import has_neighborhoods
+from amici_xr.dataset.selection import select, with_head_dim
+from amici_xr.errors import NotFoundError, check_names
 from amici_xr.io.formats import SUFFIXES
+from amici_xr.io.long_table import read_csv
+from amici_xr.io.storage import open_dataset
 
-Function = Callable[..., Any]
-
+ANSWERS = (*TABLES, ".nc", ".zarr")
 FIGURES = (".png", ".svg", ".pdf")
 PAGES = (".html", ".htm")
+CSV = (".csv", ".csv.gz")
 _DPI = 150
 _ONE, _SEVERAL = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL
 _PER_NEIGHBOR = "One row for each neighbor instead of a summary."
@@ -37,13 +44,13 @@ def questions() -> dict[str, Function]:
 
 
 def _is_question(function: Any) -> bool:
-    signature = inspect.signature(function) if inspect.isfunction(function) else None
-    if signature is None or not signature.parameters:
+    if not inspect.isfunction(function):
         return False
-    first = next(iter(signature.parameters.values()))
-    takes_data = first.annotation in ("xr.Dataset", "Iterable[xr.Dataset]") or first.name == "adata"
-    answers = signature.return_annotation in ("xr.Dataset", "xr.DataArray")
-    return takes_data and (answers or function.__name__.startswith("plot_"))
+    signature = inspect.signature(function)
+    first, answer = next(iter(signature.parameters.values()), None), signature.return_annotation
+    answers = answer in ("xr.Dataset", "xr.DataArray") or function.__name__.startswith("plot_")
+    takes = ("xr.Dataset", "Iterable[xr.Dataset]")
+    return first is not None and answers and (first.annotation in takes or first.name == "adata")
 
 
 def command_of(function: Function, per_neighbor: Function | None = None) -> Callable[..., None]:
@@ -95,10 +102,8 @@ def command_of(function: Function, per_neighbor: Function | None = None) -> Call
         if out is not None:
             print(out, file=sys.stderr)
 
-    paths = (
-        {"files": _SEVERAL} if is_of_several else {"file" if is_of_datasets else first.name: _ONE}
-    )
-    files = [inspect.Parameter(name, kind, annotation=Path) for name, kind in paths.items()]
+    name = "files" if is_of_several else "file" if is_of_datasets else first.name
+    files = [inspect.Parameter(name, _SEVERAL if is_of_several else _ONE, annotation=Path)]
     if first.name == "model":
         files.append(inspect.Parameter("adata", _ONE, default=None, annotation=Path | None))
     options = [*options_of(function, first.name, *_NOT_OPTIONS), *cuts]
@@ -106,10 +111,82 @@ def command_of(function: Function, per_neighbor: Function | None = None) -> Call
         options.append(option("per_neighbor", bool, False, help=_PER_NEIGHBOR))
     if draws:
         options.append(option("dpi", int, _DPI, help="Dots per inch, of .png."))
-    suffixes = FIGURES if draws else PAGES if writes_page else (*TABLES, ".nc", ".zarr")
+    suffixes = FIGURES if draws else PAGES if writes_page else ANSWERS
     if first.name == "model":
         suffixes = SUFFIXES
-    out = output(suffixes, is_required=draws or writes_page or first.name == "model")
+    out = output(suffixes, is_required=suffixes is not ANSWERS)
     command.__signature__ = inspect.Signature([*files, *options, out])  # type: ignore[attr-defined]
     command.__annotations__ = {}  # else cyclopts takes these for those of the signature
     return command
+
+
+def open_file(file: Path, *, unit: str | None = None, is_lazy: bool = False) -> xr.Dataset:
+    """Read a file that `extract` or the original wrote."""
+    if file.name.endswith(CSV):
+        return read_csv(file, unit=unit)
+    if unit is not None:
+        raise WrongCall("--unit is for a .csv; other files tell their unit themselves")
+    return open_dataset(file, chunks={} if is_lazy else None)
+
+
+def cut_down(
+    ds: xr.Dataset,
+    *,
+    run: int | None = None,
+    query: str | None = None,
+    sample: str | None = None,
+    heads: int | Sequence[int] | None = None,
+    labels: Sequence[str] | None = None,
+) -> xr.Dataset:
+    """Select from a Dataset what a command was asked about.
+
+    Parameters
+    ----------
+    ds
+        What the file holds.
+    run
+        Training run to take, of a file of several.
+    query
+        Receiving cell type to take, of a file of several.
+    sample
+        Sample to take, of a file of several.
+    heads
+        Attention heads to take, e.g. 0,2.
+    labels
+        Sending cell type to take; give it again for several.
+    """
+    if run is not None:
+        if "run" not in ds.dims:
+            raise NotFoundError(f"run={run}: this file holds a single training run")
+        check_names("run", [run], ds["run"].values.tolist(), "run")
+        ds = ds.sel(run=run)
+    if query is not None or sample is not None:
+        ds = select(ds, query, sample=sample)
+    if heads is not None:
+        ds = with_head_dim(ds)
+        check_names("heads", np.atleast_1d(heads).tolist(), ds["head"].values.tolist(), "head")
+        ds = ds.sel(head=np.atleast_1d(heads))
+    if labels is not None:
+        check_names("labels", labels, np.unique(ds["label"].values).tolist(), "label")
+        ds = ds.isel(neighbor=np.flatnonzero(ds["label"].isin(list(labels)).values))
+    return ds
+
+
+def distances_to_the_edge(ds: xr.Dataset, n_steps: int) -> list[float]:
+    """Return distances in equal steps from 0 to where the neighborhoods end.
+
+    That is the 95th percentile of the receivers' farthest neighbors, up to the next round step.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    farthest = np.array([])
+    if has_neighborhoods(ds):
+        distance = ds["neighborhood_distance"].values
+        farthest = distance[np.isfinite(distance).any(axis=1)]
+    if not farthest.size:
+        raise WrongCall(
+            "the file has no neighborhoods that tell up to where; add --distance, e.g. 0:50:5"
+        )
+    end = float(np.quantile(np.nanmax(farthest, axis=1), 0.95)) or 1.0
+    ticks = MaxNLocator(nbins=10, steps=[1, 2, 2.5, 5, 10]).tick_values(0, end)
+    return [float(f"{distance:.12g}") for distance in np.linspace(0, ticks[-1], n_steps + 1)]

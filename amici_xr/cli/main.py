@@ -16,11 +16,10 @@ import xarray as xr
 from cyclopts import App, CycloptsError, Parameter
 
 import amici_xr
-from amici_xr.cli.commands import command_of, questions
-from amici_xr.cli.docstrings import answer_description, description
+from amici_xr.cli.commands import command_of, open_file, questions
 from amici_xr.cli.info import description_of, questions_to
-from amici_xr.cli.inputs import open_file
 from amici_xr.cli.messages import WrongCall, describe, one_line, show_warning
+from amici_xr.cli.options import Function, answer_description, description
 from amici_xr.cli.outputs import TABLES, write_dataset
 from amici_xr.dataset.schema import has_neighborhoods
 from amici_xr.io.formats import SUFFIXES
@@ -53,12 +52,14 @@ app = App(
 plots = App(name="plot", help="Draw a figure, as PNG, SVG or PDF.")
 app.command(plots)
 app.register_install_completion_command(help="Install completion for a shell.")
-SUMMARIES = {"length_scale": length_scale, "curve": amici_xr.curve_summary}
-asked = {"extract": amici_xr.extract, "report": amici_xr.report} | questions()
+SUMMARIES: dict[str, Function] = {"length_scale": length_scale, "curve": amici_xr.curve_summary}
+asked: dict[str, Any] = {"extract": amici_xr.extract, "report": amici_xr.report} | questions()
 for name, function in asked.items():
     is_figure = name.startswith("plot_")
     summary = SUMMARIES.get(name, function)  # what is answered without --per-neighbor
-    explained = [summary, amici_xr.support] if summary is length_scale else [summary]
+    explained: list[Function] = (
+        [summary, amici_xr.support] if summary is length_scale else [summary]
+    )
     (plots if is_figure else app).command(
         command_of(summary, function if name in SUMMARIES else None),
         name=name.removeprefix("plot_").replace("_", "-"),

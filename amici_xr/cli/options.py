@@ -1,4 +1,4 @@
-"""Options of the command line: each is an argument of a function, with its name and default."""
+"""Options of the command line: the arguments of functions, as signature and docstring tell."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ast
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial, reduce
+from functools import cache, partial, reduce
 from operator import or_
 from pathlib import Path
 from types import NoneType, UnionType
@@ -14,17 +14,20 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import numpy as np
 from cyclopts import Parameter, Token
+from docstring_parser import Docstring, DocstringStyle, parse
 
-from amici_xr.cli.docstrings import argument_descriptions
+import amici_xr
 from amici_xr.dependencies import require
 
+Function = Callable[..., Any]
 _WORDS = (bool, float, int, str, NoneType, Literal, tuple)  # whose values cyclopts reads
 _EXTRAS = {".parquet": ("pyarrow", "parquet"), ".zarr": ("zarr", "zarr")}  # module, extra
 _NUMBER = {float: "a number", int: "a whole number"}
+_SAME_AS = re.compile(r"As in `(\w+)`")
 _LARGEST_RANGE = 100_000  # numbers that START:STOP:STEP may stand for
 
 
-def options_of(function: Callable[..., Any], *left_out: str) -> Iterator[inspect.Parameter]:
+def options_of(function: Function, *left_out: str) -> Iterator[inspect.Parameter]:
     """Yield an option for each argument of the function whose value can be written as words.
 
     Parameters
@@ -81,7 +84,7 @@ def _check_output(endings: str, hint: Any, out: Path | None) -> None:
         require(*_EXTRAS[suffix], f"writing {suffix}")
 
 
-def _kinds(function: Callable[..., Any], annotation: str) -> Iterator[Any]:
+def _kinds(function: Function, annotation: str) -> Iterator[Any]:
     """Yield the types of a union, without those that are imported for type checkers alone."""
     names = inspect.unwrap(function).__globals__ | {"ArrayLike": Sequence[float]}
     parts, rest = [], ast.parse(annotation, mode="eval").body
@@ -105,24 +108,26 @@ def _hint(kinds: Iterator[Any], default: Any) -> tuple[Any, dict[str, Any]]:
         return list[str], {"converter": _names_or_mapping, "metavar": "NAME|KEY=VALUE"}
     if items:
         metavar = {float: "NUMBERS", int: "INTEGERS"}.get(items[0], "NAME")
-        read = partial(_sequence, items[0], bool({int, float, str} & set(scalars)))
+        read = partial(_sequence, items[0], [kind for kind in scalars if kind in (int, float, str)])
         return list[str], {"converter": read, "metavar": metavar}
     if scalars == [str, NoneType] and default is not None:
         return str, {"converter": _name_or_none, "metavar": "NAME|none"}
     return reduce(or_, scalars) if scalars and scalars != [NoneType] else None, {}
 
 
-def _sequence(kind: type, may_be_alone: bool, hint: Any, tokens: Sequence[Token]) -> Any:
+def _sequence(kind: type, alone: Sequence[type], hint: Any, tokens: Sequence[Token]) -> Any:
     """Read all values of an option that was given once or several times."""
     read = partial(numbers, kind) if kind in _NUMBER else lambda word: [word]
     values = [value for token in tokens for value in read(token.value)]
-    return values[0] if may_be_alone and len(values) == 1 else values
+    if len(values) > 1 or not alone:
+        return values
+    return next((one for type_ in alone if (one := type_(values[0])) == values[0]), values[0])
 
 
 def _names_or_mapping(hint: Any, tokens: Sequence[Token]) -> Any:
     """Read names, or a mapping written as ``key=value``."""
     if "=" not in tokens[0].value:
-        return _sequence(str, True, hint, tokens)
+        return _sequence(str, [str], hint, tokens)
     pairs = (pair.partition("=") for token in tokens for pair in token.value.split(","))
     return {key: None if value == "none" else value for key, _, value in pairs}
 
@@ -147,3 +152,32 @@ def numbers(kind: type, word: str) -> list[float]:
     steps = np.arange(int(np.floor((stop - start) / step * (1 + 1e-12) + 1e-12)) + 1)
     # Rounded, so that 0:1:0.1 holds 0.3 and not 0.30000000000000004.
     return [kind(f"{number:.12g}") for number in start + step * steps]
+
+
+def description(function: Function) -> str:
+    """Return the summary and the paragraphs before the first section."""
+    return _parsed(function).description or ""
+
+
+def answer_description(function: Function) -> str:
+    """Return what the section on the returned value says, without its type."""
+    returned = _parsed(function).returns
+    return (returned and returned.description) or ""
+
+
+def argument_descriptions(function: Function) -> dict[str, str]:
+    """Return the description of each argument; "As in `function`" is replaced by that text."""
+    descriptions = {}
+    for argument in _parsed(function).params:
+        text = " ".join((argument.description or "").split())
+        for name in argument.arg_name.split(", "):
+            descriptions[name] = text
+            if same := _SAME_AS.search(text):
+                there = argument_descriptions(getattr(amici_xr, same[1]))
+                descriptions[name] = text.replace(same[0], there[name].rstrip("."), 1)
+    return descriptions
+
+
+@cache
+def _parsed(function: Function) -> Docstring:
+    return parse(inspect.getdoc(function) or "", DocstringStyle.NUMPYDOC)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -43,9 +44,8 @@ def deliver(ask: partial[Any], out: Path | None, labels: Sequence[str] | None) -
         if out is not None:
             write_table(rows.assign(**constants), out)
         else:
-            show(
-                rows, f"{ask.func.__name__}: {', '.join(map(_text, constants, constants.values()))}"
-            )
+            settings = ", ".join(map(_text, constants, constants.values()))
+            show(rows, f"{ask.func.__name__}: {settings}")
 
 
 def draw(plot: partial[Any], out: Path, dpi: int) -> None:
@@ -80,7 +80,8 @@ def long_table(answer: xr.Dataset) -> pd.DataFrame:
 def write_dataset(ds: xr.Dataset, out: Path) -> None:
     """Write scores by `save` or as the original's table, and any other Dataset as it is."""
     if not is_valid_structure(ds):
-        with replaced(out) as beside:
+        with replaced(out) as beside, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Zarr, that its text is not specified
             _ = ds.to_zarr(beside) if out.suffix == ".zarr" else ds.to_netcdf(beside)
     elif not out.name.endswith(TABLES):
         with _progress_of_dask() if ds.chunks and sys.stderr.isatty() else contextlib.nullcontext():

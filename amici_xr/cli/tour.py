@@ -36,28 +36,27 @@ def guide(folder: Path) -> None:
     saved = {receiver: extract(model, receiver, adata) for receiver in receivers}
     saved |= {"tissue": extract(model, None, adata), "runs": runs}
 
-    print(f"The demo: {adata.n_obs:,} simulated cells, {adata.n_vars} genes, and a trained model:")
-    print(f"{model!r}\n")
-    print(f"Length scales that the tissue supports, where attention falls to {THRESHOLD}: median")
-    print("over the sender's cells, with its 95% bootstrap interval over cells.\n")
-    print(aligned(_recovered(saved["tissue"], planted)))
-    print("\nAn interval tells how well this model's median is known, not how well the model knows")
-    print("the tissue. This and two further training runs on it give, in the strongest head:")
+    recovered = aligned(_recovered(saved["tissue"], planted))
+    lines = _reach(runs, planted)
+    written = (f"    {path}" for path in _written(folder, saved, receivers))
+    beside = Path(sys.executable).with_name("amici-xr")  # whose folder may not be searched
+    words = {
+        "n_cells": adata.n_obs, "n_genes": adata.n_vars, "model": model, "threshold": THRESHOLD,
+        "recovered": recovered, "runs": "\n".join(lines), "written": "\n".join(written),
+        "file": str(folder / "T_cell.nc"), "tissue": str(folder / "tissue.nc"), "folder": folder,
+        "program": "amici-xr" if shutil.which("amici-xr") else beside, "python": sys.executable,
+    }  # fmt: skip
+    print((files("amici_xr.cli") / "tour.txt").read_text("utf-8").format_map(words), end="")
+
+
+def _reach(runs: xr.Dataset, planted: pd.DataFrame) -> Iterator[str]:
+    """Yield the reach of each planted pair in each run, and over all of them."""
     reach = runs.cf.reach_across_runs(THRESHOLD)
-    for sender, receiver in zip(planted["sender"], receivers, strict=True):
+    for sender, receiver in planted[["sender", "receiver"]].itertuples(index=False):
         pair = reach.sel(query=receiver, label=sender)
         lengths = ", ".join(f"{length:.2f}" for length in pair.length_scale.values)
         interval = f"[{pair.ci_lower:.1f}, {pair.ci_upper:.1f}]"
-        print(f"    {sender} → {receiver}: {lengths}; interval of their mean {interval}")
-    print("\nWritten:")
-    for path in _written(folder, saved, receivers):
-        print(f"    {path}")
-    beside = Path(sys.executable).with_name("amici-xr")  # whose folder may not be searched
-    program = str(beside) if shutil.which("amici-xr") is None else "amici-xr"
-    text = (files("amici_xr.cli") / "next_steps.txt").read_text("utf-8")
-    names = {"file": str(folder / "T_cell.nc"), "tissue": str(folder / "tissue.nc")}
-    names |= {"program": program, "python": sys.executable, "folder": str(folder)}
-    print(text.format(threshold=THRESHOLD, **names))
+        yield f"    {sender} → {receiver}: {lengths}; interval of their mean {interval}"
 
 
 def _recovered(ds: xr.Dataset, planted: pd.DataFrame) -> pd.DataFrame:

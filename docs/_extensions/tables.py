@@ -57,7 +57,10 @@ def help_of(app: Any, *words: str) -> Iterator[tuple[str, str]]:
     page = io.StringIO()
     app.help_print(list(words), console=Console(file=page, width=88))
     yield " ".join([*app.name, *words]), page.getvalue()
-    for below in app[words] if words else app:
+    command = app
+    for word in words:
+        command = command[word]
+    for below in command:
         if not below.startswith("-"):
             yield from help_of(app, *words, below)
 

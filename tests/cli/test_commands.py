@@ -314,6 +314,80 @@ def test_a_table_that_is_there_is_replaced_and_the_file_named(done, folder, tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
 
 
+# Every other question
+
+
+SAMPLES = ("a", "b", "c", "d")
+GROUPS = {"a": "x", "b": "x", "c": "y", "d": None}
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr", ".csv"])
+@pytest.mark.parametrize(
+    ("words", "name", "arguments"),
+    [
+        (["support", "--threshold", "0.1,0.5"], "several", {"threshold": [0.1, 0.5]}),
+        (["bootstrap", "--statistic", "median"], "several", {"statistic": "median"}),
+        (["atlas", "--threshold", 0.1], "several", {"threshold": 0.1}),
+        (["attention"], "one", {}),
+        (["dummy-attention"], "one", {}),
+        (["attention-by-distance", "--bins", 4], "several", {"bins": 4}),
+        (["attention-by-distance", "--bins", "0:3:1"], "one", {"bins": [0, 1, 2, 3]}),
+        (["in-context-length-scale", "--competitors", "all"], "one", {"competitors": "all"}),
+        (["reach-across-runs", "--confidence-level", 0.9], "runs", {"confidence_level": 0.9}),
+        (["curve-summary", "--distance", "0,2", "--quantiles", 0.5], "one",
+         {"distance": [0, 2], "quantiles": [0.5]}),
+        (["contrast", "--by", "a=x,b=x", "--by", "c=y,d=none", "--random-state", "none"],
+         "four_samples", {"by": GROUPS, "random_state": None}),
+        (["select", "--query", "C"], "several", {"query": "C"}),
+        (["to-microns", "--microns-per-unit", 0.5], "several", {"microns_per_unit": 0.5}),
+        (["validate"], "one", {}),
+    ],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore:no p for")
+def test_a_question_is_answered_as_by_the_function(done, folder, words, name, arguments, suffix):
+    if suffix == ".zarr":
+        pytest.importorskip("zarr")  # an extra
+    if name == "four_samples":
+        ds = amici_xr.testing.simulate_dataset(samples=SAMPLES, unit="µm")
+        amici_xr.save(ds, folder / "four_samples.nc")
+    ds = amici_xr.open_dataset(folder / f"{name}.nc")
+    expected = getattr(amici_xr, words[0].replace("-", "_"))(ds, **arguments)
+    done(words[0], folder / f"{name}.nc", *words[1:], "--out", f"answer{suffix}")
+    if suffix != ".csv":
+        opened = xr.open_dataset(f"answer{suffix}", engine="zarr" if suffix == ".zarr" else None)
+        if isinstance(expected, xr.DataArray):
+            expected = expected.to_dataset()
+        xr.testing.assert_equal(opened.load(), expected)
+        opened.close()
+        return
+    table = read("answer.csv")
+    if words[0] in ("select", "to-microns", "validate"):
+        pd.testing.assert_frame_equal(
+            table.iloc[:, 1:], amici_xr.to_dataframe(expected), check_dtype=False
+        )
+        return
+    expected = expected.to_dataset() if isinstance(expected, xr.DataArray) else expected
+    for column, array in expected.data_vars.items():
+        if column in table and array.dtype.kind == "f":
+            labelled = array.assign_coords({dim: array[dim].values for dim in array.dims})
+            assert_column(table.head(200), column, labelled, labelled.dims)
+
+
+def test_runs_are_aligned_from_their_files(done, folder):
+    ds = amici_xr.testing.simulate_dataset(seed=0)
+    for name, run in (("first.nc", ds), ("second.nc", _shifted(ds))):
+        amici_xr.save(run, name)
+    done("align-runs", "first.nc", "second.nc", "--out", "both.nc")
+    both, expected = (amici_xr.open_dataset(path) for path in ("both.nc", folder / "runs.nc"))
+    xr.testing.assert_equal(both, expected)
+
+
+def test_scores_without_a_file_to_write_are_described(done, folder):
+    shown = done("select", folder / "several.nc", "--query", "C").out
+    assert "Counterfactual attention" in shown
+    assert re.search(r"receivers: +C\n", shown)
+
+
 # Figures
 
 
