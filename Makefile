@@ -25,7 +25,7 @@ OF_THE_CORE := not needs_model and not live and not once and not slow
 	test-amici docs figure bench clean
 
 demo: .venv/demo
-	.venv/bin/python -m amici_xr.demo_data demo_output
+	.venv/bin/python -m amici_xr.cli demo demo_output
 
 test: .venv/test
 	.venv/bin/ruff check .
@@ -64,7 +64,7 @@ test-mutants: .venv/test
 
 # The core alone, without torch and AnnData: what is saved elsewhere is opened here.
 test-core: .venv-core/installed .venv/demo
-	.venv/bin/python -m amici_xr.demo_data demo_output
+	.venv/bin/python -m amici_xr.cli demo demo_output
 	! .venv-core/bin/python -c "import torch" 2> /dev/null
 	! .venv-core/bin/python -c "import anndata" 2> /dev/null
 	AMICI_XR_SAVED="$(CURDIR)/demo_output" .venv-core/bin/python -m pytest $(ON_EVERY_CORE) -m "$(OF_THE_CORE)"
@@ -72,16 +72,16 @@ test-core: .venv-core/installed .venv/demo
 # The oldest of each dependency that pyproject.toml allows; and, with make test-core-3.12 or so, the
 # core on another Python, INTERPRETER where it has another name than python3.12.
 test-oldest: .venv-oldest/installed .venv/demo
-	.venv/bin/python -m amici_xr.demo_data demo_output
+	.venv/bin/python -m amici_xr.cli demo demo_output
 	AMICI_XR_SAVED="$(CURDIR)/demo_output" .venv-oldest/bin/python -m pytest $(ON_EVERY_CORE) -m "$(OF_THE_CORE)"
 
 # The newest of each, pre-releases too, under $(PYTHON): pandas 3 and, from Python 3.12 on, NumPy 2.5.
 test-newest: .venv-newest/installed .venv/demo
-	.venv/bin/python -m amici_xr.demo_data demo_output
+	.venv/bin/python -m amici_xr.cli demo demo_output
 	AMICI_XR_SAVED="$(CURDIR)/demo_output" .venv-newest/bin/python -m pytest $(ON_EVERY_CORE) -m "$(OF_THE_CORE)"
 
 test-core-%: .venv-core-%/installed .venv/demo
-	.venv/bin/python -m amici_xr.demo_data demo_output
+	.venv/bin/python -m amici_xr.cli demo demo_output
 	AMICI_XR_SAVED="$(CURDIR)/demo_output" .venv-core-$*/bin/python -m pytest $(ON_EVERY_CORE) -m "$(OF_THE_CORE)"
 
 # Other models of the newest scvi-tools for this Python, trained and saved: none is taken for AMICI's.

@@ -120,7 +120,7 @@ def overview(ds: xr.Dataset, name: str, methods: type) -> str:
         check_structure(ds)
     except SchemaError as error:
         return f"<ds.{name}: {error}>"
-    lines = [f"<ds.{name}: counterfactual attention>", *_list_contents(ds), "Ask:"]
+    lines = [f"<ds.{name}: counterfactual attention>", *list_contents(ds), "Ask:"]
     summaries = {
         f"{method}(…)": (inspect.getdoc(function) or "").partition("\n")[0]
         for method, function in vars(methods).items()
@@ -131,7 +131,8 @@ def overview(ds: xr.Dataset, name: str, methods: type) -> str:
     return "\n".join(lines)
 
 
-def _list_contents(ds: xr.Dataset) -> list[str]:
+def list_contents(ds: xr.Dataset) -> list[str]:
+    """List what a Dataset holds, a line each."""
     labels, counts = np.unique(ds["label"].values, return_counts=True)
     queries = ", ".join(str(query) for query in np.atleast_1d(ds["query"].values))
     rows = {}

@@ -2,192 +2,118 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
+import inspect
 import io
+import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
-import click
+import xarray as xr
+from cyclopts import App, CycloptsError, Parameter
 
-from amici_xr.cli.completion import PROGRAM, completion_option, install_completion, show_completion
-from amici_xr.cli.inputs import CSV, opened
-from amici_xr.cli.messages import OneLineErrors
-from amici_xr.cli.options import (
-    FILE,
-    NUMBER_OR_NONE,
-    OUT_DATASET,
-    Numbers,
-    OrWord,
-    WholeNumbers,
-    one_or_several,
-    option,
-    output,
-)
-from amici_xr.cli.plot_commands import PALETTE, RUN, SAMPLE_THRESHOLD, plot_group
-from amici_xr.cli.table_commands import curve_command, length_scale_command
+import amici_xr
+from amici_xr.cli.commands import command_of, open_file, questions
+from amici_xr.cli.info import description_of, questions_to
+from amici_xr.cli.messages import WrongCall, describe, one_line, show_warning
+from amici_xr.cli.options import Function, answer_description, description
+from amici_xr.cli.outputs import TABLES, write_dataset
 from amici_xr.dataset.schema import has_neighborhoods
-from amici_xr.dependencies import require
-from amici_xr.extraction.pipeline import extract
-from amici_xr.io.long_table import read_csv, to_dataframe
-from amici_xr.io.storage import SUFFIXES, open_dataset, save
-from amici_xr.plotting.page.document import report
+from amici_xr.io.storage import SUFFIXES
 
-if TYPE_CHECKING:
-    import xarray as xr
-
-DEMO_FOLDER = "demo_output"
-PROGRESS = click.option("--progress/--no-progress", default=None, show_default="on a terminal",
-                        help="Show a progress bar.")  # fmt: skip
+PROGRAM = "amici-xr"
 
 
-@click.group(
-    cls=OneLineErrors,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog=f"{PROGRAM} COMMAND --help tells more of each. Start with: {PROGRAM} demo",
+@functools.wraps(amici_xr.bootstrap)
+def length_scale(ds: xr.Dataset, **arguments: Any) -> xr.Dataset:
+    """Return the intervals of `bootstrap`, and their `support` where neighborhoods are known."""
+    intervals = amici_xr.bootstrap(ds, **arguments)
+    # Intervals over runs are one for all, support is of each.
+    if not has_neighborhoods(ds) or ("run" in ds.dims and "run" not in intervals.dims):
+        return intervals
+    names = inspect.signature(amici_xr.support).parameters.keys() & arguments.keys()
+    held = amici_xr.support(ds, **{name: arguments[name] for name in names})
+    return intervals.assign({name: held[name] for name in ("support", "edge_share", "status")})
+
+
+app = App(
+    name=PROGRAM,
+    help="How far one cell type reaches another: counterfactual attention of AMICI models.",
+    help_epilogue=f"{PROGRAM} COMMAND --help tells more of each. Behind any of them, --debug shows "
+    f"the traceback of an error. Start with: {PROGRAM} demo",
+    help_format="plaintext",
+    version=f"{PROGRAM} {amici_xr.__version__}",
+    group_parameters="Options",
+    default_parameter=Parameter(negative_iterable=(), negative_none=()),
 )
-@click.version_option(package_name="amici-xr", prog_name=PROGRAM, message="%(prog)s %(version)s")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-@completion_option("--show-completion", show_completion, "Print completion for a shell, and exit.")
-@completion_option(
-    "--install-completion", install_completion, "Install completion for a shell, and exit."
-)
-def command_line(debug: bool) -> None:
-    """How far one cell type reaches another: counterfactual attention of AMICI models."""
-
-
-@command_line.command("extract")
-@click.argument("model", type=click.Path(path_type=Path))
-@click.argument("adata", type=click.Path(path_type=Path), required=False)
-@option(extract, "query", "Receiving cell type; give it again for several.", multiple=True,
-        when_none="every type that ADATA has cells of")  # fmt: skip
-@option(extract, "heads", "Attention heads to keep, e.g. 0,2.", when_none="all",
-        type=WholeNumbers())  # fmt: skip
-@option(extract, "batch_size", "Cells scored at a time.", type=int,
-        when_none="1024 on a CPU, 16384 elsewhere")  # fmt: skip
-@option(
-    extract, "device", "A torch device, such as cpu or cuda.", when_none="a GPU if there is one"
-)
-@option(extract, "chunks", "Neighbors scored and written at a time, or auto: for tissues that "
-        "memory does not hold.", when_none="all at once",
-        type=OrWord(int, "auto", "auto"))  # fmt: skip
-@option(extract, "sample_key", "Column of obs with the sample of each cell, which neighborhoods "
-        "never cross.")  # fmt: skip
-@option(extract, "unit", "Name of the unit of the coordinates, e.g. µm.")
-@option(extract, "microns_per_unit", "Microns in a unit of the coordinates: every distance "
-        "is then in µm. The model must have been trained on these coordinates.",
-        type=float)  # fmt: skip
-@PROGRESS
-@OUT_DATASET
-def extract_command(
-    model: Path,
-    adata: Path | None,
-    query: list[str] | None,
-    progress: bool | None,
-    chunks: Any,
-    out: Path,
-    **arguments: Any,
-) -> None:
-    """Score the neighbors of receiving cell types.
-
-    What is written answers everything else, without the model. MODEL is the folder of a saved
-    model, ADATA the tissue, an .h5ad or .zarr; without ADATA the adata.h5ad in the model's folder.
-    """
-    if model.suffix == ".h5ad":
-        raise click.UsageError(f"MODEL {str(model)!r} is a tissue; the order is MODEL ADATA")
-    beside = (model if model.is_dir() else model.parent) / "adata.h5ad"
-    if adata is None and model.exists() and not beside.exists():
-        raise click.UsageError(f"ADATA, the tissue, is missing: there is no {beside} either")
-    if out.suffix != ".nc":
-        require("zarr", "zarr", f"writing {out}")
-    shown = sys.stderr.isatty() if progress is None else progress
-    ds = extract(model, one_or_several(query), adata, chunks=chunks, progress=shown, **arguments)
-    with _progress_of_dask() if shown and chunks is not None else contextlib.nullcontext():
-        save(ds, out)
-    receivers = "every type" if query is None else ", ".join(query)
-    click.echo(
-        f"{out}: {ds.sizes['neighbor']:,} neighbors of {receivers}, {ds.sizes['head']} heads",
-        err=True,
+plots = App(name="plot", help="Draw a figure, as PNG, SVG or PDF.")
+app.command(plots)
+app.register_install_completion_command(help="Install completion for a shell.")
+SUMMARIES: dict[str, Function] = {"length_scale": length_scale, "curve": amici_xr.curve_summary}
+asked: dict[str, Any] = {"extract": amici_xr.extract, "report": amici_xr.report} | questions()
+for name, function in asked.items():
+    is_figure = name.startswith("plot_")
+    summary = SUMMARIES.get(name, function)  # what is answered without --per-neighbor
+    explained: list[Function] = (
+        [summary, amici_xr.support] if summary is length_scale else [summary]
+    )
+    (plots if is_figure else app).command(
+        command_of(summary, function if name in SUMMARIES else None),
+        name=name.removeprefix("plot_").replace("_", "-"),
+        help=description(summary),
+        help_epilogue="" if is_figure else "\n\n".join(map(answer_description, explained)),
+        help_format="rst",
+        group="Figures" if is_figure else "Questions",
     )
 
 
-@command_line.command("info")
-@FILE
-def info_command(file: Path) -> None:
-    """What a file holds, and what can be asked of it."""
-    from amici_xr.cli.info import described_file
-
-    for line in described_file(file, opened(file, is_lazy=True)):
-        click.echo(line)
+@app.command
+def info(file: Path, /) -> None:
+    """Show what a file holds, and what can be asked of it."""
+    ds = open_file(file, is_lazy=True)
+    print(f"{file}:", *description_of(ds), "", "Ask:", sep="\n")
+    print(*(f"    {PROGRAM} {question}" for question in questions_to(file, ds)), sep="\n")
 
 
-command_line.add_command(length_scale_command)
-command_line.add_command(curve_command)
-command_line.add_command(plot_group)
-
-
-@command_line.command("report")
-@FILE
-@option(report, "threshold", "Where the slider stands first.", type=float)
-@option(report, "sample_threshold", SAMPLE_THRESHOLD, type=NUMBER_OR_NONE)
-@option(report, "distance", "Where the curves are drawn: 0:50:0.5.", type=Numbers(),
-        when_none="0 to where neighborhoods end")  # fmt: skip
-@option(report, "thresholds", "Stops of the slider: 0.1:0.9:0.1.", type=Numbers(),
-        when_none="0.01 to 0.95")  # fmt: skip
-@option(report, "n_points", "Single neighbors in the page, at most.", type=int)
-@option(report, "palette", "Name of a matplotlib colormap.", **PALETTE)
-@option(report, "random_state", "Seed of the choice of neighbors.", type=int)
-@PROGRESS
-@RUN
-@output((".html", ".htm"), "Where to write", required=True)
-def report_command(
-    file: Path, run: int | None, progress: bool | None, out: Path, **arguments: Any
-) -> None:
-    """A page to explore in a browser, in one file.
-
-    It opens without a network.
-    """
-    shown = sys.stderr.isatty() if progress is None else progress
-    report(opened(file, run=run), out, progress=shown, **arguments)
-    click.echo(f"{out}", err=True)
-
-
-@command_line.command("convert")
-@click.argument("source", type=click.Path(path_type=Path))
-@click.argument("target", type=click.Path(path_type=Path))
-@option(read_csv, "unit", "Name of the unit of distance, e.g. µm, which a .csv does not tell.")
-def convert_command(source: Path, target: Path, unit: str | None) -> None:
-    """The original's table of scores to .nc, or back.
+@app.command
+def convert(source: Path, target: Path, /, *, unit: str | None = None) -> None:
+    """Convert the original's table of scores to .nc, or back.
 
     From and to .csv, .csv.gz, .nc, .zarr and .zarr.zip, by the suffix. A table holds scores alone:
     neighborhoods, places of cells and the unit stay behind.
+
+    Parameters
+    ----------
+    unit
+        Name of the unit of distance, e.g. µm, which a .csv does not tell.
     """
-    if not target.name.endswith((*CSV, *SUFFIXES)):
-        known = ", ".join((*CSV, *SUFFIXES))
-        raise click.UsageError(f"TARGET {str(target)!r} must end in one of {known}")
-    if unit is not None and not source.name.endswith(CSV):
-        raise click.UsageError("--unit is for a .csv; other files tell their unit themselves")
-    ds = read_csv(source, unit=unit) if source.name.endswith(CSV) else open_dataset(source)
-    if target.name.endswith(CSV):
-        _write_table(ds, target)
-    else:
-        save(ds, target)
-    click.echo(f"{target}", err=True)
+    if not target.name.endswith((*TABLES, *SUFFIXES)):
+        known = ", ".join((*TABLES, *SUFFIXES))
+        raise WrongCall(f"TARGET {str(target)!r} must end in one of {known}")
+    write_dataset(open_file(source, unit=unit), target)
+    print(target, file=sys.stderr)
 
 
-@command_line.command("demo")
-@click.argument("folder", type=click.Path(path_type=Path), default=DEMO_FOLDER)
-def demo_command(folder: Path) -> None:
-    """A small example, and files to try the rest on.
+@app.command
+def demo(folder: Path = Path("demo_output"), /) -> None:
+    """Try the package on a small example.
 
     Compares two interactions that were planted in a simulated tissue with what a model trained on
     it recovers, and writes the model, the tissue, what is extracted from them and figures to
-    FOLDER, by default demo_output.
+    FOLDER.
     """
-    from amici_xr.demo_data.__main__ import main as tour
+    from amici_xr.cli.tour import guide
 
-    tour(folder)
+    guide(folder)
+
+
+@app.command(name="--show-completion")
+def show_completion(shell: Literal["bash", "zsh", "fish"] | None = None, /) -> None:
+    """Print completion for a shell."""
+    print(app.generate_completion(prog_name=PROGRAM, shell=shell))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -195,26 +121,38 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that knows no µ shows a ? instead
             stream.reconfigure(errors="replace")
-    command_line.main(arguments, prog_name=PROGRAM)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    before_dashes = words[: words.index("--")] if "--" in words else words
+    kept = [word for word in before_dashes if word != "--debug"]
+    sys.exit(_run([*kept, *words[len(before_dashes) :]], len(kept) < len(before_dashes)))
 
 
-def _progress_of_dask() -> Any:
-    from dask.diagnostics.progress import ProgressBar
-
-    return ProgressBar(minimum=1.0, out=sys.stderr)  # type: ignore[no-untyped-call]  # no types
-
-
-def _write_table(ds: xr.Dataset, target: Path) -> None:
-    from amici_xr.cli.tables import write
-
-    left_behind = [what for what, is_there in (
-        ("neighborhoods", has_neighborhoods(ds)),
-        ("places of cells", "neighbor_x" in ds.variables),
-    ) if is_there]  # fmt: skip
-    write(to_dataframe(ds), target, index=True)  # as the original writes it
-    if left_behind:
-        click.echo(f"left behind, which a table can't hold: {', '.join(left_behind)}", err=True)
-
-
-if __name__ == "__main__":
-    main()
+def _run(words: Sequence[str], is_debugged: bool) -> int:
+    """Run a command and return the exit status; with `is_debugged`, its errors come through."""
+    options: Collection[str] = ()
+    try:
+        silent: dict[str, Any] = {"print_error": False, "exit_on_error": False, "verbose": False}
+        command, bound, _ = app.parse_args(words, **silent)
+        options = inspect.signature(command).parameters
+        with warnings.catch_warnings():
+            if not is_debugged:
+                warnings.showwarning = functools.partial(show_warning, options)
+            command(*bound.args, **bound.kwargs)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, e.g. head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except (CycloptsError, WrongCall) as error:
+        called = " ".join([PROGRAM, *app.parse_commands(words)[0]])
+        said = one_line(str(error)).removesuffix(".")
+        print(f"error: {said}; see {called} --help", file=sys.stderr)
+        return 2
+    except Exception as error:
+        if is_debugged:
+            raise
+        print(f"error: {describe(error, options)}", file=sys.stderr)
+        return 1
+    return 0

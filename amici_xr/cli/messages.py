@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import re
 import sys
-import warnings
-from collections.abc import Iterator
-from typing import Any, TextIO
-
-import click
+from collections.abc import Collection
+from typing import Any
 
 from amici_xr.errors import NotFoundError, SchemaError
 
@@ -19,118 +15,57 @@ _POSITIONAL = ("path", "model", "adata")
 _ARGUMENT = re.compile(
     r"\b([a-z]\w*)=('[^']*'|\"[^\"]*\"|\[[^\]]*\]|\([^)]*\)|[^\s,;:()\[\]'\"]*[^\s,;:.()])"
 )
+_CALL = re.compile(r"\b(?:amici_xr|ds)\.\w+\((?:ds, )?(\w+)(?:=\w+)?\)")  # as messages advise
 
 
-class InOrder(click.Group):
-    """A group that lists its commands in the order in which they were added."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names of the commands."""
-        return list(self.commands)
+class WrongCall(Exception):  # noqa: N818  # its message is of the call, not of an error in it
+    """A command that can't be run as it was called."""
 
 
-class OneLineErrors(InOrder):
-    """A group of commands whose errors and warnings are one line each, without a traceback.
-
-    ``--debug``, wherever it stands, shows the traceback.
-    """
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Find ``--debug`` also behind the command, where it is added when something failed."""
-        own = args[: args.index("--")] if "--" in args else args
-        if "--debug" in own:
-            args = ["--debug", *(word for word in own if word != "--debug"), *args[len(own) :]]
-        try:
-            return super().parse_args(ctx, args)
-        except click.UsageError as error:
-            raise _ended_by(error) from error
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command that was asked for."""
-        if ctx.params.get("debug"):
-            return super().invoke(ctx)
-        options = frozenset(_option_names(self))
-        with warnings.catch_warnings():
-            warnings.showwarning = _show_warning(options)
-            try:
-                return super().invoke(ctx)
-            except click.UsageError as error:
-                raise _ended_by(error) from error
-            except (click.ClickException, click.exceptions.Exit, click.Abort):
-                raise
-            except Exception as error:
-                if isinstance(error, OSError) and error.errno == errno.EPIPE:
-                    raise  # the reader, e.g. head, has seen enough
-                click.echo(f"error: {described(error, options)}", err=True)
-                raise click.exceptions.Exit(1) from error
-
-
-def _ended_by(error: click.UsageError) -> Exception:
-    """What ends a wrong call: one line and the status 2, or the help where nothing was asked."""
-    if type(error).__name__ == "NoArgsIsHelpError":  # Click has it from 8.2 on
-        return error
-    where = f"; see {error.ctx.command_path} --help" if error.ctx is not None else ""
-    click.echo(f"error: {_in_one_line(error.format_message()).removesuffix('.')}{where}", err=True)
-    return click.exceptions.Exit(error.exit_code)
-
-
-def described(error: Exception, options: frozenset[str]) -> str:
-    """The error in one line, arguments of functions written as options."""
+def describe(error: Exception, options: Collection[str]) -> str:
+    """Describe the error in one line, arguments of functions written as options."""
     text = str(error)
     if isinstance(error, OSError) and error.strerror:
         text = error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
-    line = in_options(_in_one_line(text), options)
+    line = in_options(one_line(text), options)
     if isinstance(error, _EXPECTED) and line:
         return line
     return f"{type(error).__name__}: {line or 'no message'}; --debug shows where"
 
 
-def in_options(text: str, options: frozenset[str]) -> str:
+def in_options(text: str, options: Collection[str]) -> str:
     """Write ``sample_threshold=None`` as ``--sample-threshold none``, where there is such one."""
 
-    def as_option(found: re.Match[str]) -> str:
-        name, value = found.groups()
+    def as_option(match: re.Match[str]) -> str:
+        name, value = match.groups()
         if name in _POSITIONAL and value[:1] in "'\"":
             return value[1:-1]
         if name not in options:
-            return found.group()
-        flag = f"--{name.replace('_', '-')}"
+            return match.group()
         if value in ("True", "False"):
-            return flag if value == "True" else f"--no-{flag[2:]}"
+            return flag(name) if value == "True" else f"--no-{flag(name)[2:]}"
         if value[0] in "[(":
             value = re.sub(r",\s+", "," if value[0] == "[" else " ", value[1:-1])
-        return f"{flag} {'none' if value == 'None' else value}".rstrip()
+        return f"{flag(name)} {'none' if value == 'None' else value}".rstrip()
 
     head, colon, rest = text.partition(": ")  # "labels: unknown label …"
     if colon and head in options:
-        text = f"--{head.replace('_', '-')}: {rest}"
+        text = f"{flag(head)}: {rest}"
+    text = _CALL.sub(lambda call: flag(call[1]) if call[1] in options else call[0], text)
     return _ARGUMENT.sub(as_option, text)
 
 
-def _in_one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Write a message of several lines, or with a list, in one."""
     listed = text.replace(":\n- ", ": ").replace("\n- ", "; ")
     return " ".join(listed.split())
 
 
-def _option_names(group: click.Group) -> Iterator[str]:
-    for command in group.commands.values():
-        if isinstance(command, click.Group):
-            yield from _option_names(command)
-        for parameter in command.params:
-            if isinstance(parameter, click.Option) and parameter.name is not None:
-                yield parameter.name
+def show_warning(options: Collection[str], message: Warning | str, *_: Any) -> None:
+    """Print a warning in one line: what stands in for ``warnings.showwarning``."""
+    print(f"warning: {in_options(one_line(str(message)), options)}", file=sys.stderr)
 
 
-def _show_warning(options: frozenset[str]) -> Any:
-    def show(
-        message: Warning | str,
-        category: type[Warning],
-        filename: str,
-        lineno: int,
-        file: TextIO | None = None,
-        line: str | None = None,
-    ) -> None:
-        text = in_options(_in_one_line(str(message)), options)
-        print(f"warning: {text}", file=file or sys.stderr)
-
-    return show
+def flag(name: str) -> str:
+    """Write the name of an argument as an option."""
+    return f"--{name.replace('_', '-')}"

@@ -1,205 +1,183 @@
-"""Options of the command line: each is an argument of a function, with its name and default."""
+"""Options of the command line: the arguments of functions, as signature and docstring tell."""
 
 from __future__ import annotations
 
+import ast
 import inspect
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial, reduce
+from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-import click
 import numpy as np
+from cyclopts import Parameter, Token
+from docstring_parser import Docstring, DocstringStyle, parse
 
-from amici_xr.io.storage import SUFFIXES
+import amici_xr
+from amici_xr.dependencies import require
 
-if TYPE_CHECKING:
-    ParamType = click.ParamType[Any]
-else:
-    ParamType = click.ParamType  # no generic before Click 8.5
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
+Function = Callable[..., Any]
+_WORDS = (bool, float, int, str, NoneType, Literal, tuple)  # whose values cyclopts reads
+_EXTRAS = {".parquet": ("pyarrow", "parquet"), ".zarr": ("zarr", "zarr")}  # module, extra
+_NUMBER = {float: "a number", int: "a whole number"}
+_SAME_AS = re.compile(r"As in `(\w+)`")
 _LARGEST_RANGE = 100_000  # numbers that START:STOP:STEP may stand for
 
 
-class Numbers(ParamType):
-    """``0,10,20``, or ``0:50:2.5`` from, to and including, in steps of; several options add up."""
-
-    name = "numbers"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[float, ...]:
-        """Read the numbers of one option."""
-        if not isinstance(value, str):
-            return tuple(np.atleast_1d(value).tolist())
-        try:
-            if ":" in value:
-                return self._range(*(float(part) for part in value.split(":")))
-            return tuple(float(part) for part in value.split(","))
-        except (ValueError, TypeError):
-            self.fail(
-                f"{value!r} is none of a number, numbers such as 0,10,20 and a range "
-                "START:STOP:STEP such as 0:50:2.5",
-                param,
-                ctx,
-            )
-
-    @staticmethod
-    def _range(start: float, stop: float, step: float) -> tuple[float, ...]:
-        if not (step > 0 and 0 <= (stop - start) / step < _LARGEST_RANGE):
-            raise ValueError
-        steps = np.arange(int(np.floor((stop - start) / step * (1 + 1e-12) + 1e-12)) + 1)
-        # Rounded, so that 0:1:0.1 holds 0.3 and not 0.30000000000000004.
-        return tuple(float(f"{at:.12g}") for at in start + step * steps)
-
-
-class WholeNumbers(ParamType):
-    """``0`` or ``0,2``; several options add up."""
-
-    name = "integers"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        """Read the numbers of one option."""
-        try:
-            return tuple(int(part) for part in str(value).split(","))
-        except ValueError:
-            self.fail(f"{value!r} is no whole number, nor several such as 0,2", param, ctx)
-
-
-class OrWord(ParamType):
-    """A number, or the one word that stands for something else."""
-
-    def __init__(self, number: type[Any], word: str, meaning: Any) -> None:
-        self.number, self.word, self.meaning = number, word, meaning
-        self.name = "number"
-
-    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        """What stands for the value in the help."""
-        kind = {int: "INTEGER", float: "NUMBER"}.get(self.number, "NAME")
-        return f"{kind}|{self.word}"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Read the number or the word."""
-        if value == self.word:
-            return self.meaning
-        try:
-            return self.number(value)
-        except ValueError:
-            self.fail(f"{value!r} is neither a number nor {self.word!r}", param, ctx)
-
-
-NUMBER_OR_NONE = OrWord(float, "none", None)
-
-
-def default_of(function: Callable[..., Any], name: str) -> Any:
-    """The default of an argument; ``inspect.Parameter.empty`` where it has none."""
-    return inspect.signature(function).parameters[name].default
-
-
-def option(
-    function: Callable[..., Any],
-    name: str,
-    description: str,
-    *,
-    when_none: str | None = None,
-    **changes: Any,
-) -> Callable[[Command], Command]:
-    """Make an option of an argument of `function`.
+def options_of(function: Function, *left_out: str) -> Iterator[inspect.Parameter]:
+    """Yield an option for each argument of the function whose value can be written as words.
 
     Parameters
     ----------
-    function, name
-        Whose argument it is; the option has its name in kebab case and its default.
-    description
-        The help.
-    when_none
-        What the default None stands for, in words; without them it is not mentioned.
-    changes
-        Further arguments of ``click.option``.
+    function
+        Its signature and docstring tell the names, types, defaults and descriptions.
+    left_out
+        Arguments that are not options.
     """
-    default = default_of(function, name)
-    flag = f"--{name.replace('_', '-')}"
-    settings: dict[str, Any] = {"help": description}
-    if default is inspect.Parameter.empty:
-        settings["required"] = True
-    elif default is False:
-        settings |= {"is_flag": True, "default": False}
-    elif default is True:
-        flag = f"{flag}/--no-{flag[2:]}"
-        settings |= {"default": True, "show_default": True}
-    elif default is not None:
-        settings |= {"default": default, "show_default": True}
-    elif when_none is not None:
-        settings["show_default"] = when_none
-    if isinstance(changes.get("type"), Numbers | WholeNumbers) or changes.get("multiple"):
-        settings |= {"multiple": True}
-        if settings.get("default") is not None:
-            settings["default"] = [default]
-        if not isinstance(changes.get("type"), click.ParamType):
-            settings["callback"] = _listed
-        else:
-            settings["callback"] = _joined
-    return click.option(flag, name, **(settings | changes))
+    texts = argument_descriptions(function)
+    for name, argument in inspect.signature(function).parameters.items():
+        hint, settings = _hint(_kinds(function, str(argument.annotation)), argument.default)
+        if name in left_out or hint is None:
+            continue
+        default = argument.default
+        if (name in ("distance", "head") and default is argument.empty) or name == "progress":
+            default = None  # the command fills it in
+        text = texts.get(name, "")
+        if default is not None:
+            text = re.sub(r"\bNone\b", "none", text)  # as it is written on the command line
+        yield option(name, hint, default, help=text, **settings)
 
 
-def _joined(ctx: click.Context, param: click.Parameter, value: Any) -> list[Any] | None:
-    """All numbers of an option that was given once or several times; None without any."""
-    return [number for numbers in value or () for number in numbers] or None
+def option(name: str, hint: Any, default: Any, **settings: Any) -> inspect.Parameter:
+    """Make an option from its type, its default and the arguments of cyclopts' ``Parameter``."""
+    if default in (None, False, (None, None)):
+        settings["show_default"] = False
+    if default is False:
+        settings["negative"] = ()
+    kind, annotation = inspect.Parameter.KEYWORD_ONLY, Annotated[hint, Parameter(**settings)]
+    return inspect.Parameter(name, kind, default=default, annotation=annotation)
 
 
-def _listed(ctx: click.Context, param: click.Parameter, value: Any) -> list[Any] | None:
-    return list(value or ()) or None
+def output(suffixes: Sequence[str], *, is_required: bool) -> inspect.Parameter:
+    """Make ``--out``, which must end in one of the suffixes."""
+    endings = f"{', '.join(suffixes[:-1])} or {suffixes[-1]}"
+    text = f"{'File to write' if is_required else 'File instead of the screen'}: {endings}."
+    default = inspect.Parameter.empty if is_required else None
+    check = partial(_check_output, endings)
+    return option("out", Path, default, alias="-o", help=text, validator=check)
 
 
-def one_or_several(values: Sequence[Any] | None) -> Any:
-    """One value by itself, which adds no dim; None where there is none."""
-    return values[0] if values is not None and len(values) == 1 else values
+def _check_output(endings: str, hint: Any, out: Path | None) -> None:
+    """Say before any work why the file can't be written."""
+    if out is None:
+        return
+    if not out.name.endswith(tuple(re.split(r", | or ", endings))):
+        raise ValueError(f"It must end in {endings}.")
+    if out.is_dir() and out.suffix != ".zarr":
+        raise ValueError("It is a folder; choose another name.")
+    if not out.absolute().parent.is_dir():
+        raise ValueError(f"There is no folder {str(out.parent)!r}; make it first.")
+    for suffix in _EXTRAS.keys() & set(out.suffixes):
+        require(*_EXTRAS[suffix], f"writing {suffix}")
 
 
-def together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
-    """Several options as one decorator, in this order."""
-
-    def decorate(command: Command) -> Command:
-        for one in reversed(options):
-            command = one(command)
-        return command
-
-    return decorate
-
-
-def output(
-    suffixes: Sequence[str], description: str, *, required: bool
-) -> Callable[[Command], Command]:
-    """``--out``, which must end in one of the suffixes and be no folder, but for stores of Zarr."""
-
-    def check(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
-        if value is None:
-            return None
-        if not value.name.endswith(tuple(suffixes)):
-            raise click.BadParameter(f"{str(value)!r} must end in {_alternatives(suffixes)}")
-        if value.is_dir() and not value.name.endswith(".zarr"):
-            raise click.BadParameter(f"{str(value)!r} is a folder; choose another name")
-        if not value.absolute().parent.is_dir():
-            raise click.BadParameter(f"there is no folder {str(value.parent)!r}; make it first")
-        return value
-
-    return click.option(
-        "--out",
-        "-o",
-        required=required,
-        callback=check,
-        type=click.Path(path_type=Path),
-        help=f"{description}: {_alternatives(suffixes)}.",
-    )
+def _kinds(function: Function, annotation: str) -> Iterator[Any]:
+    """Yield the types of a union, without those that are imported for type checkers alone."""
+    names = inspect.unwrap(function).__globals__ | {"ArrayLike": Sequence[float]}
+    parts, rest = [], ast.parse(annotation, mode="eval").body
+    while isinstance(rest, ast.BinOp):  # a | b | c is (a | b) | c
+        parts.append(rest.right)
+        rest = rest.left
+    for part in [rest, *reversed(parts)]:
+        try:
+            kind = eval(ast.unparse(part), names) or NoneType
+        except (AttributeError, NameError):
+            continue
+        yield from get_args(kind) if get_origin(kind) in (Union, UnionType) else [kind]
 
 
-def _alternatives(suffixes: Sequence[str]) -> str:
-    *others, last = suffixes
-    return f"{', '.join(others)} or {last}" if others else last
+def _hint(kinds: Iterator[Any], default: Any) -> tuple[Any, dict[str, Any]]:
+    """Return the type by which cyclopts reads the words, with what it is to be told besides."""
+    every = list(kinds)
+    scalars = [kind for kind in every if (get_origin(kind) or kind) in _WORDS]
+    items = [get_args(kind)[0] for kind in every if get_origin(kind) in (Sequence, list)]
+    if str in scalars and any(get_origin(kind) is Mapping for kind in every):
+        return list[str], {"converter": _names_or_mapping, "metavar": "NAME|KEY=VALUE"}
+    if items:
+        metavar = {float: "NUMBERS", int: "INTEGERS"}.get(items[0], "NAME")
+        read = partial(_sequence, items[0], [kind for kind in scalars if kind in (int, float, str)])
+        return list[str], {"converter": read, "metavar": metavar}
+    if scalars == [str, NoneType] and default is not None:
+        return str, {"converter": _name_or_none, "metavar": "NAME|none"}
+    return reduce(or_, scalars) if scalars and scalars != [NoneType] else None, {}
 
 
-FILE = click.argument("file", type=click.Path(path_type=Path))
-OUT_DATASET = output(SUFFIXES, "Where to write", required=True)
+def _sequence(kind: type, alone: Sequence[type], hint: Any, tokens: Sequence[Token]) -> Any:
+    """Read all values of an option that was given once or several times."""
+    read = partial(numbers, kind) if kind in _NUMBER else lambda word: [word]
+    values = [value for token in tokens for value in read(token.value)]
+    if len(values) > 1 or not alone:
+        return values
+    return next((one for type_ in alone if (one := type_(values[0])) == values[0]), values[0])
+
+
+def _names_or_mapping(hint: Any, tokens: Sequence[Token]) -> Any:
+    """Read names, or a mapping written as ``key=value``."""
+    if "=" not in tokens[0].value:
+        return _sequence(str, [str], hint, tokens)
+    pairs = (pair.partition("=") for token in tokens for pair in token.value.split(","))
+    return {key: None if value == "none" else value for key, _, value in pairs}
+
+
+def _name_or_none(hint: Any, tokens: Sequence[Token]) -> str | None:
+    return None if tokens[0].value == "none" else tokens[0].value
+
+
+def numbers(kind: type, word: str) -> list[float]:
+    """Read ``0,10,20``, or ``0:50:2.5``: from, to and including, in steps of."""
+    try:
+        if ":" not in word:
+            return [kind(part) for part in word.split(",")]
+        start, stop, step = (kind(part) for part in word.split(":"))
+        if not (step > 0 and 0 <= (stop - start) / step < _LARGEST_RANGE):
+            raise ValueError
+    except ValueError:
+        raise ValueError(
+            f"{word!r} is none of {_NUMBER[kind]}, several such as 0,10,20 and a range "
+            "START:STOP:STEP such as 0:50:10"
+        ) from None
+    steps = np.arange(int(np.floor((stop - start) / step * (1 + 1e-12) + 1e-12)) + 1)
+    # Rounded, so that 0:1:0.1 holds 0.3 and not 0.30000000000000004.
+    return [kind(f"{number:.12g}") for number in start + step * steps]
+
+
+def description(function: Function) -> str:
+    """Return the summary and the paragraphs before the first section."""
+    return _parsed(function).description or ""
+
+
+def answer_description(function: Function) -> str:
+    """Return what the section on the returned value says, without its type."""
+    returned = _parsed(function).returns
+    return (returned and returned.description) or ""
+
+
+def argument_descriptions(function: Function) -> dict[str, str]:
+    """Return the description of each argument; "As in `function`" is replaced by that text."""
+    descriptions = {}
+    for argument in _parsed(function).params:
+        text = " ".join((argument.description or "").split())
+        for name in argument.arg_name.split(", "):
+            descriptions[name] = text
+            if same := _SAME_AS.search(text):
+                there = argument_descriptions(getattr(amici_xr, same[1]))
+                descriptions[name] = text.replace(same[0], there[name].rstrip("."), 1)
+    return descriptions
+
+
+@cache
+def _parsed(function: Function) -> Docstring:
+    return parse(inspect.getdoc(function) or "", DocstringStyle.NUMPYDOC)

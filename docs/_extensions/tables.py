@@ -1,6 +1,7 @@
 """What is made from the package itself, so that it can't fall behind: tables in Markdown, help."""
 
 import inspect
+import io
 from collections.abc import Iterator
 from typing import Any
 
@@ -44,21 +45,24 @@ def method_table() -> str:
 
 def command_help() -> list[tuple[str, str]]:
     """``amici-xr`` and each of its commands, with what ``--help`` prints."""
-    from amici_xr.cli.main.main import command_line
+    from amici_xr.cli.main import app
 
-    return list(help_of(command_line, "amici-xr"))
+    return list(help_of(app))
 
 
-def help_of(command: Any, name: str, parent: Any = None) -> Iterator[tuple[str, str]]:
-    """Path and help of a click command and of those below it."""
-    import click
+def help_of(app: Any, *words: str) -> Iterator[tuple[str, str]]:
+    """Path and help of a cyclopts command and of those below it."""
+    from rich.console import Console
 
-    settings = command.context_settings | {"terminal_width": 88}
-    context = click.Context(command, parent=parent, info_name=name, **settings)
-    yield context.command_path, command.get_help(context)
-    if isinstance(command, click.Group):
-        for below in command.list_commands(context):
-            yield from help_of(command.get_command(context, below), below, context)
+    page = io.StringIO()
+    app.help_print(list(words), console=Console(file=page, width=88))
+    yield " ".join([*app.name, *words]), page.getvalue()
+    command = app
+    for word in words:
+        command = command[word]
+    for below in command:
+        if not below.startswith("-"):
+            yield from help_of(app, *words, below)
 
 
 def _dims(row: Variable) -> str:

@@ -5,21 +5,24 @@ import inspect
 import io
 import json
 import re
+import shutil
+import subprocess
 import sys
 from importlib.resources import files
 
-import click
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from cyclopts import App
 from matplotlib import image
 from matplotlib import pyplot as plt
 from recorded_data import data_folder, read_recorded
 
 import amici_xr
-from amici_xr.cli import main, options
-from amici_xr.cli.tables import aligned
+from amici_xr.accessor import AmiciAccessor, CounterfactualMethods
+from amici_xr.cli import commands, main, options
+from amici_xr.cli.outputs import aligned
 
 FIGURES = {
     "curve": amici_xr.plot_curve,
@@ -248,7 +251,8 @@ def test_on_the_screen_columns_are_aligned_under_a_line_that_says_what_they_are(
     shown = done("length-scale", folder / "one.nc")
     title, empty, header, *rows = shown.out.splitlines()
     assert title == (
-        "mean length scale (µm) at threshold 0.5, 95% interval over cells; neighbors → A"
+        "bootstrap: threshold 0.5, sample_threshold 0.02, statistic mean, confidence_level 0.95, "
+        "resampling_unit cell, query A, unit µm"
     )
     assert empty == ""
     assert header.split()[:3] == ["label", "head", "point_estimate"]
@@ -257,8 +261,8 @@ def test_on_the_screen_columns_are_aligned_under_a_line_that_says_what_they_are(
     for row in rows:
         label, head = row.split()[:2]
         value = expected.sel(label=label, head=int(head)).item()
-        assert float(row[:end].split()[-1]) == pytest.approx(value, abs=0.06)
-        assert row[end : end + 2] == "  "
+        assert float(row[:end].split()[-1]) == pytest.approx(value, abs=0.0001)
+        assert row[end] == " "
     n_absent = int(expected.isnull().sum())
     assert len(rows) == expected.size - n_absent
     assert shown.err == (
@@ -266,22 +270,21 @@ def test_on_the_screen_columns_are_aligned_under_a_line_that_says_what_they_are(
     )
 
 
-def test_numbers_of_a_column_have_as_many_decimals_and_names_have_no_commas():
+def test_numbers_of_a_column_have_as_many_decimals_and_wide_letters_their_room():
     rows = pd.DataFrame(
         {
-            "label": ["B", "T 細胞", "é"],
+            "label": ["B", "T 細胞", "e"],
             "neighbor": [12345, 1, 2],
-            "n_neighbors": [12345, 1, 2],
             "distance": [0.0, 2.5, 100.0],
             "support": [0.5, np.nan, 0.001],
-            "mean": [0.5, 0.00001, np.nan],
+            "mean": [0.5, 0.25118, np.nan],
         }
     )
-    assert aligned(rows) == [
-        "label   neighbor  n_neighbors  distance  support    mean",
-        "B          12345       12,345         0    50.0%  0.5000",
-        "T 細胞         1            1       2.5        –  0.0000",
-        "é              2            2       100     0.1%       –",
+    assert aligned(rows).splitlines() == [
+        " label  neighbor  distance  support   mean",
+        "     B     12345       0.0    0.500 0.5000",
+        "T 細胞         1       2.5        – 0.2512",
+        "     e         2     100.0    0.001      –",
     ]
 
 
@@ -306,9 +309,83 @@ def test_a_table_that_is_there_is_replaced_and_the_file_named(done, folder, tmp_
     (tmp_path / "t.csv").write_text("old")
     result = done("length-scale", folder / "one.nc", "--out", "t.csv")
     assert result.out == ""
-    assert result.err == "t.csv: 8 rows\n"
+    assert result.err == "t.csv\n"
     assert len(read("t.csv")) == 8
     assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+
+
+# Every other question
+
+
+SAMPLES = ("a", "b", "c", "d")
+GROUPS = {"a": "x", "b": "x", "c": "y", "d": None}
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr", ".csv"])
+@pytest.mark.parametrize(
+    ("words", "name", "arguments"),
+    [
+        (["support", "--threshold", "0.1,0.5"], "several", {"threshold": [0.1, 0.5]}),
+        (["bootstrap", "--statistic", "median"], "several", {"statistic": "median"}),
+        (["atlas", "--threshold", 0.1], "several", {"threshold": 0.1}),
+        (["attention"], "one", {}),
+        (["dummy-attention"], "one", {}),
+        (["attention-by-distance", "--bins", 4], "several", {"bins": 4}),
+        (["attention-by-distance", "--bins", "0:3:1"], "one", {"bins": [0, 1, 2, 3]}),
+        (["in-context-length-scale", "--competitors", "all"], "one", {"competitors": "all"}),
+        (["reach-across-runs", "--confidence-level", 0.9], "runs", {"confidence_level": 0.9}),
+        (["curve-summary", "--distance", "0,2", "--quantiles", 0.5], "one",
+         {"distance": [0, 2], "quantiles": [0.5]}),
+        (["contrast", "--by", "a=x,b=x", "--by", "c=y,d=none", "--random-state", "none"],
+         "four_samples", {"by": GROUPS, "random_state": None}),
+        (["select", "--query", "C"], "several", {"query": "C"}),
+        (["to-microns", "--microns-per-unit", 0.5], "several", {"microns_per_unit": 0.5}),
+        (["validate"], "one", {}),
+    ],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore:no p for")
+def test_a_question_is_answered_as_by_the_function(done, folder, words, name, arguments, suffix):
+    if suffix == ".zarr":
+        pytest.importorskip("zarr")  # an extra
+    if name == "four_samples":
+        ds = amici_xr.testing.simulate_dataset(samples=SAMPLES, unit="µm")
+        amici_xr.save(ds, folder / "four_samples.nc")
+    ds = amici_xr.open_dataset(folder / f"{name}.nc")
+    expected = getattr(amici_xr, words[0].replace("-", "_"))(ds, **arguments)
+    done(words[0], folder / f"{name}.nc", *words[1:], "--out", f"answer{suffix}")
+    if suffix != ".csv":
+        opened = xr.open_dataset(f"answer{suffix}", engine="zarr" if suffix == ".zarr" else None)
+        if isinstance(expected, xr.DataArray):
+            expected = expected.to_dataset()
+        xr.testing.assert_equal(opened.load(), expected)
+        opened.close()
+        return
+    table = read("answer.csv")
+    if words[0] in ("select", "to-microns", "validate"):
+        pd.testing.assert_frame_equal(
+            table.iloc[:, 1:], amici_xr.to_dataframe(expected), check_dtype=False
+        )
+        return
+    expected = expected.to_dataset() if isinstance(expected, xr.DataArray) else expected
+    for column, array in expected.data_vars.items():
+        if column in table and array.dtype.kind == "f":
+            labelled = array.assign_coords({dim: array[dim].values for dim in array.dims})
+            assert_column(table.head(200), column, labelled, labelled.dims)
+
+
+def test_runs_are_aligned_from_their_files(done, folder):
+    ds = amici_xr.testing.simulate_dataset(seed=0)
+    for name, run in (("first.nc", ds), ("second.nc", _shifted(ds))):
+        amici_xr.save(run, name)
+    done("align-runs", "first.nc", "second.nc", "--out", "both.nc")
+    both, expected = (amici_xr.open_dataset(path) for path in ("both.nc", folder / "runs.nc"))
+    xr.testing.assert_equal(both, expected)
+
+
+def test_scores_without_a_file_to_write_are_described(done, folder):
+    shown = done("select", folder / "several.nc", "--query", "C").out
+    assert "Counterfactual attention" in shown
+    assert re.search(r"receivers: +C\n", shown)
 
 
 # Figures
@@ -368,15 +445,16 @@ def test_info_tells_what_is_there_and_what_can_be_asked(done, folder):
     shown = done("info", folder / "several.nc").out
     ds = amici_xr.open_dataset(folder / "several.nc")
     lines = [line.split() for line in shown.splitlines()]
-    assert ["query", "A,", "C,", "D"] in lines
-    assert ["head", "0,", "1,", "2"] in lines
-    for label, count in zip(*np.unique(ds.label, return_counts=True), strict=True):
-        assert [label, str(count)] in lines
+    assert ["receivers:", "A,", "C,", "D"] in lines
+    assert ["heads:", "0,", "1,", "2"] in lines
+    counts = zip(*np.unique(ds.label, return_counts=True), strict=True)
+    assert f"({', '.join(f'{label} {count}' for label, count in counts)})" in shown
     for query in ("A", "C", "D"):
         one = amici_xr.select(ds, query)
-        assert [query, str(one.sizes["receiver"]), str(one.sizes["neighbor"])] in lines
-    assert "not given (extract --unit)" in shown
-    assert ["created", ds.attrs["created"]] in lines
+        n_receivers, n_neighbors = (str(one.sizes[dim]) for dim in ("receiver", "neighbor"))
+        assert [f"{query}:", n_receivers, "receivers,", n_neighbors, "neighbors"] in lines
+    assert "unit of distance:  not given" in shown
+    assert ["created:", ds.attrs["created"]] in lines
     assert f"amici-xr plot curve {folder / 'several.nc'} --query A --head 0 --out" in shown
 
 
@@ -391,7 +469,7 @@ def test_info_tells_what_is_there_and_what_can_be_asked(done, folder):
 )
 def test_what_info_says_can_be_asked_can_be(done, folder, name, figures):
     shown = done("info", folder / name).out
-    asked = [line.split() for line in shown.partition("\nAsk\n")[2].strip().splitlines()]
+    asked = [line.split() for line in shown.partition("\nAsk:\n")[2].strip().splitlines()]
     assert {words[0] for words in asked} == {"amici-xr"}
     assert {"length-scale", "curve", "plot"} <= {words[1] for words in asked}
     assert set(figures) <= {words[2] for words in asked if words[1] == "plot"}
@@ -418,16 +496,16 @@ def test_info_tells_how_an_extraction_was_made(done):
     }
     amici_xr.save(ds, "a.nc")
     lines = [line.split() for line in done("info", "a.nc").out.splitlines()]
-    assert ["heads", "0,", "2"] in lines
-    assert ["n_neighbors", "50", "(file)"] in lines
-    assert not [line for line in lines if line[:1] in (["layer"], ["unit"]) and len(line) == 2]
+    assert ["heads:", "0,", "2"] in lines
+    assert ["n_neighbors:", "50", "(file)"] in lines
+    assert not [line for line in lines if line[:1] in (["layer:"], ["unit:"])]
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", "3"])
 def test_info_shows_a_file_with_a_provenance_of_someone_elses(done, text):
     ds = amici_xr.testing.simulate_dataset().assign_attrs(extraction=text)
     amici_xr.save(ds, "a.nc")
-    assert "Ask" in done("info", "a.nc").out
+    assert "Ask:" in done("info", "a.nc").out
 
 
 # convert
@@ -503,9 +581,7 @@ def test_extract_writes_what_the_function_gives(done, words, query, options):
     ours, theirs = (json.loads(one.attrs["extraction"]) for one in (ds, expected))
     assert ours == theirs
     assert ds.dummy_attention_score.attrs == expected.dummy_attention_score.attrs
-    receivers = ", ".join(np.atleast_1d(query)) if query else "every type"
-    n_neighbors, n_heads = ds.base_attention_score.shape[-2:]
-    assert result.err == f"a.nc: {n_neighbors:,} neighbors of {receivers}, {n_heads} heads\n"
+    assert result.err == "a.nc\n"
     assert result.out == ""
 
 
@@ -545,63 +621,124 @@ def test_a_page_that_takes_long_shows_its_progress_on_the_same_terms(done, folde
 # Help
 
 
-COMMANDS = {
-    ("extract",): ([amici_xr.extract], {"indices"}),
-    ("curve",): ([amici_xr.curve_summary], set()),
-    ("length-scale",): ([amici_xr.length_scale, amici_xr.support, amici_xr.bootstrap], set()),
-    ("convert",): ([amici_xr.read_csv], set()),
-    ("report",): ([amici_xr.report], set()),
-    **{("plot", name): ([function], set()) for name, function in FIGURES.items()},
+BY_HAND = {"extract", "info", "convert", "report", "demo"}
+NOT_COMMANDS = {"save", "to_dataframe", "to_anndata", "report"}  # convert; needs a tissue in memory
+GIVEN = {"ds", "datasets", "ax", "path", "model", "adata", "indices"}  # files, or not in words
+
+
+def methods():
+    """The functions behind the methods of ``ds.cf`` and ``ds.amici``, by name."""
+    members = {**vars(CounterfactualMethods), **vars(AmiciAccessor)}
+    return {name for name, one in members.items() if inspect.isfunction(one) and name[0] != "_"}
+
+
+def command_words():
+    """The words that call each command, with the function of the package where it has one."""
+    words = [((word,), word) for word in main.app if word[0] != "-" and word != "plot"]
+    words += [(("plot", word), f"plot_{word}") for word in main.plots if word[0] != "-"]
+    return {words: name.replace("-", "_") for words, name in words}
+
+
+COMMANDS = command_words()
+OF_FUNCTIONS = [
+    words for words, name in COMMANDS.items() if name in amici_xr.__all__ and name != "demo"
+]
+ALSO = {  # functions that a command asks besides
+    ("length-scale",): [amici_xr.bootstrap, amici_xr.support],
+    ("curve",): [amici_xr.curve_summary],
+    ("convert",): [amici_xr.read_csv],
 }
-GIVEN = {"ds", "ax", "path", "model", "adata"}  # the file, the figure, what is no option
 
 
-@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_every_argument_of_the_function_is_an_option_with_its_default(done, words):
-    functions, left_out = COMMANDS[words]
-    command = main.command_line
-    for word in words:
-        command = command.commands[word]
-    options = {one.name: one for one in command.params if isinstance(one, click.Option)}
-    shown = " ".join(done(*words, "--help").out.split())
-    for function in functions:
-        for name, parameter in inspect.signature(function).parameters.items():
-            if name in GIVEN | left_out:
-                continue
-            assert name in options, f"{words} has no option for {name} of {function.__name__}"
-            assert f"--{name.replace('_', '-')}" in shown
-            default = parameter.default
-            if default not in (None, False, inspect.Parameter.empty, (None, None)) and (
-                name != "progress"
-            ):
-                _, _, after = shown.partition(f" --{name.replace('_', '-')} ")
-                assert f"[default: {default}]" in after
+def arguments_of(words):
+    parameters = {}
+    own = [] if COMMANDS[words] in ("demo", "convert") else [getattr(amici_xr, COMMANDS[words])]
+    for function in [*own, *ALSO.get(words, [])]:
+        parameters |= inspect.signature(function).parameters
+    return {name: one for name, one in parameters.items() if name not in GIVEN}
 
 
-@pytest.mark.parametrize("words", [(), ("plot",), *COMMANDS, ("info",), ("demo",)], ids=" ".join)
+def test_every_method_of_a_dataset_is_a_command_under_its_name():
+    assert set(COMMANDS.values()) - BY_HAND - {"align_runs"} == methods() - NOT_COMMANDS
+
+
+def test_a_new_function_is_a_command_without_another_line(done, folder, monkeypatch):
+    def widest(ds: "xr.Dataset", factor: "float" = 1.0) -> "xr.DataArray":
+        """Multiply all scores.
+
+        Parameters
+        ----------
+        ds
+            The Dataset.
+        factor
+            By what.
+        """
+        return ds.base_attention_score * factor
+
+    def of_tissue(adata: "anndata.AnnData | str", by: "str | None" = "x") -> "xr.Dataset":  # noqa: F821
+        """Count something."""
+        return xr.Dataset({"n": ("label", [1])}, {"label": [str(adata)]})
+
+    for function in (widest, of_tissue):
+        monkeypatch.setattr(amici_xr, function.__name__, function, raising=False)
+    monkeypatch.setattr(amici_xr, "__all__", [*amici_xr.__all__, "widest", "of_tissue"])
+    added = commands.questions()
+    assert {"widest", "of_tissue"} == added.keys() - set(COMMANDS.values())
+    for name in ("widest", "of_tissue"):
+        monkeypatch.setitem(main.app._commands, name, App(name))
+        main.app[name].default(commands.command_of(added[name]))
+    assert "--factor FLOAT" in done("widest", "--help").out
+    done("widest", folder / "one.nc", "--factor", 2, "--out", "w.csv")
+    scores = amici_xr.open_dataset(folder / "one.nc").base_attention_score
+    assert read("w.csv")["base_attention_score"].sum() == pytest.approx(2 * scores.sum().item())
+    assert "tissue.h5ad" in done("of_tissue", "tissue.h5ad").out
+
+
+@pytest.mark.parametrize("words", [*OF_FUNCTIONS, ("convert",)], ids=" ".join)
+def test_every_argument_of_the_function_is_an_option_with_its_default(done, words, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "3000")
+    shown = done(*words, "--help").out
+    for name, parameter in arguments_of(words).items():
+        (line,) = re.findall(rf"^│[* ]+--{name.replace('_', '-')} .*", shown, re.MULTILINE)
+        default = parameter.default
+        if default not in (None, False, inspect.Parameter.empty, (None, None)) and (
+            name != "progress"
+        ):
+            assert f"[default: {default}]" in line
+        assert len(line.rstrip("│ ").split("  ")[-1].split()) > 2  # it is described
+
+
+@pytest.mark.parametrize("words", [(), ("plot",), *COMMANDS], ids=" ".join)
 def test_every_command_explains_itself(done, words):
     shown = done(*words, "-h").out
     assert shown.startswith(" ".join(["Usage: amici-xr", *words]))
     assert "\x1b" not in shown
-    command = main.command_line
-    for word in words:
-        command = command.commands[word]
-    assert command.help
-    for parameter in command.params:
-        if isinstance(parameter, click.Option):
-            assert parameter.opts[0] in shown
-            assert parameter.help
+    assert len(shown.partition("\n\n")[2].split()) > 5
+    for heading in (">>>", "References", "Raises", "---"):
+        assert heading not in shown
+
+
+@pytest.mark.parametrize("words", OF_FUNCTIONS, ids=" ".join)
+def test_the_help_of_a_command_has_the_words_of_the_docstring(done, words):
+    shown = " ".join(re.sub("[│╭╮╰╯─]", " ", done(*words, "--help").out).split())
+    function = getattr(amici_xr, COMMANDS[words])
+    if words in ALSO:
+        function = ALSO[words][0]
+    summary = inspect.getdoc(function).partition("\n\n")[0]
+    assert " ".join(summary.replace("`", "").split()) in shown
 
 
 def test_the_version_is_that_of_the_package(done):
     assert done("--version").out == f"amici-xr {amici_xr.__version__}\n"
 
 
-def test_the_list_of_commands_has_a_whole_sentence_for_each(done):
-    shown = done("--help").out.partition("Commands:\n")[2]
-    lines = shown.partition("\n\n")[0].splitlines()
-    assert [line.split()[0] for line in lines] == list(main.command_line.commands)
-    assert all(line.endswith(".") and not line.endswith("...") for line in lines)
+def test_the_list_of_commands_has_a_whole_sentence_for_each(done, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    shown = done("--help").out
+    for word, *figure in COMMANDS:
+        if not figure:
+            (line,) = re.findall(rf"│ {word} +(\w.*?) +│", shown)
+            assert line.endswith(".")
 
 
 # Options
@@ -620,30 +757,40 @@ def test_the_list_of_commands_has_a_whole_sentence_for_each(done):
     ],
 )
 def test_numbers_are_written_as_a_list_or_a_range(text, numbers):
-    assert list(options.Numbers().convert(text, None, None)) == numbers
+    assert options.numbers(float, text) == numbers
 
 
 # Completion
 
 
-def test_the_shell_is_told_which_commands_and_options_there_are(call, monkeypatch):
-    monkeypatch.setenv("_AMICI_XR_COMPLETE", "bash_complete")
-    for words, expected in (
-        ("amici-xr le", "plain,length-scale"),
-        ("amici-xr plot c", "plain,curve"),
-        ("amici-xr length-scale a.nc --resampling-unit sp", "plain,spatial"),
-        ("amici-xr curve --per", "plain,--per-neighbor"),
-    ):
-        monkeypatch.setenv("COMP_WORDS", words)
-        monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
-        assert call().out.splitlines() == [expected]
-
-
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_script_of_completion_is_printed(done, shell):
+def test_the_script_of_completion_knows_every_command_and_option(done, shell):
     shown = done("--show-completion", shell).out
-    assert "_AMICI_XR_COMPLETE" in shown
-    assert "amici-xr" in shown
+    for words in OF_FUNCTIONS:
+        assert words[-1] in shown
+        assert all(name.replace("_", "-") in shown for name in arguments_of(words))
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="without bash")
+def test_bash_completes_commands_options_and_choices(done, tmp_path):
+    (tmp_path / "completion.bash").write_text(done("--show-completion", "bash").out)
+    for words, expected in (
+        (["amici-xr", "le"], "length-scale"),
+        (["amici-xr", "plot", "c"], "curve"),
+        (["amici-xr", "length-scale", "--resampling-unit", "b"], "block"),
+        (["amici-xr", "curve", "--per"], "--per-neighbor"),
+    ):
+        script = f"""
+            source completion.bash
+            COMP_WORDS=({" ".join(words)}) COMP_CWORD={len(words) - 1}
+            COMP_LINE="{" ".join(words)}" COMP_POINT=${{#COMP_LINE}}
+            $(complete -p amici-xr | sed "s/.*-F \\([^ ]*\\).*/\\1/") amici-xr
+            echo "${{COMPREPLY[@]}}"
+        """
+        asked = subprocess.run(
+            ["bash", "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path
+        )
+        assert asked.stdout.split() == [expected], asked.stderr
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
@@ -652,23 +799,22 @@ def test_completion_is_installed_once_beside_what_the_shell_reads_already(
 ):
     monkeypatch.setenv("HOME", str(tmp_path))
     start = tmp_path / f".{shell}rc"
-    start.write_text("alias ll='ls -l'")
+    start.write_text("alias ll='ls -l'\n")
     for _ in range(2):
-        result = done("--install-completion", shell)
-        assert result.out.startswith(f"{start}: completion for {shell}")
-    script = tmp_path / ".local/share/amici-xr" / f"completion.{shell}"
-    assert start.read_text().splitlines() == [
-        "alias ll='ls -l'",
-        f'[ -f "{script}" ] && . "{script}"  # amici-xr',
-    ]
-    assert script.read_text() == done("--show-completion", shell).out
+        done("--install-completion", "--shell", shell)
+    lines = start.read_text().splitlines()
+    assert len(lines) == len(set(lines)) == 3  # ours, a word on it, and what was there
+    assert "alias ll='ls -l'" in lines
+    (script,) = (path for path in tmp_path.rglob("*amici-xr*") if path.is_file())
+    assert script.read_text().strip() == done("--show-completion", shell).out.strip()
+    assert str(script if shell == "bash" else script.parent) in start.read_text()
 
 
 def test_completion_for_fish_is_a_file_in_its_folder(done, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    done("--install-completion", "fish")
+    done("--install-completion", "--shell", "fish")
     script = tmp_path / ".config/fish/completions/amici-xr.fish"
-    assert script.read_text() == done("--show-completion", "fish").out
+    assert script.read_text().strip() == done("--show-completion", "fish").out.strip()
 
 
 # report

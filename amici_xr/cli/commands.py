@@ -1,0 +1,191 @@
+"""Commands made from functions: their signature gives the options, their docstring the help."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+import amici_xr
+from amici_xr.cli.messages import WrongCall, flag
+from amici_xr.cli.options import Function, option, options_of, output
+from amici_xr.cli.outputs import TABLES, deliver, draw
+from amici_xr.dataset.schema import has_neighborhoods
+from amici_xr.dataset.selection import select, with_head_dim
+from amici_xr.errors import NotFoundError, check_names
+from amici_xr.io.long_table import read_csv
+from amici_xr.io.storage import SUFFIXES, open_dataset
+
+ANSWERS = (*TABLES, ".nc", ".zarr")
+FIGURES = (".png", ".svg", ".pdf")
+PAGES = (".html", ".htm")
+CSV = (".csv", ".csv.gz")
+_DPI = 150
+_ONE, _SEVERAL = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL
+_PER_NEIGHBOR = "One row for each neighbor instead of a summary."
+_NOT_OPTIONS = ("path", "ax", "indices", "adata")
+
+
+def questions() -> dict[str, Function]:
+    """Return every public function that becomes a command, by its name.
+
+    Those are the functions that take a Dataset, several or an AnnData first, and answer with a
+    Dataset or DataArray or draw.
+    """
+    functions = {name: getattr(amici_xr, name) for name in amici_xr.__all__}
+    return {name: each for name, each in functions.items() if _is_question(each)}
+
+
+def _is_question(function: Any) -> bool:
+    if not inspect.isfunction(function):
+        return False
+    signature = inspect.signature(function)
+    first, answer = next(iter(signature.parameters.values()), None), signature.return_annotation
+    answers = answer in ("xr.Dataset", "xr.DataArray") or function.__name__.startswith("plot_")
+    takes = ("xr.Dataset", "Iterable[xr.Dataset]")
+    return first is not None and answers and (first.annotation in takes or first.name == "adata")
+
+
+def command_of(function: Function, per_neighbor: Function | None = None) -> Callable[..., None]:
+    """Make a command: a function of files and options, which cyclopts reads from its signature.
+
+    Parameters
+    ----------
+    function
+        One of `questions`, or one with an argument `path`, which becomes ``--out``, or one of a
+        model and a tissue.
+    per_neighbor
+        What ``--per-neighbor`` asks instead, where there is such an option.
+    """
+    arguments = inspect.signature(function).parameters
+    first = next(iter(arguments.values()))
+    required = {name for name, argument in arguments.items() if argument.default is argument.empty}
+    is_of_datasets = first.name not in ("adata", "model")
+    is_of_several = first.annotation.startswith("Iterable")
+    draws, writes_page = function.__name__.startswith("plot_"), "path" in arguments
+    taken = [*arguments, *(["heads"] if "head" in arguments else [])]
+    cuts = list(options_of(cut_down, "ds", *taken)) if is_of_datasets else []
+
+    def command(*inputs: Path, out: Path | None = None, dpi: int = _DPI, **given: Any) -> None:
+        cut = {each.name: given.pop(each.name) for each in cuts if each.name in given}
+        asked = function
+        if given.pop("per_neighbor", False) and per_neighbor is not None:
+            asked = per_neighbor
+            if refused := given.keys() - inspect.signature(asked).parameters.keys():
+                flags = ", ".join(map(flag, sorted(refused)))
+                raise WrongCall(f"{flags}: not with --per-neighbor, which summarizes nothing")
+        data: Any = inputs[0]
+        if is_of_datasets:
+            datasets = [cut_down(open_file(file), **cut) for file in inputs]
+            data = datasets if is_of_several else datasets[0]
+        elif len(inputs) > 1:
+            given["adata"] = inputs[1]
+        if "head" in required:
+            given.setdefault("head", None)
+        if "distance" in required - given.keys():
+            given["distance"] = distances_to_the_edge(data, 200 if draws else 20)
+        if "progress" in arguments:
+            given.setdefault("progress", sys.stderr.isatty())
+        if draws and out is not None:
+            draw(partial(asked, data, **given), out, dpi)
+        elif writes_page:
+            asked(data, out, **given)
+        else:
+            deliver(partial(asked, data, **given), out, cut.get("labels"))
+        if out is not None:
+            print(out, file=sys.stderr)
+
+    name = "files" if is_of_several else "file" if is_of_datasets else first.name
+    files = [inspect.Parameter(name, _SEVERAL if is_of_several else _ONE, annotation=Path)]
+    if first.name == "model":
+        files.append(inspect.Parameter("adata", _ONE, default=None, annotation=Path | None))
+    options = [*options_of(function, first.name, *_NOT_OPTIONS), *cuts]
+    if per_neighbor is not None:
+        options.append(option("per_neighbor", bool, False, help=_PER_NEIGHBOR))
+    if draws:
+        options.append(option("dpi", int, _DPI, help="Dots per inch, of .png."))
+    suffixes = FIGURES if draws else PAGES if writes_page else ANSWERS
+    if first.name == "model":
+        suffixes = SUFFIXES
+    out = output(suffixes, is_required=suffixes is not ANSWERS)
+    command.__signature__ = inspect.Signature([*files, *options, out])  # type: ignore[attr-defined]
+    command.__annotations__ = {}  # else cyclopts takes these for those of the signature
+    return command
+
+
+def open_file(file: Path, *, unit: str | None = None, is_lazy: bool = False) -> xr.Dataset:
+    """Read a file that `extract` or the original wrote."""
+    if file.name.endswith(CSV):
+        return read_csv(file, unit=unit)
+    if unit is not None:
+        raise WrongCall("--unit is for a .csv; other files tell their unit themselves")
+    return open_dataset(file, chunks={} if is_lazy else None)
+
+
+def cut_down(
+    ds: xr.Dataset,
+    *,
+    run: int | None = None,
+    query: str | None = None,
+    sample: str | None = None,
+    heads: int | Sequence[int] | None = None,
+    labels: Sequence[str] | None = None,
+) -> xr.Dataset:
+    """Select from a Dataset what a command was asked about.
+
+    Parameters
+    ----------
+    ds
+        What the file holds.
+    run
+        Training run to take, of a file of several.
+    query
+        Receiving cell type to take, of a file of several.
+    sample
+        Sample to take, of a file of several.
+    heads
+        Attention heads to take, e.g. 0,2.
+    labels
+        Sending cell type to take; give it again for several.
+    """
+    if run is not None:
+        if "run" not in ds.dims:
+            raise NotFoundError(f"run={run}: this file holds a single training run")
+        check_names("run", [run], ds["run"].values.tolist(), "run")
+        ds = ds.sel(run=run)
+    if query is not None or sample is not None:
+        ds = select(ds, query, sample=sample)
+    if heads is not None:
+        ds = with_head_dim(ds)
+        check_names("heads", np.atleast_1d(heads).tolist(), ds["head"].values.tolist(), "head")
+        ds = ds.sel(head=np.atleast_1d(heads))
+    if labels is not None:
+        check_names("labels", labels, np.unique(ds["label"].values).tolist(), "label")
+        ds = ds.isel(neighbor=np.flatnonzero(ds["label"].isin(list(labels)).values))
+    return ds
+
+
+def distances_to_the_edge(ds: xr.Dataset, n_steps: int) -> list[float]:
+    """Return distances in equal steps from 0 to where the neighborhoods end.
+
+    That is the 95th percentile of the receivers' farthest neighbors, up to the next round step.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    farthest = np.array([])
+    if has_neighborhoods(ds):
+        distance = ds["neighborhood_distance"].values
+        farthest = distance[np.isfinite(distance).any(axis=1)]
+    if not farthest.size:
+        raise WrongCall(
+            "the file has no neighborhoods that tell up to where; add --distance, e.g. 0:50:5"
+        )
+    end = float(np.quantile(np.nanmax(farthest, axis=1), 0.95)) or 1.0
+    ticks = MaxNLocator(nbins=10, steps=[1, 2, 2.5, 5, 10]).tick_values(0, end)
+    return [float(f"{distance:.12g}") for distance in np.linspace(0, ticks[-1], n_steps + 1)]
