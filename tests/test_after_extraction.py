@@ -64,7 +64,7 @@ def test_a_saved_file_answers_everything(opened):
     summary = opened.cf.curve_summary(distance, quantiles=[0.5])
     assert float(summary["mean"].sel(label="Macrophage", head=2, distance=0)) > 0.9
     assert float(opened.cf.length_scale(threshold=0.1).max()) > 9
-    assert opened.cf.support(threshold=0.1).status.sel(label="Macrophage", head=2) == "ok"
+    assert opened.cf.support(threshold=0.1).status.sel(label="Macrophage", head=2) == "reachable"
     interval = opened.cf.bootstrap(0.1, statistic="median")
     planted = interval.sel(label="Macrophage", head=2)
     assert float(planted.point_estimate) == pytest.approx(9.84, abs=0.01)

@@ -162,7 +162,8 @@ def support(
             the first that applies of ``absent`` (no neighbor of that label), ``no_reach`` (every
             length scale is 0), ``median_zero`` (some reach, but the median is 0, so the correction
             sets all to 0 for any `sample_threshold` above 0), ``too_few_receivers`` (the
-            correction sets all to 0), ``beyond_neighborhood`` (`edge_share` above a half), ``ok``;
+            correction sets all to 0), ``beyond_neighborhood`` (`edge_share` above a half),
+            ``reachable`` (the tissue holds cells within the reach, which says nothing more);
         ``n_neighbors``
             number of neighbors of the label.
 
@@ -280,7 +281,7 @@ def _status(
         "beyond_neighborhood": edge_share > 0.5,
     }
     conditions = np.broadcast_arrays(*status.values())
-    return np.select(conditions, list(status), "ok").astype("<U19")
+    return np.select(conditions, list(status), "reachable").astype("<U19")
 
 
 def _uncorrected(ds: xr.Dataset, threshold: float) -> xr.DataArray:

@@ -61,7 +61,7 @@ def _reach(runs: xr.Dataset, planted: pd.DataFrame) -> Iterator[str]:
 
 def _recovered(ds: xr.Dataset, planted: pd.DataFrame) -> pd.DataFrame:
     """Return the length scales that the tissue supports, beside those that were planted."""
-    rows = long_table(ds.cf.atlas(THRESHOLD)).query("status == 'ok'")
+    rows = long_table(ds.cf.atlas(THRESHOLD)).query("status == 'reachable'")
     names = {"label": "sender", "query": "receiver", "median_length_scale": "recovered"}
     return rows.rename(columns=names).merge(planted, "left", ["sender", "receiver"])[_COLUMNS]
 

@@ -170,7 +170,8 @@ def extract(
     from amici_xr.extraction.scoring import score, score_lazily
     from amici_xr.model.network import ScoringNetwork
 
-    network = ScoringNetwork(saved.weights, saved.settings.pos_coef_offset, queries, torch_device)
+    offset = saved.settings.pos_coef_offset
+    network = ScoringNetwork(saved.weights, offset, queries, torch_device)
     scores: Any = (
         score(neighbor, network, tissue.expression, batch_size, progress)
         if chunk is None

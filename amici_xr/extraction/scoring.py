@@ -97,7 +97,7 @@ def score_lazily(
 
 def _on_cpu(network: ScoringNetwork, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
     for batch in batches:
-        with _ONE_AT_A_TIME:
+        with _ONE_AT_A_TIME, torch.autocast("cpu", enabled=False):
             scores = network.scores(batch)
         yield scores
 
@@ -106,7 +106,7 @@ def _on_gpu(network: ScoringNetwork, batches: Iterable[Tensor]) -> Iterator[tupl
     """Fetch the scores of a batch while the GPU works on the next one."""
     before = None
     for batch in batches:
-        with _ONE_AT_A_TIME:
+        with _ONE_AT_A_TIME, torch.autocast("cuda", enabled=False):
             a, p = (scores.to("cpu", non_blocking=True) for scores in network.scores(batch))
             done = torch.cuda.current_stream(network.device).record_event()
         if before is not None:

@@ -50,7 +50,7 @@ class ScoringNetwork:
     ) -> None:
         used = {name: tensor for name, tensor in weights.items() if name.startswith(SCORING)}
         check_finite(used)
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast("cpu", enabled=False):
             exact = {name: tensor.to("cpu", torch.float64) for name, tensor in used.items()}
             labels = exact["ct_embed.weight"][list(queries)]
             layers = {name: weight for name, weight in exact.items() if name.startswith(_LAYERS)}
@@ -117,7 +117,7 @@ def _fold_keys(weights: Mapping[str, Tensor], q: Tensor) -> dict[str, Tensor]:
     of_own_features = torch.einsum("qhs,shk->qhk", q, weights["attention_layer.W_K"])
     # (query, head, head, feature): a head sees its own features alone, the others have weight 0.
     fold = of_own_features.new_zeros(n_queries, n_heads, n_heads, of_own_features.shape[-1])
-    heads = torch.arange(n_heads)
+    heads = torch.arange(n_heads, device=fold.device)
     fold[:, heads, heads] = of_own_features
     fold = fold.flatten(2).flatten(0, 1)
     if "kv_embed.project_nn.0.weight" not in weights:

@@ -118,8 +118,8 @@ def contrast(
             the first that applies of ``absent`` (a group without the label), ``too_few_units``
             (fewer than 2 in a group), ``no_reach`` (no neighbor of the label has a positive length
             scale in either group, so there is no reach to compare), ``constant`` (neither group
-            varies, for "permutation" nor do they differ: nothing can be tested), ``ok``. Only the
-            last has a p. No status is needed for unequal numbers of cells;
+            varies, for "permutation" nor do they differ: nothing can be tested), ``tested``. Only
+            the last has a p. No status is needed for unequal numbers of cells;
         ``n_tests``
             the number of p, a scalar.
 
@@ -240,7 +240,7 @@ def _compared(
         is_constant = _is_constant(xr.concat(both, dim="unit"))
     farthest = xr.concat([group["farthest"] for group in of_pair], dim="unit").max("unit")
     result["status"] = xr.apply_ufunc(_status, *n_units, farthest > 0, is_constant)
-    result["p_value"] = result["p_value"].where(result["status"] == "ok")
+    result["p_value"] = result["p_value"].where(result["status"] == "tested")
     return result
 
 
@@ -294,7 +294,7 @@ def _status(
     has_reach: NDArray[np.bool_],
     is_constant: NDArray[np.bool_],
 ) -> NDArray[np.str_]:
-    """Name the first reason why there is no p, or "ok"."""
+    """Name the first reason why there is no p, or "tested"."""
     fewest = np.minimum(n_first, n_second)
     status = {
         "absent": fewest == 0,
@@ -302,7 +302,7 @@ def _status(
         "no_reach": ~has_reach,
         "constant": is_constant,
     }
-    return np.select(list(status.values()), list(status), "ok").astype("<U13")
+    return np.select(list(status.values()), list(status), "tested").astype("<U13")
 
 
 def _described(result: xr.Dataset, ds: xr.Dataset) -> xr.Dataset:

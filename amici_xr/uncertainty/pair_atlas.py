@@ -26,7 +26,7 @@ from amici_xr.errors import check_choice
 from amici_xr.uncertainty.intervals import check_resampling_unit
 from amici_xr.uncertainty.length_scale_intervals import bootstrap
 
-REACHES = ("ok", "beyond_neighborhood")  # status of pairs whose length scales are kept
+REACHES = ("reachable", "beyond_neighborhood")  # status of pairs whose length scales are kept
 OF_INTERVALS = ("ci_lower", "ci_upper", "effective_patches", "n_samples", "interval_status")
 
 
@@ -81,7 +81,7 @@ def atlas(
             number of cells of the label, and of the query;
         ``strongest_by_reach``, ``strongest_by_attention``
             dims (query, label): the head with the largest median length scale among those whose
-            status is "ok" or "beyond_neighborhood", and that with the largest attention at
+            status is "reachable" or "beyond_neighborhood", and that with the largest attention at
             contact; −1 if there is none.
 
     Raises

@@ -112,7 +112,7 @@ def test_half_of_the_receivers_is_not_over_half():
     )
     row = ds.amici.support().sel(label="S", head=0)
     assert float(row.edge_share) == 0.5
-    assert row.status == "ok"
+    assert row.status == "reachable"
 
 
 def test_support_counts_neighborhoods_even_of_neighbors_selected_away(ds):
@@ -147,9 +147,9 @@ def test_each_status_is_the_first_that_applies():
     assert status([2.0, 1.0, 0.0], near) == "no_reach"
     assert status([9.0, 1.0, 1.0], near) == "median_zero"
     assert status([9.0, 9.0, 9.0], far) == "too_few_receivers"
-    assert status([9.0, 9.0, 9.0], far, sample_threshold=None) == "ok"
+    assert status([9.0, 9.0, 9.0], far, sample_threshold=None) == "reachable"
     assert status([9.0, 9.0, 9.0], near) == "beyond_neighborhood"
-    assert status([9.0, 9.0, 9.0], [[1.0], [90.0], [90.0]]) == "ok"
+    assert status([9.0, 9.0, 9.0], [[1.0], [90.0], [90.0]]) == "reachable"
 
 
 def test_support_has_nothing_missing_but_in_absent_labels(several):

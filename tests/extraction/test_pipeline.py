@@ -687,3 +687,29 @@ def test_reading_ahead_keeps_the_order_and_passes_errors_on():
     assert [next(coming) for _ in range(5)] == list(range(5))
     with pytest.raises(RuntimeError, match="from the thread"):
         next(coming)
+
+
+class TestSurroundings:
+    """What a user has set in torch does not change the scores."""
+
+    @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+    def test_scores_under_autocast_are_the_same(self, model, tissue, expected, dtype):
+        import torch
+
+        with torch.autocast("cpu", dtype=getattr(torch, dtype)):
+            ds = extract(model, "T_cell", tissue)
+        np.testing.assert_array_equal(ds.base_attention_score, expected.base_attention_score)
+
+    def test_scores_with_another_default_device_are_the_same(self, model, tissue, expected):
+        import torch
+
+        torch.set_default_device("meta")
+        try:
+            ds = extract(model, "T_cell", tissue)
+        finally:
+            torch.set_default_device(None)
+        np.testing.assert_array_equal(ds.base_attention_score, expected.base_attention_score)
+
+    def test_a_device_that_holds_no_numbers_is_named(self, model, tissue):
+        with pytest.raises(ValueError, match="device='meta' holds no numbers"):
+            extract(model, "T_cell", tissue, device="meta")

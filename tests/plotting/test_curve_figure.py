@@ -226,7 +226,7 @@ def test_the_legend_explains_a_cross_only_where_one_is_drawn():
         cell_type=["A", "B", "C"], receiver_label=["A"] * 10, receiver=range(10, 20),
     )  # fmt: skip
     assert ds.cf.support().status.sel(head=0, label=["B", "C"]).values.tolist() == [
-        *("ok", "too_few_receivers")
+        *("reachable", "too_few_receivers")
     ]
     assert ds.cf.plot_length_scale(labels=["B"]).get_legend() is None
     assert ds.cf.plot_length_scale(labels=["C"]).get_legend() is not None

@@ -36,7 +36,7 @@ def test_the_planted_interactions_are_the_two_strongest_entries(in_file, thresho
         head = pair.strongest_by_reach.item()
         assert head == pair.median_length_scale.idxmax("head").item()
         best = pair.sel(head=head)
-        assert best.status.item() == "ok"
+        assert best.status.item() == "reachable"
         assert best.ci_lower < best.median_length_scale < best.ci_upper
 
 
@@ -66,7 +66,7 @@ def test_the_atlas_says_what_the_other_functions_say(in_file):
 def test_the_strongest_head_is_one_that_the_tissue_supports(in_file):
     with xr.open_dataset(in_file) as ds:
         atlas = amici_xr.atlas(ds, 0.1).compute()
-    supported = atlas.median_length_scale.where(atlas.status == "ok")
+    supported = atlas.median_length_scale.where(atlas.status == "reachable")
     for query, label in np.ndindex(5, 5):
         pair = {"query": query, "label": label}
         own = supported[pair]
@@ -95,7 +95,7 @@ def test_one_query_several_thresholds_and_one_head(ds, several):
     xr.testing.assert_allclose(
         scalar.median_length_scale, amici_xr.atlas(ds, 0.1).median_length_scale.isel(head=0)
     )
-    reaches = scalar.status.isin(["ok", "beyond_neighborhood"])
+    reaches = scalar.status.isin(["reachable", "beyond_neighborhood"])
     assert (scalar.strongest_by_reach == xr.where(reaches, 0, -1)).all()
 
 
@@ -126,7 +126,14 @@ def test_bad_arguments_are_named(ds, options, message):
 @pytest.fixture
 def states():
     """One pair for each state: receiver A's senders, by hand."""
-    names = ["absent", "no_reach", "median_zero", "too_few_receivers", "beyond_neighborhood", "ok"]
+    names = [
+        "absent",
+        "no_reach",
+        "median_zero",
+        "too_few_receivers",
+        "beyond_neighborhood",
+        "reachable",
+    ]
     median = [np.nan, 0, 0, 3, 9, 0.5]
     return xr.Dataset(
         {
@@ -162,10 +169,10 @@ def test_an_atlas_holds_every_word_at_any_resolution(dpi):
     types = ["Endothelial", "Fibroblast", "Macrophage", "T_cell", "Tumor"]
     ds = amici_xr.testing.simulate_dataset(types, n_cells=300, n_heads=4, cell_types=types)
     found = amici_xr.atlas(ds, 0.1)
-    shown = ["absent", "no_reach", "median_zero", "too_few_receivers", "ok"]  # a row of each
+    shown = ["absent", "no_reach", "median_zero", "too_few_receivers", "reachable"]  # a row of each
     each = np.broadcast_to(np.array(shown)[:, np.newaxis], found.status.shape)
     status = found.status.copy(data=each.astype(found.status.dtype))
-    found = found.assign(status=status, median_length_scale=(status == "ok") * 22.0)
+    found = found.assign(status=status, median_length_scale=(status == "reachable") * 22.0)
     figure = amici_xr.plot_atlas(found).figure  # the name of its colors takes three lines
     figure.savefig("atlas.png", dpi=dpi)
     width, height = figure.get_size_inches()
@@ -201,7 +208,9 @@ def test_colors_and_numbers_are_the_medians(several):
     for ax, head in zip(axes, [0, 2], strict=True):
         drawn = ax.images[0].get_array()
         own = atlas.sel(head=head)
-        expected = own.median_length_scale.where(own.status.isin(["ok", "beyond_neighborhood"]))
+        expected = own.median_length_scale.where(
+            own.status.isin(["reachable", "beyond_neighborhood"])
+        )
         np.testing.assert_allclose(np.ma.filled(drawn, np.nan), expected)
         shown = expected.values[np.isfinite(expected)]
         assert [text.get_text() for text in ax.texts] == [f"{value:.3g}" for value in shown]

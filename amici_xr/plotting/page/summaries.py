@@ -20,7 +20,7 @@ from amici_xr.uncertainty.intervals import bootstrap_ci
 BOX = (0.05, 0.25, 0.5, 0.75, 0.95)  # whisker, quartile, median, quartile, whisker
 NOT_KNOWN = "not_known"  # the status in a Dataset without neighborhoods
 STATUSES = (
-    *("absent", "no_reach", "median_zero", "too_few_receivers", "beyond_neighborhood", "ok"),
+    *("absent", "no_reach", "median_zero", "too_few_receivers", "beyond_neighborhood", "reachable"),
     NOT_KNOWN,
 )
 N_DISTANCES = (241, 121, 61)  # the finest whose curves take no more than

@@ -1,7 +1,7 @@
 // The table of one threshold, and what is downloaded.
 
 const STATUS_WORDS = {
-  ok: ["supported", "None of the other statuses applies: enough receivers have such a neighbor within its reach."],
+  reachable: ["reachable", "Enough receivers have such a neighbor within its reach. It does not say that the pair interacts."],
   no_reach: ["no reach", "Every length scale is 0: attention is below the threshold even at contact."],
   median_zero: ["median is 0", "Some cells reach, but more than half do not, so the median is 0. The correction sets all to 0."],
   too_few_receivers: ["too few receivers", "Too few receivers have such a neighbor nearer than the median, so the reach is extrapolated, not observed. The correction sets all length scales to 0."],
@@ -55,7 +55,7 @@ function drawTable({query, heads, labels, stop}) {
 
 function tableRow(query, label, head, stop) {
   const status = statusOf(query, label, head, stop);
-  const row = element("tr", "", status === "ok" || status === "not_known" ? "" : "doubtful");
+  const row = element("tr", "", status === "reachable" || status === "not_known" ? "" : "doubtful");
   const name = element("td", "", "text");
   const swatch = element("span", "", "swatch");
   swatch.style.background = content.colors[label];
