@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -88,14 +89,14 @@ def concat_samples(
     for number, ds in enumerate(given[1:], start=1):
         _check_fit(given[0], ds, number)
     sizes = _check_sizes(given, n_cells)
-    offsets = np.cumsum([0, *sizes], dtype=object)  # of Python integers, which can't overflow
+    offsets = list(accumulate(sizes, initial=0))
     if offsets[-1] > _LARGEST_POSITION:
         raise ValueError(
             f"the positions of all samples go up to {offsets[-1]:,}, beyond 64 bits; count the "
             "cells of each AnnData from 0"
         )
     parts = [
-        _place(ds, int(offset), name)
+        _place(ds, offset, name)
         for ds, offset, name in zip(given, offsets[:-1], names, strict=True)
     ]
     joined = {name: _join(name, parts) for name in parts[0].variables}
@@ -111,8 +112,8 @@ def _join(name: Any, parts: Sequence[xr.Dataset]) -> xr.Variable:
     if cell is None:
         return first
     variables = [part.variables[name].to_base_variable().transpose(*first.dims) for part in parts]
-    joined: xr.Variable = xr.concat(variables, cell, combine_attrs="override")  # type: ignore[type-var]  # takes Variables too
-    return joined
+    join: Callable[..., xr.Variable] = xr.Variable.concat
+    return join(variables, cell, combine_attrs="override")
 
 
 def _check_datasets(datasets: Any) -> list[xr.Dataset]:
