@@ -214,7 +214,8 @@ def _differ(ds: xr.Dataset, code: NDArray[np.intp], expected: Any) -> bool:
 def _find_positions(neighbor: NDArray[Any]) -> Callable[[NDArray[Any]], NDArray[np.intp]]:
     """Make a function that finds cells among the neighbors, −1 where they are not."""
     beyond = int(neighbor.max(initial=-1)) + 1
-    if beyond > _CELLS_PER_NEIGHBOR * (neighbor.size + _RECEIVER_BLOCK):  # a table would be large
+    is_sparse = beyond > _CELLS_PER_NEIGHBOR * (neighbor.size + _RECEIVER_BLOCK)
+    if is_sparse or neighbor.min(initial=0) < 0:  # a table would be large, or impossible
         find = pd.Index(neighbor).get_indexer
         return lambda cells: find(cells.ravel()).reshape(cells.shape)
     table = np.full(beyond + 1, -1, dtype=np.intp)  # the last one serves −1, no neighbor, too

@@ -291,7 +291,9 @@ def test_integers_that_a_file_gave_back_as_floats_are_mended_as_the_message_says
     with pytest.raises(amici_xr.SchemaError, match="cast it with") as told:
         amici_xr.support(read, 0.1)
     advice = dict(re.findall(r"- (\w+) has dtype .*; cast it with (.*)", str(told.value)))
-    mended = read.assign({name: eval(f"read[name].{call}") for name, call in advice.items()})
+    mended = read.copy()
+    for name, cast in advice.items():
+        mended[name] = eval(f"array.{cast}", {"array": read[name]})
     xr.testing.assert_equal(amici_xr.support(mended, 0.1), amici_xr.support(ds, 0.1))
 
 
