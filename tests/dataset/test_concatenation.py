@@ -216,3 +216,18 @@ def test_cells_of_two_tissues_under_one_position_are_to_be_joined_not_dropped(pa
     with pytest.raises(amici_xr.SchemaError, match=r"concat_samples.*sample_key") as told:
         amici_xr.validate(both)
     assert "drop_duplicates" not in str(told.value)
+
+
+def test_repeated_names_other_than_cells_are_told_how_to_differ(pair):
+    with pytest.raises(amici_xr.SchemaError, match="head holds 0 more than once; number the heads"):
+        amici_xr.validate(pair[0].isel(head=[0, 0]))
+    with pytest.raises(
+        amici_xr.SchemaError, match="cell_type holds 'A' more than once; keep the v"
+    ):
+        amici_xr.validate(pair[0].isel(cell_type=[0, 0, 1, 2, 3]))
+
+
+@pytest.mark.parametrize("value", [np.longdouble(1), np.float16(1)])
+def test_an_attribute_of_a_width_that_files_lack_is_named(pair, value, tmp_path):
+    with pytest.raises(amici_xr.SchemaError, match=r"attributes must be str without NUL.*32 or 64"):
+        amici_xr.save(pair[0].assign_attrs(a=value), tmp_path / "a.nc")
