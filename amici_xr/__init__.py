@@ -19,7 +19,7 @@ from amici_xr.analysis import (
     support,
     to_anndata,
 )
-from amici_xr.dataset import from_arrays, select, to_microns, validate
+from amici_xr.dataset import concat_samples, from_arrays, select, to_microns, validate
 from amici_xr.demo_data import demo
 from amici_xr.dependencies import show_versions
 from amici_xr.errors import NotFoundError, SchemaError
@@ -57,6 +57,7 @@ __all__ = [
     "attention_by_distance",
     "bootstrap",
     "bootstrap_ci",
+    "concat_samples",
     "contrast",
     "curve",
     "curve_summary",

@@ -93,6 +93,7 @@ def several_calls(ds):
                 lambda share=share: amici_xr.to_anndata(ds, anndata_of(ds), sample_threshold=share),
             )
     yield "align_runs", lambda: amici_xr.align_runs([ds, ds])
+    yield "concat_samples", lambda: amici_xr.concat_samples([ds, ds], sample=["one", "two"])
     names = np.unique(ds["neighbor_sample"].values).tolist() if "neighbor_sample" in ds else []
     conditions = {name: "ab"[place % 2] for place, name in enumerate(names)}
     yield "contrast", lambda: amici_xr.contrast(ds, conditions)

@@ -20,6 +20,7 @@ from amici_xr.dataset.reduction import (
 )
 from amici_xr.dataset.schema import distance_attributes, scores
 from amici_xr.dataset.structure import check_structure
+from amici_xr.dataset.units import in_unit_of
 from amici_xr.kernels import attention
 
 LARGEST_EAGER_CURVE = 2e9  # bytes
@@ -35,7 +36,8 @@ def curve(ds: xr.Dataset, distance: ArrayLike | xr.DataArray) -> xr.DataArray:
     ds
         The Dataset, dims (neighbor, head).
     distance
-        Distances, in the Dataset's unit of distance: a number, or a sequence in any order.
+        Distances, in the Dataset's unit of distance: a number, or a sequence in any order. Those of
+        a DataArray with another unit as its attribute ``units`` are converted.
 
     Returns
     -------
@@ -47,7 +49,8 @@ def curve(ds: xr.Dataset, distance: ArrayLike | xr.DataArray) -> xr.DataArray:
     Raises
     ------
     ValueError
-        If a distance is negative or not finite, or if the result would take over 2 GB of memory.
+        If a distance is negative or not finite, or labelled with a unit that can't be converted to
+        the Dataset's, or if the result would take over 2 GB of memory.
 
     References
     ----------
@@ -99,7 +102,8 @@ def curve_summary(
     ds
         The Dataset, dims (neighbor, head).
     distance
-        Distances, in the Dataset's unit of distance: a number, or a sequence in any order.
+        Distances, in the Dataset's unit of distance: a number, or a sequence in any order. Those of
+        a DataArray with another unit as its attribute ``units`` are converted.
     by
         The coordinate on ``neighbor`` whose groups are summarized; None takes all neighbors as
         one group, without a ``label`` dim.
@@ -118,7 +122,8 @@ def curve_summary(
     Raises
     ------
     ValueError
-        If a distance is negative or not finite, or a quantile lies outside [0, 1].
+        If a distance is negative or not finite, or labelled with a unit that can't be converted to
+        the Dataset's, or if a quantile lies outside [0, 1].
     NotFoundError
         If `by` is not a coordinate on ``neighbor``.
 
@@ -201,7 +206,7 @@ def check_distance(ds: xr.Dataset, distance: ArrayLike | xr.DataArray) -> xr.Dat
             f"distance has dims {distance.dims}; a curve is taken at the same distances for every "
             "neighbor, so give a number or a sequence"
         )
-    values = np.asarray(distance)
+    values = in_unit_of(ds, "distance", distance)
     if values.dtype.kind not in "fiu":
         raise TypeError(f"distance={distance!r} must be numbers, e.g. distance=[0, 10, 20]")
     if not values.size:

@@ -27,6 +27,7 @@ from amici_xr.dataset.schema import (
 )
 from amici_xr.dataset.selection import select
 from amici_xr.dataset.structure import check_structure
+from amici_xr.dataset.units import in_unit_of
 from amici_xr.dataset.validation import check_neighborhoods
 from amici_xr.errors import SchemaError, check_positive_integer, listed
 from amici_xr.kernels import competition
@@ -119,9 +120,9 @@ def attention_by_distance(
     ds
         The Dataset, dims (neighbor, head), with neighborhoods.
     bins
-        Edges of the bins of distance, ascending, in the Dataset's unit; or their number, for bins
-        of equal width from 0 to the largest distance. A bin includes its lower edge, the last one
-        both.
+        Edges of the bins of distance, ascending, in the Dataset's unit (those of a DataArray with
+        another one as its attribute ``units`` are converted); or their number, for bins of equal
+        width from 0 to the largest distance. A bin includes its lower edge, the last one both.
     by_sample
         Whether to treat each sample separately, which adds a ``sample`` dim.
 
@@ -136,7 +137,8 @@ def attention_by_distance(
     Raises
     ------
     ValueError
-        If `bins` are neither ascending edges nor a positive number.
+        If `bins` are neither ascending edges nor a positive number, or labelled with a unit that
+        can't be converted to the Dataset's.
     SchemaError
         If the Dataset has no neighborhoods, or lacks the score of a cell that stands in one.
 
@@ -256,7 +258,7 @@ def _edges(ds: xr.Dataset, bins: int | ArrayLike) -> NDArray[np.float64]:
         number = check_positive_integer("bins", bins)
         farthest = np.fmax.reduce(ds["neighborhood_distance"].values, axis=None, initial=0.0)
         return np.linspace(0, farthest if farthest > 0 else 1.0, number + 1)
-    numbers = np.asarray(bins)
+    numbers = in_unit_of(ds, "bins", bins)
     edges = numbers.astype(np.float64) if numbers.dtype.kind in "fiu" else np.empty(0)
     is_ascending = edges.ndim == 1 and edges.size > 1 and bool((np.diff(edges) > 0).all())
     if not is_ascending or not np.isfinite(edges).all():

@@ -9,8 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+
+from amici_xr.errors import SchemaError
 
 SCHEMA_VERSION = 1
 
@@ -136,9 +139,35 @@ def distance_attributes(long_name: str, ds: xr.Dataset) -> dict[str, Any]:
 
 
 def scores(ds: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray, xr.DataArray]:
-    """Return the arguments of the formulas: *a*, *p*, *δ* and *u*."""
-    a, p, delta, u = (ds[name] for name in (*SCORES, *SETTINGS))
-    return a, p, delta, u
+    """Return the arguments of the formulas: *a*, *p*, *δ* and *u*.
+
+    Scores for which the formulas do not hold are refused: now, or when lazy ones are computed.
+    """
+    a, p = (
+        xr.apply_ufunc(
+            _refuse_wrong_scores,
+            ds[name],
+            kwargs={"name": name},
+            dask="parallelized",
+            output_dtypes=[ds[name].dtype],
+            keep_attrs=True,
+        )
+        for name in SCORES
+    )
+    return a, p, *(ds[name] for name in SETTINGS)
+
+
+def _refuse_wrong_scores(values: NDArray[Any], name: str) -> NDArray[Any]:
+    """Refuse infinite scores and position coefficients of 0 or below; NaN means no neighbor."""
+    wrong = np.isinf(values)
+    if name == "position_coefficient":
+        wrong |= values <= 0
+    if wrong.any():
+        asked = "finite" if name != "position_coefficient" else "finite and above 0"
+        raise SchemaError(
+            f"{name} holds {values[wrong].flat[0]}; it must be {asked}: extract the scores again"
+        )
+    return values
 
 
 def neighborhoods(ds: xr.Dataset) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:

@@ -7,7 +7,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import xarray as xr
 
-from amici_xr.dataset.schema import NEIGHBORHOODS, SCHEMA, SCHEMA_VERSION, SCORES, Variable
+from amici_xr.dataset.schema import (
+    NEIGHBORHOODS,
+    SCHEMA,
+    SCHEMA_VERSION,
+    SCORES,
+    SETTINGS,
+    Variable,
+)
 from amici_xr.errors import SchemaError, listed
 
 _DTYPE_KINDS = {
@@ -18,19 +25,37 @@ _DTYPE_KINDS = {
     "bool": "b",
     "string": "UOT",
 }
+_TWO_TISSUES = (
+    "two tissues? join them with amici_xr.concat_samples([first, second], sample=[…]), or extract "
+    "them together with sample_key=…"
+)
+_REPEATED = {  # what to do about a name that occurs more than once
+    "neighbor": _TWO_TISSUES,
+    "receiver": _TWO_TISSUES,
+    "head": "number the heads anew, e.g. with assign_coords(head=range(ds.sizes['head']))",
+    "query": "keep one of each, e.g. ds.isel(query=…), or join tissues with concat_samples",
+    "run": "number the runs anew, e.g. with assign_coords(run=range(ds.sizes['run']))",
+    "cell_type": "keep the vocabulary as the model has it",
+}
 
 
 def check_structure(ds: xr.Dataset) -> xr.Dataset:
-    """Check names, dims and kinds, and return the Dataset."""
+    """Check names, dims, kinds, positions and settings of the model, and return the Dataset."""
+    check_form(ds)
+    raise_problems(list(number_problems(ds)))
+    return ds
+
+
+def check_form(ds: xr.Dataset) -> None:
+    """Check names, dims and kinds alone, without which no number can be checked."""
     if not isinstance(ds, xr.Dataset):
         raise TypeError(f"ds must be an xarray.Dataset, not {type(ds).__name__}")
-    raise_problems(list(_structure_problems(ds)))
-    return ds
+    raise_problems(list(_form_problems(ds)))
 
 
 def is_valid_structure(ds: xr.Dataset) -> bool:
     """Tell whether `check_structure` would pass."""
-    return not any(_structure_problems(ds))
+    return not any(_form_problems(ds)) and not any(number_problems(ds))
 
 
 def raise_problems(problems: Sequence[str]) -> None:
@@ -40,7 +65,7 @@ def raise_problems(problems: Sequence[str]) -> None:
         raise SchemaError(f"not a Dataset of counterfactual attention scores:\n- {lines}")
 
 
-def _structure_problems(ds: xr.Dataset) -> Iterator[str]:
+def _form_problems(ds: xr.Dataset) -> Iterator[str]:
     version = ds.attrs.get("schema_version", SCHEMA_VERSION)
     if not isinstance(version, int | np.integer):
         yield f"schema_version {version!r} is not an integer; remove the attribute"
@@ -67,10 +92,9 @@ def _structure_problems(ds: xr.Dataset) -> Iterator[str]:
     for row in SCHEMA.values():
         if row.name in ds.variables and not (row.name == "label" and "label" in ds.dims):
             yield from _shape_problems(ds.variables[row.name], row, scalar)
-    for name in ("neighbor", "head", "query", "run", "cell_type", "receiver"):
-        if name in ds.dims and name in ds.coords and not ds.indexes[name].is_unique:
-            repeated = ds.indexes[name][ds.indexes[name].duplicated()].unique()
-            yield f"{name} holds {listed(repeated, 5)} more than once; drop_duplicates({name!r})"
+    for name in _REPEATED:
+        if name in ds.dims and name in ds.coords:
+            yield from _index_problems(ds, name)
     if ds.sizes.get("query") == 0:
         yield "query is empty; keep at least one query"
     if "run" in ds.dims:
@@ -82,6 +106,31 @@ def _structure_problems(ds: xr.Dataset) -> Iterator[str]:
         missing = [name for name in needed if name not in ds.variables]
         if missing:
             yield f"neighborhoods without {listed(missing)}; keep all of {listed(needed)}, or none"
+
+
+def _index_problems(ds: xr.Dataset, name: str) -> Iterator[str]:
+    if name not in ds.indexes:
+        yield f"{name} has no index, by which its cells are found; ds.set_xindex({name!r}) makes it"
+        return
+    index = ds.indexes[name]
+    if not index.is_unique:
+        repeated = index[index.duplicated()].unique()
+        yield f"{name} holds {listed(repeated, 5)} more than once; {_REPEATED[name]}"
+
+
+def number_problems(ds: xr.Dataset) -> Iterator[str]:
+    """Check positions of cells and the model's settings, unless they are lazy."""
+    for name in ("neighbor", "receiver"):
+        if name in ds.indexes and (ds.indexes[name] < 0).any():
+            yield f"{name} holds negative positions; count cells from 0"
+    delta, u = (
+        ds[name].values if name in ds.variables and ds[name].chunks is None else 1.0
+        for name in SETTINGS
+    )
+    if not np.isfinite(delta).all():
+        yield "dummy_attention_score is not finite; take it from the model's settings"
+    if not (np.isfinite(u) & (u > 0)).all():
+        yield "distance_kernel_unit_scale is not a positive number; take it from the model"
 
 
 def _run_problems(ds: xr.Dataset) -> Iterator[str]:
@@ -101,4 +150,9 @@ def _shape_problems(array: xr.Variable, row: Variable, scalar: set[str]) -> Iter
         remedy = "combine runs with align_runs" if is_of_runs else "rename or select"
         yield f"{row.name} has dims {tuple(array.dims)}, not {row.dims}; {remedy}"
     if array.dtype.kind not in _DTYPE_KINDS[row.kind]:
-        yield f"{row.name} has dtype {array.dtype}, not {row.kind}; cast it with astype"
+        cast = f"astype({row.kind!r})" if row.kind != "string" else "astype(str)"
+        if row.kind == "bool":
+            cast = "fillna(False).astype('bool')"
+        elif row.name in NEIGHBORHOODS and row.kind.startswith("int"):
+            cast = f"fillna(-1).astype({row.kind!r})"  # some tools write -1 as missing
+        yield f"{row.name} has dtype {array.dtype}, not {row.kind}; cast it with {cast}"

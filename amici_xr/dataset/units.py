@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from amici_xr.dataset.schema import SCHEMA, distance_unit
 from amici_xr.dataset.structure import check_structure
 from amici_xr.errors import check_positive_number
 
 MICRON = "µm"
-_MICRONS = (  # after casefold, which turns the micro sign into the Greek letter
-    *("μm", "um", "micron", "microns"),
-    *("micrometer", "micrometers", "micrometre", "micrometres"),
-)
+_PREFIXES = {-9: ("n", "nano"), -6: ("μ", "micro"), -3: ("m", "milli"), -2: ("c", "centi")}
+_POWERS = {  # of 10, in meters; after casefold, which turns the micro sign into the Greek letter
+    **{
+        name: power
+        for power, (letter, prefix) in {**_PREFIXES, 0: ("", "")}.items()
+        for end in ("meter", "meters", "metre", "metres")
+        for name in (f"{letter}m", f"{prefix}{end}")
+    },
+    **dict.fromkeys(("um", "micron", "microns"), -6),
+}
 
 
 def to_microns(ds: xr.Dataset, microns_per_unit: float) -> xr.Dataset:
@@ -67,8 +76,40 @@ def to_microns(ds: xr.Dataset, microns_per_unit: float) -> xr.Dataset:
 def check_microns_per_unit(value: float, unit: str | None) -> float:
     """Return the factor as a float; refuse any but 1 where the unit is the micron already."""
     factor = check_positive_number("microns_per_unit", value)
-    if unit is not None and unit.casefold() in _MICRONS and factor != 1:
+    if unit is not None and _power(unit) == _power(MICRON) and factor != 1:
         raise ValueError(
             f"microns_per_unit={value!r}, but the unit is {unit!r} already; leave one of them out"
         )
     return factor
+
+
+def in_unit_of(ds: xr.Dataset, argument: str, given: Any) -> NDArray[Any]:
+    """Return distances in the Dataset's unit: those labelled with another one are converted.
+
+    The label is the attribute ``units``, as of a DataArray, or ``unit``; numbers without one are in
+    the Dataset's unit.
+    """
+    values = np.asarray(given)
+    if values.dtype.kind not in "fiu":
+        return values  # for the caller to refuse
+    labels = (getattr(given, "attrs", {}).get("units"), *(
+        getattr(given, name, None) for name in ("units", "unit")
+    ))  # fmt: skip
+    unit = next((str(label) for label in labels if label), None)
+    own = distance_unit(ds)
+    if unit is None or unit == own:
+        return values
+    powers = [None if name is None else _power(name) for name in (unit, own)]
+    if powers[0] is None or powers[1] is None:
+        mine = "unknown" if own is None else repr(own)
+        raise ValueError(
+            f"{argument} is labelled with the unit {unit!r}, while that of the Dataset is {mine}; "
+            f"give {argument} as plain numbers in the Dataset's unit"
+        )
+    exponent = powers[0] - powers[1]
+    return values * 10.0**exponent if exponent >= 0 else values / 10.0**-exponent
+
+
+def _power(unit: str) -> int | None:
+    """Return which power of 10 of a meter a unit is, None where that is unknown."""
+    return _POWERS.get(unit.strip().casefold())

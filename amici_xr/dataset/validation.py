@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -10,21 +10,22 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from amici_xr.dataset.schema import NEIGHBORHOODS, SCHEMA, SCORES, has_neighborhoods
-from amici_xr.dataset.structure import check_structure, raise_problems
+from amici_xr.dataset.schema import NEIGHBORHOODS, SCHEMA, SCORES, SETTINGS, has_neighborhoods
+from amici_xr.dataset.structure import check_form, number_problems, raise_problems
 from amici_xr.errors import listed
 
 _IS_NOT_STRING = "holds values that are not strings"
 LONGEST_LABEL = 256  # strings come back from NetCDF with a fixed width for every element
 _NOT_A_NEIGHBOR = -2  # a cell that is not among the neighbors, or no cell
 _RECEIVER_BLOCK = 100_000  # receivers compared at a time
+_CELLS_PER_NEIGHBOR = 16  # up to which a table of all cells is faster than an index
 
 
 def validate(ds: xr.Dataset) -> xr.Dataset:
     """Validate a Dataset against the schema, structure and values.
 
-    Lazy values are computed; the methods that reduce a Dataset check its structure alone, so that
-    lazy stays lazy.
+    Lazy values are computed; the methods that reduce a Dataset check its structure, its settings
+    and, where they use them, p and the neighborhoods, so that lazy stays lazy.
 
     Parameters
     ----------
@@ -55,14 +56,14 @@ def validate(ds: xr.Dataset) -> xr.Dataset:
     amici_xr.errors.SchemaError: not a Dataset of counterfactual attention scores:
     - position_coefficient: 1 value is not above 0; extract the scores again
     """
-    check_structure(ds)
+    check_form(ds)
     raise_problems(list(_value_problems(ds)))
     return ds
 
 
 def validate_loaded(ds: xr.Dataset) -> xr.Dataset:
     """Validate structure and those values that are not lazy."""
-    check_structure(ds)
+    check_form(ds)
     lazy = [name for name, variable in ds.variables.items() if variable.chunks is not None]
     raise_problems(list(_value_problems(ds.drop_vars(lazy))))
     return ds
@@ -70,6 +71,8 @@ def validate_loaded(ds: xr.Dataset) -> xr.Dataset:
 
 def _value_problems(ds: xr.Dataset) -> Iterator[str]:
     yield from _score_problems(ds)
+    settings = {name: ds[name].compute() for name in SETTINGS if name in ds.variables}
+    yield from number_problems(ds.assign(settings))
     strings = [row.name for row in SCHEMA.values() if row.kind == "string"]
     problems = [
         problem
@@ -96,8 +99,6 @@ def _value_problems(ds: xr.Dataset) -> Iterator[str]:
 
 def _role_problems(ds: xr.Dataset) -> Iterator[str]:
     variables = ds.variables
-    if (variables["neighbor"] < 0).any():
-        yield "neighbor holds negative positions; count cells from 0"
     if bool((_mask(ds) & (variables["label"] == variables["query"])).any()):
         yield "a neighbor has the label of its query; neighbors are cells of other types"
 
@@ -121,11 +122,6 @@ def _score_problems(ds: xr.Dataset) -> Iterator[str]:
     for problem, count in counts.items():  # computed together, so that scores are read once
         if count.values:
             yield str(problem).format(_count_values(int(count)))
-    unit_scale = ds.variables["distance_kernel_unit_scale"].values
-    if not np.isfinite(ds.variables["dummy_attention_score"].values).all():
-        yield "dummy_attention_score is not finite; take it from the model's settings"
-    if not (np.isfinite(unit_scale) & (unit_scale > 0)).all():
-        yield "distance_kernel_unit_scale is not a positive number; take it from the model"
 
 
 def _mask(ds: xr.Dataset) -> xr.Variable:
@@ -160,6 +156,13 @@ def check_samples(ds: xr.Dataset) -> None:
 
 def _neighborhood_problems(ds: xr.Dataset) -> Iterator[str]:
     index, distance, label = (ds.variables[name] for name in NEIGHBORHOODS)
+    least = int(index.min()) if index.size else -1
+    if least < -1:
+        yield (
+            f"neighborhood_index holds {least}, below -1, which says that there is no neighbor; "
+            "where NaN was cast to integers, cast it with fillna(-1).astype('int64')"
+        )
+        return
     is_absent = index < 0
     if not (is_absent == np.isnan(distance)).all() or not (is_absent == (label < 0)).all():
         yield (
@@ -198,12 +201,23 @@ def _differ(ds: xr.Dataset, code: NDArray[np.intp], expected: Any) -> bool:
     """Tell whether the code of any neighbor differs from the expected one, (receiver, rank)."""
     index = ds.variables["neighborhood_index"].transpose("receiver", "rank")
     neighbor = ds.variables["neighbor"].values
-    beyond = neighbor.max(initial=-1) + 1
-    code_of_cell = np.full(beyond + 1, _NOT_A_NEIGHBOR)  # the last one serves −1, no neighbor, too
-    code_of_cell[neighbor] = code
+    position_of = _find_positions(neighbor)
+    code = np.append(code, _NOT_A_NEIGHBOR)  # for position -1, none
     for start in range(0, len(index), _RECEIVER_BLOCK):  # in blocks, to bound the memory
         block = slice(start, start + _RECEIVER_BLOCK)
-        codes = code_of_cell[np.minimum(index[block].values, beyond)]
+        codes = code[position_of(index[block].values)]
         if ((codes != _NOT_A_NEIGHBOR) & (codes != np.asarray(expected[block]))).any():
             return True
     return False
+
+
+def _find_positions(neighbor: NDArray[Any]) -> Callable[[NDArray[Any]], NDArray[np.intp]]:
+    """Make a function that finds cells among the neighbors, −1 where they are not."""
+    beyond = int(neighbor.max(initial=-1)) + 1
+    is_sparse = beyond > _CELLS_PER_NEIGHBOR * (neighbor.size + _RECEIVER_BLOCK)
+    if is_sparse or neighbor.min(initial=0) < 0:  # a table would be large, or impossible
+        find = pd.Index(neighbor).get_indexer
+        return lambda cells: find(cells.ravel()).reshape(cells.shape)
+    table = np.full(beyond + 1, -1, dtype=np.intp)  # the last one serves −1, no neighbor, too
+    table[neighbor] = np.arange(neighbor.size)
+    return lambda cells: table[np.minimum(cells, beyond)]

@@ -43,7 +43,8 @@ def _attribute_problems(name: Any, value: Any) -> Iterator[str]:
     if not _is_storable_value(value):
         yield (
             f"[{name!r}] is {value!r}, a {type(value).__name__}; attributes must be "
-            "str without NUL, int of 64 bits or float; json.dumps() makes a str of others"
+            "str without NUL, int of 64 bits or float of 32 or 64; json.dumps() makes a str of "
+            "others"
         )
     elif name == "units" and isinstance(value, str) and "since" in value:
         yield (
@@ -76,7 +77,7 @@ def _is_storable_value(value: Any) -> bool:
         return _is_storable_text(value)
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
         return -(2**63) <= int(value) < 2**63
-    return isinstance(value, float | np.floating)
+    return isinstance(value, float | np.float32)  # NetCDF lacks those of other widths
 
 
 def _is_storable_text(text: str) -> bool:

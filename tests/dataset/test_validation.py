@@ -53,7 +53,33 @@ def test_a_reduction_assigned_into_the_dataset_is_recognized(ds):
             lambda ds: ds.assign(dummy_attention_score=ds.neighbor * 1.0),
             "dummy_attention_score has d",
         ),
-        (lambda ds: ds.assign(neighborhood_index=ds.neighborhood_index * 1.0), "has dtype float64"),
+        (
+            lambda ds: ds.assign(neighborhood_index=ds.neighborhood_index * 1.0),
+            r"has dtype float64, not int64; cast it with fillna\(-1\)\.astype\('int64'\)",
+        ),
+        (
+            lambda ds: ds.assign_coords(head=ds["head"] * 1.0),
+            r"head has dtype float64, not int64; cast it with astype\('int64'\)",
+        ),
+        (
+            lambda ds: ds.assign(is_neighbor=("neighbor", np.ones(ds.sizes["neighbor"]))),
+            r"is_neighbor has dtype float64, not bool; cast it with fillna\(False\)",
+        ),
+        (
+            lambda ds: ds.drop_indexes("neighbor"),
+            r"neighbor has no index.*set_xindex\('neighbor'\) makes it",
+        ),
+        (lambda ds: ds.drop_indexes("head"), r"head has no index.*set_xindex\('head'\)"),
+        (lambda ds: ds.assign_coords(neighbor=ds.neighbor - 500), "neighbor holds negative pos"),
+        (lambda ds: ds.assign_coords(receiver=ds.receiver - 500), "receiver holds negative pos"),
+        (
+            lambda ds: ds.assign(dummy_attention_score=ds.dummy_attention_score * np.inf),
+            "dummy_attention_score is not finite",
+        ),
+        (
+            lambda ds: ds.assign(distance_kernel_unit_scale=ds.distance_kernel_unit_scale * 0),
+            "distance_kernel_unit_scale is not a positive number",
+        ),
         (lambda ds: ds.assign_coords(label=ds.neighbor * 1), "label has dtype int64, not string"),
         (
             lambda ds: ds.drop_vars("neighborhood_label"),
@@ -199,3 +225,97 @@ def test_the_simulator_names_bad_arguments():
         amici_xr.testing.simulate_dataset("Z")
     with pytest.raises(ValueError, match="n_cells=0 must be at least 1"):
         amici_xr.testing.simulate_dataset(n_cells=0)
+
+
+@pytest.mark.parametrize("chunks", [None, 50])
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        (
+            "position_coefficient",
+            -0.5,
+            r"position_coefficient holds -0\.5; it must be finite and ab",
+        ),
+        (
+            "position_coefficient",
+            0.0,
+            r"position_coefficient holds 0\.0; it must be finite and abo",
+        ),
+        ("position_coefficient", np.inf, "position_coefficient holds inf; it must be finite"),
+        (
+            "base_attention_score",
+            -np.inf,
+            "base_attention_score holds -inf; it must be finite: ext",
+        ),
+    ],
+)
+def test_no_method_computes_with_scores_for_which_the_formulas_do_not_hold(
+    ds, chunks, name, value, message
+):
+    spoilt = with_value(name, value, where=7)(ds)
+    spoilt = spoilt if chunks is None else spoilt.chunk(neighbor=chunks)
+    for ask in (
+        lambda ds: amici_xr.length_scale(ds, 0.1),
+        lambda ds: amici_xr.length_scale(ds, 0.1, None),
+        lambda ds: amici_xr.curve(ds, [0, 5]),
+        lambda ds: amici_xr.curve_summary(ds, [0, 5]),
+        amici_xr.attention,
+        amici_xr.attention_by_distance,
+        amici_xr.support,
+        amici_xr.bootstrap,
+        amici_xr.atlas,
+    ):
+        with pytest.raises(amici_xr.SchemaError, match=message):
+            ask(spoilt).compute()
+
+
+def test_lazy_settings_are_checked_by_validate(ds):
+    lazy = with_value("dummy_attention_score", np.nan)(ds).chunk()
+    with pytest.raises(amici_xr.SchemaError, match="dummy_attention_score is not finite"):
+        amici_xr.validate(lazy)
+
+
+@pytest.mark.parametrize("kind", ["int16", "int32", "int64"])
+def test_integers_that_a_file_gave_back_as_floats_are_mended_as_the_message_says(kind, tmp_path):
+    """For a tool wrote -1, which says that there is no neighbor, as missing."""
+    ds = amici_xr.testing.simulate_dataset(n_cells=60, samples=list("abcdef"))
+    ds.to_netcdf(
+        tmp_path / "a.nc",
+        encoding={
+            "neighborhood_index": {"_FillValue": -1, "dtype": kind},
+            "neighborhood_label": {"_FillValue": -1},
+        },
+    )
+    read = xr.load_dataset(tmp_path / "a.nc")
+    assert read.neighborhood_index.isnull().any()
+    with pytest.raises(amici_xr.SchemaError, match="cast it with") as told:
+        amici_xr.support(read, 0.1)
+    advice = dict(re.findall(r"- (\w+) has dtype .*; cast it with (.*)", str(told.value)))
+    mended = read.copy()
+    for name, cast in advice.items():
+        mended[name] = eval(f"array.{cast}", {"array": read[name]})
+    xr.testing.assert_equal(amici_xr.support(mended, 0.1), amici_xr.support(ds, 0.1))
+
+
+@pytest.mark.parametrize("least", [-2, np.iinfo(np.int64).min])
+def test_positions_of_cells_below_those_that_mean_none_are_named(ds, least):
+    """As NaN cast to integers gives them."""
+    spoilt = with_value("neighborhood_index", least)(ds)
+    for ask in (amici_xr.validate, amici_xr.support, amici_xr.attention, amici_xr.atlas):
+        with pytest.raises(amici_xr.SchemaError, match=rf"holds {least}, below -1, which says"):
+            ask(spoilt)
+
+
+@pytest.mark.parametrize("position", [3 * 10**8, 2**63 - 1])
+def test_positions_may_be_any_integers(ds, position):
+    """Such as ids of a whole atlas, for which a table of all cells would fill the memory."""
+    last = int(ds.neighbor[-1])
+    index = ds.neighborhood_index
+    renumbered = ds.assign_coords(neighbor=np.r_[ds.neighbor.values[:-1], position]).assign(
+        neighborhood_index=index.where(index != last, position)
+    )
+    xr.testing.assert_equal(amici_xr.support(renumbered, 0.1), amici_xr.support(ds, 0.1))
+    np.testing.assert_array_equal(amici_xr.attention(renumbered), amici_xr.attention(ds))
+    relabelled = renumbered.assign_coords(label=ds.label.roll(neighbor=1).variable)
+    with pytest.raises(amici_xr.SchemaError, match="neighborhood_label disagrees with label"):
+        amici_xr.validate(relabelled)

@@ -1,0 +1,77 @@
+"""Distances that say their unit: converted where it is another one, or refused."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import amici_xr
+from amici_xr.testing import simulate_dataset
+
+PER_MICRON = {  # how many of each unit a micron is
+    "nm": 1e3,
+    "nanometers": 1e3,
+    "µm": 1.0,
+    "μm": 1.0,
+    "um": 1.0,
+    "micron": 1.0,
+    "mm": 1e-3,
+    "millimetre": 1e-3,
+    "cm": 1e-4,
+    "m": 1e-6,
+    "meters": 1e-6,
+}
+
+
+def labelled(values, unit):
+    return xr.DataArray(np.asarray(values), dims="distance", attrs={"units": unit})
+
+
+ASK = {
+    "curve": lambda ds, distance: amici_xr.curve(ds, distance),
+    "curve_summary": lambda ds, distance: amici_xr.curve_summary(ds, distance),
+    "by_sample": lambda ds, distance: amici_xr.curve_summary(ds, distance, by_sample=True),
+    "bins": lambda ds, bins: amici_xr.attention_by_distance(ds, bins),
+    "bins by_sample": lambda ds, bins: amici_xr.attention_by_distance(ds, bins, by_sample=True),
+}
+
+
+@pytest.mark.parametrize("name", ASK)
+@pytest.mark.parametrize("unit", PER_MICRON)
+@pytest.mark.parametrize("own", ["µm", "mm", "nm"])
+def test_a_known_unit_is_converted_to_that_of_the_dataset(name, unit, own):
+    ds = simulate_dataset(n_cells=80, samples=["a", "b"], unit=own)
+    numbers = np.array([0.0, 1.0, 2.5])
+    given = labelled(numbers * PER_MICRON[unit] / PER_MICRON[own], unit)
+    xr.testing.assert_allclose(ASK[name](ds, given), ASK[name](ds, numbers), rtol=1e-9)
+
+
+def test_a_number_and_a_column_are_converted_too():
+    ds = simulate_dataset(n_cells=80, unit="µm")
+    number = xr.DataArray(0.002, attrs={"units": "mm"})
+    xr.testing.assert_equal(amici_xr.curve(ds, number), amici_xr.curve(ds, 2.0))
+    column = pd.Series([0.0, 0.002])
+    column.attrs["units"] = "mm"
+    xr.testing.assert_equal(amici_xr.curve(ds, column), amici_xr.curve(ds, [0.0, 2.0]))
+
+
+def test_a_distance_of_the_dataset_itself_is_taken_as_it_is():
+    ds = simulate_dataset(n_cells=80, unit="spots")
+    distance = amici_xr.curve_summary(ds, [0, 2]).distance
+    assert distance.attrs["units"] == "spots"
+    xr.testing.assert_equal(amici_xr.curve(ds, distance), amici_xr.curve(ds, [0, 2]))
+
+
+@pytest.mark.parametrize("name", ASK)
+@pytest.mark.parametrize(
+    ("own", "given", "message"),
+    [
+        ("µm", "px", "is labelled with the unit 'px', while that of the Dataset is 'µm'; give"),
+        ("px", "µm", "is labelled with the unit 'µm', while that of the Dataset is 'px'; give"),
+        (None, "µm", "is labelled with the unit 'µm', while that of the Dataset is unknown; give"),
+    ],
+)
+def test_units_without_a_known_relation_are_named(name, own, given, message):
+    ds = simulate_dataset(n_cells=80, samples=["a", "b"], unit=own)
+    with pytest.raises(ValueError, match=message):
+        ASK[name](ds, labelled([0.0, 1.0, 2.5], given))
