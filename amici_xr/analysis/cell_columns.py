@@ -63,8 +63,9 @@ def to_anndata(
         Names of the columns written: the quantity's, then the query, then each further dim with
         its value, joined by ``_``: ``length_scale_T_cell_head2``,
         ``attention_T_cell_head2_distance10``. Values have six digits, or as many as tell them
-        apart. ``/`` and ``\\``, with which AnnData can't save a column, become ``_``. A column
-        that has the same name already is replaced.
+        apart. Slashes and backslashes, with which AnnData can't save a column, become ``_``:
+        ``length_scale_T_NK_head2`` of "T/NK". A column that has the same name already is
+        replaced.
 
     Raises
     ------

@@ -70,9 +70,7 @@ def long_table(answer: xr.Dataset) -> pd.DataFrame:
     if "quantile" in answer.dims:
         quantiles = answer["quantiles"].to_dataset("quantile")
         texts = distinguish(list(quantiles.data_vars))
-        names = {
-            value: f"quantile_{text}" for value, text in zip(quantiles, texts, strict=True)
-        }
+        names = {value: f"quantile_{text}" for value, text in zip(quantiles, texts, strict=True)}
         answer = answer.drop_dims("quantile").assign(quantiles.rename(names))
     table = answer.drop_vars([name for name in answer.variables if not answer[name].ndim])
     dims = sorted(table.dims, key=lambda dim: _DIMS.index(dim) if dim in _DIMS else len(_DIMS))
