@@ -175,7 +175,7 @@ def _name_columns(name: str, array: xr.DataArray, cell: str) -> Iterator[tuple[s
     texts = [_write_values(array, dim) for dim in dict.fromkeys([*named, *further])]
     for index in np.ndindex(*(array.sizes[dim] for dim in further)):
         indexers = dict(zip(further, index, strict=True))
-        parts = [str(text.isel(indexers, missing_dims="ignore").item()) for text in texts]
+        parts = [str(text.isel(indexers, missing_dims="ignore").values[()]) for text in texts]
         yield "_".join([name, *parts]), array.isel(indexers).values
 
 

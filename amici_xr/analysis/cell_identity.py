@@ -146,7 +146,10 @@ def _check_coordinates(
 
 def _are_close(expected: NDArray[Any], positions: NDArray[Any]) -> NDArray[np.bool_]:
     tolerance = _TOLERANCE * np.nanmax(np.abs(expected), initial=0.0)
-    return np.isclose(expected, positions, rtol=0.0, atol=tolerance, equal_nan=True)
+    is_close: NDArray[np.bool_] = np.isclose(
+        expected, positions, rtol=0.0, atol=tolerance, equal_nan=True
+    )
+    return is_close
 
 
 def _check_labels(

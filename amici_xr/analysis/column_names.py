@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
+from numpy.typing import ArrayLike
 
 _LARGEST_EXACT = 1e15  # integers up to here are written as they are
 
 
-def distinguish(values: Sequence[float]) -> list[str]:
+def distinguish(values: ArrayLike) -> list[str]:
     """Write numbers with six digits, or with as many as it takes to tell them apart.
 
     Whole numbers are never rounded, so that columns written by several calls do not meet either.
     """
+    numbers = np.atleast_1d(np.asarray(values, dtype=np.float64))
     texts: list[str] = []
     for digits in range(6, 18):  # 17 digits tell any two floats apart
-        texts = [f"{value:.{digits}g}" for value in values]
+        texts = [f"{value:.{digits}g}" for value in numbers]
         is_exact = all(
             float(text) == value
-            for text, value in zip(texts, values, strict=True)
-            if abs(value) < _LARGEST_EXACT and float(value).is_integer()
+            for text, value in zip(texts, numbers, strict=True)
+            if abs(value) < _LARGEST_EXACT and value.is_integer()
         )
-        if is_exact and len(set(texts)) == np.unique(np.asarray(values)).size:
+        if is_exact and len(set(texts)) == np.unique(numbers).size:
             break
     return texts
 

@@ -69,8 +69,9 @@ def long_table(answer: xr.Dataset) -> pd.DataFrame:
     """
     if "quantile" in answer.dims:
         quantiles = answer["quantiles"].to_dataset("quantile")
-        texts = distinguish(list(quantiles.data_vars))
-        names = {value: f"quantile_{text}" for value, text in zip(quantiles, texts, strict=True)}
+        levels = answer["quantile"].values
+        texts = zip(levels.tolist(), distinguish(levels), strict=True)
+        names = {level: f"quantile_{text}" for level, text in texts}
         answer = answer.drop_dims("quantile").assign(quantiles.rename(names))
     table = answer.drop_vars([name for name in answer.variables if not answer[name].ndim])
     dims = sorted(table.dims, key=lambda dim: _DIMS.index(dim) if dim in _DIMS else len(_DIMS))
