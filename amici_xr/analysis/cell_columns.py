@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +10,8 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from amici_xr.analysis.cell_identity import find_cells
+from amici_xr.analysis.column_names import distinguish, make_savable
 from amici_xr.analysis.curves import curve
 from amici_xr.analysis.length_scales import length_scale
 from amici_xr.dataset.structure import check_structure
@@ -26,6 +28,8 @@ def to_anndata(
     *,
     threshold: float = 0.5,
     sample_threshold: float | None = 0.02,
+    coord_key: str | None = None,
+    labels_key: str | None = None,
 ) -> list[str]:
     """Write quantities of the neighbors, or of the receivers, into ``adata.obs``.
 
@@ -37,28 +41,42 @@ def to_anndata(
         The Dataset, dims (neighbor, head), or with ``query`` in front.
     adata
         The AnnData that it was extracted from, or another with the same cells, possibly fewer or
-        in another order: cells are matched by name where the Dataset has names
-        (``neighbor_name``), else by position. It is changed in place.
+        in another order. Cells are matched by name (``neighbor_name``), compared as text, so that
+        names may be integers. Where the Dataset has no names, or names are repeated, cells are
+        matched by position, which takes the very AnnData that was extracted from. It is changed
+        in place.
     quantities
         Quantities to write, by name: DataArrays with the dim ``neighbor`` or ``receiver``, and
         possibly others. None writes ``length_scale`` and ``attention_at_contact``, the weight
         σ(a − δ).
     threshold, sample_threshold
         As in `length_scale`, for the length scales of the default.
+    coord_key, labels_key
+        Entry of ``adata.obsm`` with the coordinates, and column of ``adata.obs`` with the cell
+        types, that matched cells must share with the Dataset. None takes the keys of the model,
+        where the Dataset records them, else ``"spatial"`` and no cell types. What one side lacks
+        is not compared.
 
     Returns
     -------
     list of str
         Names of the columns written: the quantity's, then the query, then each further dim with
         its value, joined by ``_``: ``length_scale_T_cell_head2``,
-        ``attention_T_cell_head2_distance10``.
+        ``attention_T_cell_head2_distance10``. Values have six digits, or as many as tell them
+        apart. Slashes and backslashes, with which AnnData can't save a column, become ``_``:
+        ``length_scale_T_NK_head2`` of "T/NK". A column that has the same name already is
+        replaced.
 
     Raises
     ------
     ValueError
-        If a quantity has no dim of cells, or both, or lacks the coordinate that names its cells.
+        If cells of the same name lie elsewhere in the AnnData, or are of another cell type; if
+        cells can't be told apart; if a quantity has no dim of cells, or both, or lacks the
+        coordinate that names its cells; if two columns would have the same name, or one that can't
+        be saved. Nothing is written then.
     NotFoundError
-        If the AnnData has none of the cells, or the Dataset lacks some cells of a quantity.
+        If the AnnData has none of the cells, or lacks `coord_key` or `labels_key`, or the Dataset
+        lacks some cells of a quantity.
     TypeError
         If `adata` is not an AnnData, or a quantity not a DataArray.
     SchemaError
@@ -85,20 +103,35 @@ def to_anndata(
             f"quantities must map names to DataArrays, not {type(quantities).__name__}; e.g. "
             "{'attention': ds.cf.curve(distance=10.0)}"
         )
+    rows: dict[str, NDArray[np.intp]] = {}
     columns: dict[str, Any] = {}
     for name, array in quantities.items():
-        if not isinstance(array, xr.DataArray):
-            raise TypeError(f"quantities: {name!r} must be a DataArray, not {type(array).__name__}")
-        columns |= _columns(ds, adata, str(name), array.compute())
-    for name, values in columns.items():
-        adata.obs[name] = values
+        cell = _check_quantity(ds, str(name), array)
+        if cell not in rows:
+            rows[cell] = find_cells(ds, adata, cell, coord_key, labels_key)
+        row = rows[cell][pd.Index(ds[cell].values).get_indexer(pd.Index(array[cell].values))]
+        if array.size and not (row >= 0).any():
+            raise NotFoundError(
+                "adata has none of the cells of this Dataset, e.g. "
+                f"{listed(array[cell].values[:3])}; pass the AnnData that it was extracted from"
+            )
+        for column, values in _name_columns(str(name), array.compute(), cell):
+            savable = make_savable(column, adata.obs.index.name)
+            if savable in columns:
+                raise ValueError(
+                    f"quantities: two columns would have the name {savable!r}; write one of them "
+                    "at a time, each under a name of its own in quantities"
+                )
+            columns[savable] = _align(values, row, adata.n_obs)
+    for column, values in columns.items():
+        adata.obs[column] = values
     return list(columns)
 
 
-def _columns(
-    ds: xr.Dataset, adata: anndata.AnnData, name: str, array: xr.DataArray
-) -> dict[str, Any]:
-    """Make one column for each position along the dims other than that of the cells."""
+def _check_quantity(ds: xr.Dataset, name: str, array: Any) -> str:
+    """Return the dim of cells, neighbor or receiver, of a quantity that was taken from `ds`."""
+    if not isinstance(array, xr.DataArray):
+        raise TypeError(f"quantities: {name!r} must be a DataArray, not {type(array).__name__}")
     cells = {"neighbor", "receiver"} & set(array.dims)
     if len(cells) != 1:
         raise ValueError(
@@ -108,58 +141,58 @@ def _columns(
     cell = str(*cells)
     if cell not in array.coords:
         raise ValueError(f"quantities: {name!r} has no coordinate {cell}, which names its cells")
-    position = _positions(ds, adata, array, cell)
+    if not pd.Index(array[cell].values).is_unique:
+        raise ValueError(
+            f"quantities: {name!r} holds a {cell} more than once; keep one value for each, e.g. by "
+            f"drop_duplicates({cell!r})"
+        )
+    cells_of_dataset = pd.Index(np.atleast_1d(ds[cell].values) if cell in ds.coords else [])
+    row = cells_of_dataset.get_indexer(pd.Index(array[cell].values))
+    if (row < 0).any():
+        raise NotFoundError(
+            f"quantities: the cells {listed(array[cell].values[row < 0], 5)} are not in this "
+            "Dataset; take the quantity from it"
+        )
+    cell_name = f"{cell}_name"
+    if cell_name in array.coords and cell_name in ds.coords:
+        n_different = int((array[cell_name].values != ds[cell_name].values[row]).sum())
+        if n_different:
+            raise ValueError(
+                f"quantities: {n_different:,} {cell}s of {name!r} have other names in this "
+                "Dataset; take the quantity from it"
+            )
+    return cell
+
+
+def _name_columns(name: str, array: xr.DataArray, cell: str) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Yield name and values of one column for each position along the dims but that of cells."""
     further = [dim for dim in array.dims if dim != cell]
-    named: list[Hashable] = [name for name in ("query", "head") if name in array.coords]
-    named += [dim for dim in further if dim not in named]
-    columns = {}
+    named: list[Hashable] = [
+        coordinate
+        for coordinate in ("query", "head")
+        if coordinate in array.coords and cell not in array[coordinate].dims
+    ]
+    texts = [_write_values(array, dim) for dim in dict.fromkeys([*named, *further])]
     for index in np.ndindex(*(array.sizes[dim] for dim in further)):
         indexers = dict(zip(further, index, strict=True))
-        values = array.isel(indexers)
-        column = "_".join([name, *(_name_part(values, part, indexers) for part in named)])
-        columns[column] = _align(values.values, position, adata.n_obs)
-    return columns
+        parts = [str(text.isel(indexers, missing_dims="ignore").values[()]) for text in texts]
+        yield "_".join([name, *parts]), array.isel(indexers).values
 
 
-def _align(values: NDArray[Any], position: NDArray[np.intp], n_cells: int) -> Any:
-    """Put values at their positions among all cells; missing ones NaN, text as categories."""
+def _write_values(array: xr.DataArray, name: Hashable) -> xr.Variable:
+    """Write each value of a coordinate as its part of a column's name."""
+    coordinate = array[name].variable  # 0, 1, 2, … where a dim has no coordinate
+    values = coordinate.values.ravel()
+    texts = distinguish(values) if values.dtype.kind == "f" else [str(value) for value in values]
+    prefix = "" if name == "query" else name
+    parts = np.array([f"{prefix}{text}" for text in texts], dtype=object)
+    return xr.Variable(coordinate.dims, parts.reshape(coordinate.shape))
+
+
+def _align(values: NDArray[Any], row: NDArray[np.intp], n_cells: int) -> Any:
+    """Put values at their rows among all cells; missing ones NaN, text as categories."""
     is_text = values.dtype.kind in "OUT"
     dtype = np.dtype(object) if is_text else np.result_type(values.dtype, np.float32)
     aligned = np.full(n_cells, None if is_text else np.nan, dtype)
-    aligned[position[position >= 0]] = values[position >= 0]
+    aligned[row[row >= 0]] = values[row >= 0]
     return pd.Categorical(aligned) if is_text else aligned
-
-
-def _positions(
-    ds: xr.Dataset, adata: anndata.AnnData, array: xr.DataArray, cell: str
-) -> NDArray[np.intp]:
-    """Find the position of each cell in the AnnData, −1 where it is missing."""
-    if f"{cell}_name" in ds.variables:
-        row = ds.get_index(cell).get_indexer(array.get_index(cell))
-        if (row < 0).any():
-            raise NotFoundError(
-                f"quantities: the cells {listed(array[cell].values[row < 0], 5)} are not in this "
-                "Dataset; take the quantity from it"
-            )
-        names = ds[f"{cell}_name"].values[row]
-        if not adata.obs_names.is_unique:
-            raise ValueError(
-                "adata.obs_names holds names more than once; call adata.obs_names_make_unique() "
-                "before extract, so that cells can be told apart"
-            )
-        position = np.asarray(adata.obs_names.get_indexer(pd.Index(names.astype(str))))
-    else:
-        names = array[cell].values
-        position = np.where(names < adata.n_obs, names, -1)
-    if array.size and not (position >= 0).any():
-        raise NotFoundError(
-            f"adata has none of the cells of this Dataset, e.g. {listed(names[:3])}; pass the "
-            "AnnData that it was extracted from"
-        )
-    return position
-
-
-def _name_part(values: xr.DataArray, name: Hashable, indexers: Mapping[Hashable, int]) -> str:
-    value = values[name].item() if name in values.coords else indexers[name]
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    return text if name == "query" else f"{name}{text}"

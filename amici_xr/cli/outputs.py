@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from amici_xr.analysis.column_names import distinguish
 from amici_xr.cli.info import description_of
 from amici_xr.dataset.schema import UNKNOWN_UNIT, distance_unit, has_neighborhoods
 from amici_xr.dataset.structure import is_valid_structure
@@ -68,7 +69,9 @@ def long_table(answer: xr.Dataset) -> pd.DataFrame:
     """
     if "quantile" in answer.dims:
         quantiles = answer["quantiles"].to_dataset("quantile")
-        names = {value: f"quantile_{value:g}" for value in quantiles.data_vars}
+        levels = answer["quantile"].values
+        texts = zip(levels.tolist(), distinguish(levels), strict=True)
+        names = {level: f"quantile_{text}" for level, text in texts}
         answer = answer.drop_dims("quantile").assign(quantiles.rename(names))
     table = answer.drop_vars([name for name in answer.variables if not answer[name].ndim])
     dims = sorted(table.dims, key=lambda dim: _DIMS.index(dim) if dim in _DIMS else len(_DIMS))

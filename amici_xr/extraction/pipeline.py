@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
@@ -206,6 +207,8 @@ def extract(
     arguments = {
         "model": os.fspath(model) if isinstance(model, str | os.PathLike) else type(model).__name__,
         "query": None if query is None else [str(name) for name in np.atleast_1d(query)],
+        "n_cells": len(tissue.names),
+        "n_repeated_names": int(pd.Index(tissue.names).duplicated().sum()),
         "n_indices": None if indices is None else int(np.size(indices)),
         "heads": head.tolist(),
         "batch_size": batch_size,
