@@ -1,5 +1,6 @@
 """Models that are shared: a folder without pickle, written whole, read with every doubt."""
 
+import hashlib
 import json
 import struct
 
@@ -24,7 +25,10 @@ def shared(demo, tmp_path):
 def rewrite(folder, **changed):
     described = json.loads((folder / "settings.json").read_text()) | changed
     described = {name: value for name, value in described.items() if value is not KeyError}
-    (folder / "settings.json").write_text(json.dumps(described))
+    described |= {"settings_sha256": ""} if "settings_sha256" in described else {}
+    text = json.dumps(described)
+    seal = f'"settings_sha256": "{hashlib.sha256(text.encode()).hexdigest()}"'
+    (folder / "settings.json").write_text(text.replace('"settings_sha256": ""', seal))
 
 
 def described(folder):
@@ -33,8 +37,6 @@ def described(folder):
 
 def replace_weights(folder, weights):
     """Other weights with a digest and shapes that fit, as a hostile author would write them."""
-    import hashlib
-
     from safetensors.torch import save
 
     content = save(weights)
