@@ -13,13 +13,14 @@ import numpy as np
 import xarray as xr
 
 import amici_xr
-from amici_xr.cli.messages import WrongCall, flag
+from amici_xr.cli.messages import WrongCall, flag, printable
 from amici_xr.cli.options import Function, option, options_of, output
-from amici_xr.cli.outputs import TABLES, deliver, draw
+from amici_xr.cli.outputs import check_output, deliver, draw
 from amici_xr.dataset.schema import has_neighborhoods
 from amici_xr.dataset.selection import select, with_head_dim
 from amici_xr.errors import NotFoundError, check_names
 from amici_xr.io.long_table import read_csv
+from amici_xr.io.paths import TABLES, expand_home
 from amici_xr.io.storage import SUFFIXES, open_dataset
 
 ANSWERS = (*TABLES, ".nc", ".zarr")
@@ -73,6 +74,10 @@ def command_of(function: Function, per_neighbor: Function | None = None) -> Call
     cuts = list(options_of(cut_down, "ds", *taken)) if is_of_datasets else []
 
     def command(*inputs: Path, out: Path | None = None, dpi: int = _DPI, **given: Any) -> None:
+        files = [expand_home(file) for file in inputs]
+        if out is not None:
+            out = expand_home(out)
+            check_output(out, files)
         cut = {each.name: given.pop(each.name) for each in cuts if each.name in given}
         asked = function
         if given.pop("per_neighbor", False) and per_neighbor is not None:
@@ -80,12 +85,12 @@ def command_of(function: Function, per_neighbor: Function | None = None) -> Call
             if refused := given.keys() - inspect.signature(asked).parameters.keys():
                 flags = ", ".join(map(flag, sorted(refused)))
                 raise WrongCall(f"{flags}: not with --per-neighbor, which summarizes nothing")
-        data: Any = inputs[0]
+        data: Any = files[0]
         if is_of_datasets:
-            datasets = [cut_down(open_file(file), **cut) for file in inputs]
+            datasets = [cut_down(open_file(file), **cut) for file in files]
             data = datasets if is_of_several else datasets[0]
-        elif len(inputs) > 1:
-            given["adata"] = inputs[1]
+        elif len(files) > 1:
+            given["adata"] = files[1]
         if "head" in required:
             given.setdefault("head", None)
         if "distance" in required - given.keys():
@@ -99,7 +104,7 @@ def command_of(function: Function, per_neighbor: Function | None = None) -> Call
         else:
             deliver(partial(asked, data, **given), out, cut.get("labels"))
         if out is not None:
-            print(out, file=sys.stderr)
+            print(printable(str(out)), file=sys.stderr)
 
     name = "files" if is_of_several else "file" if is_of_datasets else first.name
     files = [inspect.Parameter(name, _SEVERAL if is_of_several else _ONE, annotation=Path)]

@@ -18,10 +18,11 @@ from cyclopts import App, CycloptsError, Parameter
 import amici_xr
 from amici_xr.cli.commands import command_of, open_file, questions
 from amici_xr.cli.info import description_of, questions_to
-from amici_xr.cli.messages import WrongCall, describe, one_line, show_warning
+from amici_xr.cli.messages import WrongCall, describe, one_line, printable, show_warning
 from amici_xr.cli.options import Function, answer_description, description
-from amici_xr.cli.outputs import TABLES, write_dataset
+from amici_xr.cli.outputs import check_output, write_dataset
 from amici_xr.dataset.schema import has_neighborhoods
+from amici_xr.io.paths import TABLES, expand_home
 from amici_xr.io.storage import SUFFIXES
 
 PROGRAM = "amici-xr"
@@ -73,9 +74,9 @@ for name, function in asked.items():
 @app.command
 def info(file: Path, /) -> None:
     """Show what a file holds, and what can be asked of it."""
-    ds = open_file(file, is_lazy=True)
-    print(f"{file}:", *description_of(ds), "", "Ask:", sep="\n")
-    print(*(f"    {PROGRAM} {question}" for question in questions_to(file, ds)), sep="\n")
+    ds = open_file(expand_home(file), is_lazy=True)
+    asking = (f"    {PROGRAM} {question}" for question in questions_to(file, ds))
+    print(*map(printable, (f"{file}:", *description_of(ds), "", "Ask:", *asking)), sep="\n")
 
 
 @app.command
@@ -93,8 +94,10 @@ def convert(source: Path, target: Path, /, *, unit: str | None = None) -> None:
     if not target.name.endswith((*TABLES, *SUFFIXES)):
         known = ", ".join((*TABLES, *SUFFIXES))
         raise WrongCall(f"TARGET {str(target)!r} must end in one of {known}")
+    source, target = expand_home(source), expand_home(target)
+    check_output(target, [source])
     write_dataset(open_file(source, unit=unit), target)
-    print(target, file=sys.stderr)
+    print(printable(str(target)), file=sys.stderr)
 
 
 @app.command
@@ -107,7 +110,7 @@ def demo(folder: Path = Path("demo_output"), /) -> None:
     """
     from amici_xr.cli.tour import guide
 
-    guide(folder)
+    guide(expand_home(folder))
 
 
 @app.command(name="--show-completion")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import sys
+import unicodedata
 from collections.abc import Collection
 from typing import Any
 
 from amici_xr.errors import NotFoundError, SchemaError
 
 _EXPECTED = (ValueError, TypeError, OSError, ModuleNotFoundError, NotFoundError, SchemaError)
+_OBEYED = {"Cc", "Cf", "Zl", "Zp"}  # control, format (e.g. right to left), ends of lines
 _POSITIONAL = ("path", "model", "adata")
 # name=value as messages write it; text in quotes and lists are one value
 _ARGUMENT = re.compile(
@@ -58,7 +60,15 @@ def in_options(text: str, options: Collection[str]) -> str:
 def one_line(text: str) -> str:
     """Write a message of several lines, or with a list, in one."""
     listed = text.replace(":\n- ", ": ").replace("\n- ", "; ")
-    return " ".join(listed.split())
+    return printable(" ".join(listed.split()))
+
+
+def printable(text: str) -> str:
+    """Write characters that a terminal would obey, not show, as Python does, escaped."""
+    return "".join(
+        repr(character)[1:-1] if unicodedata.category(character) in _OBEYED else character
+        for character in text
+    )
 
 
 def show_warning(options: Collection[str], message: Warning | str, *_: Any) -> None:

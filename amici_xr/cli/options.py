@@ -18,6 +18,7 @@ from docstring_parser import Docstring, DocstringStyle, parse
 
 import amici_xr
 from amici_xr.dependencies import require
+from amici_xr.io.paths import expand_home
 
 Function = Callable[..., Any]
 _WORDS = (bool, float, int, str, NoneType, Literal, tuple)  # whose values cyclopts reads
@@ -74,6 +75,7 @@ def _check_output(endings: str, hint: Any, out: Path | None) -> None:
     """Say before any work why the file can't be written."""
     if out is None:
         return
+    out = expand_home(out)
     if not out.name.endswith(tuple(re.split(r", | or ", endings))):
         raise ValueError(f"It must end in {endings}.")
     if out.is_dir() and out.suffix != ".zarr":

@@ -17,16 +17,27 @@ import xarray as xr
 
 from amici_xr.analysis.column_names import distinguish
 from amici_xr.cli.info import description_of
+from amici_xr.cli.messages import printable
 from amici_xr.dataset.schema import UNKNOWN_UNIT, distance_unit, has_neighborhoods
 from amici_xr.dataset.structure import is_valid_structure
 from amici_xr.io.atomic import replace_atomically
-from amici_xr.io.long_table import to_dataframe
-from amici_xr.io.storage import save
+from amici_xr.io.long_table import quote_formulas, to_dataframe
+from amici_xr.io.paths import TABLES, check_replaceable
+from amici_xr.io.storage import SUFFIXES, save
 from amici_xr.plotting.style import STYLE
 
-TABLES = (".csv", ".csv.gz", ".parquet")
 MOST_ROWS = 1_000  # on the screen
 _DIMS = ("run", "sample", "query", "label", "neighbor", "receiver", "head", "threshold", "distance")
+
+
+def check_output(out: Path, inputs: Sequence[Path]) -> None:
+    """Refuse to write over an input, or over what no command of ours wrote, before any work."""
+    if any(out.exists() and file.exists() and out.samefile(file) for file in inputs):
+        raise FileExistsError(f"path={str(out)!r} is read too; choose another name for the output")
+    for suffix in (".zarr.zip", ".csv.gz", *SUFFIXES, *TABLES):
+        if out.name.endswith(suffix):
+            check_replaceable(out, suffix)
+            return
 
 
 def deliver(ask: partial[Any], out: Path | None, labels: Sequence[str] | None) -> None:
@@ -34,7 +45,7 @@ def deliver(ask: partial[Any], out: Path | None, labels: Sequence[str] | None) -
     answer = ask()
     ds = answer.to_dataset() if isinstance(answer, xr.DataArray) else answer
     if is_valid_structure(ds) and out is None:
-        print(*description_of(ds), sep="\n")
+        print(*map(printable, description_of(ds)), sep="\n")
     elif out is not None and (is_valid_structure(ds) or not out.name.endswith(TABLES)):
         write_dataset(ds, out)
     else:
@@ -97,19 +108,22 @@ def write_dataset(ds: xr.Dataset, out: Path) -> None:
 
 
 def write_table(table: pd.DataFrame, out: Path, *, index: bool = False) -> None:
-    """Write a file, floats to the last bit; the old one stays if that fails."""
+    """Write a file, floats to the last bit; the old one stays if that fails.
+
+    In CSV, what a spreadsheet would run as a formula gets an apostrophe in front.
+    """
     with replace_atomically(out) as beside:
         if out.suffix == ".parquet":
             table.to_parquet(beside, engine="pyarrow", index=index)
         else:
             compression: Any = "gzip" if out.suffix == ".gz" else None
-            table.to_csv(beside, index=index, compression=compression)
+            quote_formulas(table).to_csv(beside, index=index, compression=compression)
 
 
 def show(rows: pd.DataFrame, title: str) -> None:
     """Print the title and the rows, of very many the first; not those of absent cell types."""
     present = rows[rows["n_neighbors"] > 0] if "n_neighbors" in rows else rows
-    print(title, "", aligned(present.head(MOST_ROWS)), sep="\n")
+    print(printable(title), "", aligned(present.head(MOST_ROWS)), sep="\n")
     left_out = {
         "more rows": len(present) - MOST_ROWS,
         "rows of cell types without neighbors": len(rows) - len(present),
@@ -121,8 +135,14 @@ def show(rows: pd.DataFrame, title: str) -> None:
 
 def aligned(rows: pd.DataFrame) -> str:
     """Return lines of columns, each under its name and with as many decimals as it needs."""
+    texts = rows.select_dtypes(exclude=["number", "bool"])
+    rows = rows.assign(**{str(name): column.map(_printable) for name, column in texts.items()})
     with pd.option_context("display.precision", 4, "display.unicode.east_asian_width", True):
         return rows.to_string(index=False, na_rep="–")
+
+
+def _printable(value: Any) -> Any:
+    return printable(value) if isinstance(value, str) else value
 
 
 def _constants(ask: partial[Any], answer: xr.Dataset) -> Mapping[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from amici_xr.dependencies import require
 from amici_xr.errors import check_names, check_positive_integer, listed
+from amici_xr.io.paths import expand_home
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +22,8 @@ CHUNK_SIZE = 16_384  # neighbors in a chunk of chunks="auto"
 def find_adata(adata: Any, model: Any) -> Any:
     """Return the tissue as given, else that of a live model or the one saved in its folder."""
     if adata is None and isinstance(model, str | os.PathLike):
-        folder = Path(model) if Path(model).is_dir() else Path(model).parent
+        path = expand_home(model)
+        folder = path if path.is_dir() else path.parent
         saved = folder / "adata.h5ad"
         adata = saved if saved.is_file() else None
     adata = getattr(model, "adata", None) if adata is None else adata

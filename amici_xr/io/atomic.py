@@ -19,7 +19,8 @@ _RENAME_EXCHANGE = 2
 def replace_atomically(target: Path) -> Iterator[Path]:
     """Yield a path beside `target` to write to; at the end it takes the target's place.
 
-    If the body raises, what it wrote is removed and the target stays as it was.
+    If the body raises, what it wrote is removed and the target stays as it was. Permissions are
+    those of what is replaced.
     """
     target = Path(os.path.realpath(target))  # a link goes on pointing to the same place
     recover(target)
@@ -30,6 +31,7 @@ def replace_atomically(target: Path) -> Iterator[Path]:
         yield beside
         _flush(beside)
         if target.is_dir():
+            _copy_modes(target, beside)
             _exchange(beside, target)
         else:
             if target.exists():
@@ -39,6 +41,13 @@ def replace_atomically(target: Path) -> Iterator[Path]:
         remove(_aside(target))  # of a replacement that was cut off in its last step
     finally:
         remove(beside)  # what was not finished, or the old folder after an exchange
+
+
+def _copy_modes(old: Path, new: Path) -> None:
+    """Give a folder, and the files in it, the permissions of those that they replace."""
+    for entry in [*(old / file.relative_to(new) for file in new.rglob("*")), old]:
+        if entry.exists():
+            shutil.copymode(entry, new / entry.relative_to(old))
 
 
 def read_version(path: str | os.PathLike[str] | int) -> tuple[int, int] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -22,6 +23,10 @@ from amici_xr.errors import SchemaError, listed
 # Before 3.1 the default parser loses the last bits; from 3.1 on it is exact, and warns if asked.
 _PANDAS = tuple(int(part) for part in pd.__version__.split(".")[:2])
 _EXACT_FLOATS: Any = {} if _PANDAS >= (3, 1) else {"float_precision": "round_trip"}
+
+# As the page writes its tables. Apostrophes before it are text, so that one can be removed again.
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_QUOTED_FORMULA = re.compile(r"^'(?='*[=+\-@\t\r])")
 
 TABLE_COLUMNS = (
     "query_label",
@@ -108,7 +113,9 @@ def read_csv(path: str | os.PathLike[str], *, unit: str | None = None) -> xr.Dat
     Parameters
     ----------
     path
-        The file.
+        The file, with commas, semicolons (as spreadsheets write where the comma is decimal) or
+        tabs between the columns. The apostrophe is removed that the command line writes before a
+        label that a spreadsheet would run, such as ``'=A1``. A ``~`` in front is the home folder.
     unit
         Name of the unit of every distance, e.g. "µm".
 
@@ -133,13 +140,12 @@ def read_csv(path: str | os.PathLike[str], *, unit: str | None = None) -> xr.Dat
     True
     """
     try:
-        table = pd.read_csv(
-            path,
-            dtype={"query_label": str, "neighbor_label": str},
-            keep_default_na=False,  # a cell type may be called "NA" or "None"
-            na_values={name: [""] for name in TABLE_COLUMNS if not name.endswith("_label")},
-            **_EXACT_FLOATS,
-        )
+        header = pd.read_csv(path, nrows=0).columns
+        separator = next((mark for mark in ";\t" if mark in header[0]), ",")
+        table = _read_table(path, separator, ".")
+        numbers = table.get("base_attention_score", pd.Series([0.0]))
+        if separator != "," and not pd.api.types.is_numeric_dtype(numbers):
+            table = _read_table(path, separator, ",")
     except (
         ValueError,
         EOFError,
@@ -148,7 +154,33 @@ def read_csv(path: str | os.PathLike[str], *, unit: str | None = None) -> xr.Dat
     ) as error:  # pandas' own are ValueErrors
         raise ValueError(f"path={os.fspath(path)!r} can't be read as CSV: {error}") from error
     unnamed = [name for name in table.columns if str(name).startswith("Unnamed: ")]
+    for name in {"query_label", "neighbor_label"} & set(table.columns):
+        table[name] = table[name].str.replace(_QUOTED_FORMULA, "", regex=True)
     return from_dataframe(table.drop(columns=unnamed), unit=unit)
+
+
+def _read_table(path: str | os.PathLike[str], separator: str, decimal: str) -> pd.DataFrame:
+    table: pd.DataFrame = pd.read_csv(
+        path,
+        sep=separator,
+        decimal=decimal,
+        dtype={"query_label": str, "neighbor_label": str},
+        keep_default_na=False,  # a cell type may be called "NA" or "None"
+        na_values={name: [""] for name in TABLE_COLUMNS if not name.endswith("_label")},
+        **_EXACT_FLOATS,
+    )
+    return table
+
+
+def quote_formulas(table: pd.DataFrame) -> pd.DataFrame:
+    """Put an apostrophe in front of text that a spreadsheet would run; `read_csv` removes it."""
+    texts = table.select_dtypes(exclude=["number", "bool"])
+    quoted = {name: column.map(_quote_formula) for name, column in texts.items()}
+    return table.assign(**{str(name): column for name, column in quoted.items()})
+
+
+def _quote_formula(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
 
 
 def to_dataframe(ds: xr.Dataset) -> pd.DataFrame:

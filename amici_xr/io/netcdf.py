@@ -57,6 +57,9 @@ def read(path: Path, suffix: str, chunks: Any) -> xr.Dataset:
     process replaces the file. h5netcdf reads it, since netCDF4 crashes when several threads read.
     """
     file = HeldFile(path)
+    start = file.read(4)
+    if start[:3] == b"CDF":
+        return _read_netcdf3(file, start, chunks)
     _check_record(file)
     with h5py.File(file, "r") as root:
         links: list[tuple[str, Any]] = []
@@ -69,6 +72,19 @@ def read(path: Path, suffix: str, chunks: Any) -> xr.Dataset:
         with file, ds:
             ds.load()
     return ds
+
+
+def _read_netcdf3(file: io.FileIO, start: bytes, chunks: Any) -> xr.Dataset:
+    """Load a file of the older format, which is not compressed and knows no links."""
+    if start[3:] not in (b"\1", b"\2"):
+        raise RefusedFileError(
+            "is a NetCDF 3 file with 64-bit data (CDF-5); open it with xarray.open_dataset(path, "
+            "engine='netcdf4'), and save that with amici_xr.save"
+        )
+    file.seek(0)
+    with file, xr.open_dataset(file, engine="scipy", cache=False) as ds:
+        ds.load()
+    return ds if chunks is None else ds.chunk(chunks)
 
 
 class HeldFile(io.FileIO):
@@ -95,11 +111,22 @@ class HeldFile(io.FileIO):
         super().close()
 
 
-def _check_record(file: io.FileIO) -> None:
-    """Refuse a file that differs from its record. A file of plain xarray has none."""
+def has_record(path: Path) -> bool:
+    """Say whether `save` wrote the file, whole or damaged since."""
+    with path.open("rb", buffering=0) as file:
+        return _MAGIC in _end_of(file)[1]
+
+
+def _end_of(file: io.FileIO) -> tuple[int, bytes]:
+    """Return where the records begin, if there are any, and the bytes from there."""
     end = max(0, file.seek(0, os.SEEK_END) - _RECORDS)
     file.seek(end)
-    records = file.read()
+    return end, file.read()
+
+
+def _check_record(file: io.FileIO) -> None:
+    """Refuse a file that differs from its record. A file of plain xarray has none."""
+    end, records = _end_of(file)
     if _MAGIC not in records:
         return
     if not any(records[at:].startswith(_MAGIC) for at in (0, _DISTANCE)):

@@ -20,6 +20,7 @@ from amici_xr.dependencies import require
 from amici_xr.errors import RefusedFileError, SchemaError, listed
 from amici_xr.io import netcdf
 from amici_xr.io.atomic import recover, replace_atomically
+from amici_xr.io.paths import check_replaceable, expand_home
 from amici_xr.io.storable import check_storable
 
 SUFFIXES = (".nc", ".zarr", ".zarr.zip")
@@ -28,6 +29,7 @@ _SMALL = 2**20  # elements; larger data variables of a lazily opened file are va
 _CELLS = 2**15  # neighbors or receivers of a chunk
 _CHUNK = 2**20  # elements of a chunk at most
 _STREAMED_KINDS = "fiu"  # floating-point numbers, integers, unsigned ones
+_STREAMED_DIMS = {"neighbor", "receiver"}
 
 
 def save(ds: xr.Dataset, path: str | os.PathLike[str]) -> None:
@@ -48,18 +50,19 @@ def save(ds: xr.Dataset, path: str | os.PathLike[str]) -> None:
     ds
         The Dataset; valid by the schema, with attributes that are str, int or float.
     path
-        Ends in ``.nc`` (NetCDF 4), ``.zarr`` (a Zarr folder) or ``.zarr.zip``. What is there is
-        replaced. All three open with `open_dataset`; the first two with plain
-        ``xarray.open_dataset`` too, the last with ``xarray.open_dataset(ZipStore(path),
-        engine="zarr")``.
+        Ends in ``.nc`` (NetCDF 4), ``.zarr`` (a Zarr folder) or ``.zarr.zip``. Scores, or an
+        answer about them, that are there are replaced, and keep their permissions; anything else,
+        such as a tissue, is left alone. A ``~`` in front is the home folder. All three open with
+        `open_dataset`; the first two with plain ``xarray.open_dataset`` too, the last with
+        ``xarray.open_dataset(ZipStore(path), engine="zarr")``.
 
     Raises
     ------
     SchemaError
         If the Dataset is not valid, or holds attributes or values that a file can't.
     ValueError
-        If the path has another suffix or is something else than such a file, or if the file does
-        not read back as it was written.
+        If the path has another suffix, if what stands there is neither scores nor an answer about
+        them, or if the file does not read back as it was written.
     OSError
         If the disk is full or the folder may not be written to (a ``PermissionError``).
 
@@ -72,7 +75,7 @@ def save(ds: xr.Dataset, path: str | os.PathLike[str]) -> None:
     True
     """
     target, suffix = _parse_path(path)
-    _check_replaceable(target, suffix)
+    check_replaceable(target, suffix)
     ds = check_structure(ds).drop_encoding()
     ds = validate_loaded(_compute_unstreamed(ds, in_this_process=suffix == ".nc"))
     check_storable(ds)
@@ -95,18 +98,20 @@ def open_dataset(
     Parameters
     ----------
     path
-        What `save` wrote, or ``ds.to_netcdf`` or ``ds.to_zarr``.
+        What `save` wrote, or ``ds.to_netcdf`` (also as NetCDF 3) or ``ds.to_zarr``. A ``~`` in
+        front is the home folder.
     chunks
         None loads the Dataset and closes the file. Chunk sizes, as in ``xarray.open_dataset``,
         leave it lazy ({} takes the file's own); the chunks of a ``.zarr`` or ``.zarr.zip`` are then
         compared with their checksums when they are read. Labels and samples are loaded, so that
         ``groupby`` takes them. Values are validated at once unless a variable has more than a
-        million elements.
+        million elements. Opening starts no threads, so that a process may be forked afterwards.
 
     Returns
     -------
     xarray.Dataset
-        As it was saved.
+        As it was saved; without the encoding of the file, so that it, and what is computed from
+        it, can be written in any other format.
 
     Raises
     ------
@@ -130,10 +135,11 @@ def open_dataset(
     if not target.exists():
         raise FileNotFoundError(f"path={os.fspath(path)!r}: there is no such file")
     try:
-        ds = _format(suffix, "reading").read(target, suffix, chunks)
+        ds = _drop_encoding(_format(suffix, "reading").read(target, suffix, chunks))
         if chunks is not None:  # as xarray asks of a ``groupby``
-            for name in _NAMES_OF_GROUPS & set(ds.coords):
-                ds[name].load()
+            with _without_threads():
+                for name in _NAMES_OF_GROUPS & set(ds.coords):
+                    ds[name].load()
     except RefusedFileError as error:
         raise ValueError(f"path={os.fspath(path)!r} {error}") from None
     except Exception as error:
@@ -144,38 +150,44 @@ def open_dataset(
         ) from error
     is_large = any(array.size > _SMALL for array in ds.data_vars.values())
     try:
-        return check_structure(ds) if chunks is not None and is_large else validate(ds)
+        if chunks is None:
+            return validate(ds)
+        with _without_threads():
+            return check_structure(ds) if is_large else validate(ds)
     except SchemaError as error:
         ds.close()
         raise SchemaError(f"path={os.fspath(path)!r} is {error}") from None
 
 
+def _drop_encoding(ds: xr.Dataset) -> xr.Dataset:
+    """Forget, in the Dataset itself, how the file stored it, but not where it is."""
+    for variable in ds.variables.values():
+        variable.encoding = {}
+    ds.encoding = {name: value for name, value in ds.encoding.items() if name == "source"}
+    return ds
+
+
+def _without_threads() -> contextlib.AbstractContextManager[Any]:
+    """Compute in this thread: a pool of dask's would not survive a fork, and what waits for it."""
+    import dask.config
+
+    return dask.config.set(scheduler="synchronous")
+
+
 def _parse_path(path: str | os.PathLike[str]) -> tuple[Path, str]:
     """Return the path and which of the three suffixes it has."""
-    target = Path(path)
+    target = expand_home(path)
     for suffix in reversed(SUFFIXES):
         if target.name.endswith(suffix):
             return target, suffix
     raise ValueError(f"path={os.fspath(path)!r} must end in one of {listed(SUFFIXES)}")
 
 
-def _check_replaceable(target: Path, suffix: str) -> None:
-    """Refuse to put a file in the place of a folder, or a store in the place of something else."""
-    if suffix != ".zarr" and target.is_dir():
-        raise ValueError(f"path={str(target)!r} is a folder; remove it, or choose another name")
-    if suffix == ".zarr" and target.exists():
-        parts = {entry.name for entry in target.iterdir()} if target.is_dir() else {""}
-        if parts and not parts & {".zgroup", "zarr.json"}:
-            raise ValueError(
-                f"path={str(target)!r} is not a Zarr store; remove it, or choose another name"
-            )
-
-
 def _compute_unstreamed(ds: xr.Dataset, *, in_this_process: bool) -> xr.Dataset:
     """Leave only those variables lazy that can be streamed, in chunks as they will be stored.
 
-    These are data variables of numbers. With `in_this_process` nothing is left lazy where other
-    processes compute, which can't write to a file that this one has open.
+    These are data variables of numbers, one or more for each cell. With `in_this_process` nothing
+    is left lazy where other processes compute, which can't write to a file that this one has open.
     """
     lazy = [name for name, variable in ds.variables.items() if variable.chunks is not None]
     if not lazy:
@@ -183,7 +195,10 @@ def _compute_unstreamed(ds: xr.Dataset, *, in_this_process: bool) -> xr.Dataset:
     streamed = {
         name: variable.chunk(dict(zip(variable.dims, _chunk_shape(variable), strict=True)))
         for name, variable in ds.variables.items()
-        if name in lazy and name in ds.data_vars and variable.dtype.kind in _STREAMED_KINDS
+        if name in lazy
+        and name in ds.data_vars
+        and variable.dtype.kind in _STREAMED_KINDS
+        and _STREAMED_DIMS & set(variable.dims)
     }
     if in_this_process and not _computes_in_this_process():
         streamed = {}

@@ -11,6 +11,7 @@ import numpy as np
 
 from amici_xr.errors import listed
 from amici_xr.io.atomic import recover
+from amici_xr.io.paths import expand_home
 from amici_xr.model.architecture import check_is_network
 from amici_xr.model.safetensors_folder import SETTINGS, WEIGHTS, is_safetensors_folder, read_folder
 from amici_xr.model.saved_model import (
@@ -58,7 +59,7 @@ def load_model(path: str | os.PathLike[str]) -> SavedModel:
     >>> model.labels
     ('Endothelial', 'Fibroblast', 'Macrophage', 'T_cell', 'Tumor')
     """
-    file = Path(path)
+    file = expand_home(path)
     recover(file)
     if is_safetensors_folder(file):
         return _load_shared_model(file)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from amici_xr.dependencies import require
 from amici_xr.errors import listed
 from amici_xr.io.atomic import replace_atomically
+from amici_xr.io.paths import expand_home
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +21,7 @@ WEIGHTS = "model.safetensors"
 SETTINGS = "settings.json"
 _FORMAT = "amici_xr model"
 _VERSION = 1
+_OWN_DIGEST = "settings_sha256"  # of the bytes of the settings, in which this digest is empty
 _LARGEST_SETTINGS = 2**28  # bytes; a million genes take 20 MB
 
 
@@ -35,13 +37,18 @@ def write_folder(
     path: str | os.PathLike[str], weights: Mapping[str, torch.Tensor], description: dict[str, Any]
 ) -> None:
     """Write weights and what describes them as a folder, whole or not at all."""
-    target = Path(path)
+    target = expand_home(path)
     present = {entry.name for entry in target.iterdir()} if target.is_dir() else set()
     others = sorted(present - {WEIGHTS, SETTINGS})
     if others or target.is_file():
         kind = f"a folder that holds {listed(others, 5)}" if others else "a file"
         raise FileExistsError(
             f"path={os.fspath(path)!r} is {kind}; give a folder that is empty, or not there yet"
+        )
+    if present and not _is_described_as_model(target / SETTINGS):
+        raise FileExistsError(
+            f"path={os.fspath(path)!r} holds {listed(sorted(present))} of another program; give a "
+            "folder that is empty, or not there yet"
         )
     save = require("safetensors.torch", "model", "saving a model").save
     # safetensors refuses tensors that share their memory
@@ -52,13 +59,16 @@ def write_folder(
         "version": _VERSION,
         **description,
         "shapes": {name: list(tensor.shape) for name, tensor in weights.items()},
-        "sha256": hashlib.sha256(content).hexdigest(),
+        "sha256": _digest(content),
+        _OWN_DIGEST: "",
     }
-    text = json.dumps(settings, indent=2, ensure_ascii=False)
+    text = json.dumps(settings, indent=2, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    blank, filled = (f'"{_OWN_DIGEST}": "{digest}"' for digest in ("", _digest(text)))
+    text = text.replace(blank.encode(), filled.encode())
     with replace_atomically(target) as beside:
         beside.mkdir()
         (beside / WEIGHTS).write_bytes(content)
-        (beside / SETTINGS).write_bytes(text.encode("utf-8", "surrogatepass"))
+        (beside / SETTINGS).write_bytes(text)
 
 
 def read_folder(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -89,7 +99,8 @@ def _read_settings(file: Path) -> dict[str, Any]:
     if n_bytes > _LARGEST_SETTINGS:
         raise ValueError(f"{file} has {n_bytes:,} bytes; at most {_LARGEST_SETTINGS:,} are read")
     try:
-        text = file.read_bytes().decode("utf-8", "surrogatepass")
+        content = file.read_bytes()
+        text = content.decode("utf-8", "surrogatepass")
         settings = json.loads(text, object_pairs_hook=_dict_of_unique_names)
     except (ValueError, RecursionError) as error:  # also of bytes that are not text
         raise ValueError(f"{file} is damaged or not JSON: {error}") from error
@@ -107,12 +118,29 @@ def _read_settings(file: Path) -> dict[str, Any]:
         "settings": lambda value: isinstance(value, dict),
         "shapes": lambda value: isinstance(value, dict) and all(map(_is_shape, value.values())),
         "sha256": lambda value: isinstance(value, str),
+        _OWN_DIGEST: lambda value: isinstance(value, str),
     }
     check_names(settings, is_valid, f"{file}")
     invalid = [name for name in is_valid if not is_valid[name](settings[name])]
     if invalid:
         raise ValueError(f"{file}: {', '.join(invalid)} can't be what was saved")
+    digest = settings[_OWN_DIGEST]
+    if _digest(content.replace(digest.encode("utf-8", "surrogatepass"), b"")) != digest:
+        raise ValueError(f"{file} is damaged: it does not have the SHA-256 that it says; save anew")
     return settings
+
+
+def _is_described_as_model(file: Path) -> bool:
+    """Say whether the settings are those of a shared model of any version."""
+    try:
+        settings = json.loads(file.read_bytes().decode("utf-8", "surrogatepass"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(settings, dict) and settings.get("format") == _FORMAT
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _dict_of_unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -140,7 +168,7 @@ def _read_weights(file: Path, description: dict[str, Any]) -> dict[str, torch.Te
         weights: dict[str, torch.Tensor] = load(content)
     except Exception as error:  # safetensors has one error for all that is wrong
         raise ValueError(f"{file} is damaged or not a safetensors file: {error}") from error
-    if hashlib.sha256(content).hexdigest() != description["sha256"]:
+    if _digest(content) != description["sha256"]:
         raise ValueError(f"{file} does not have the SHA-256 that {SETTINGS} says; save both anew")
     shapes, expected = {name: [*w.shape] for name, w in weights.items()}, description["shapes"]
     differing = [name for name in shapes | expected if shapes.get(name) != expected.get(name)]

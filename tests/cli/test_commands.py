@@ -306,7 +306,7 @@ def test_parquet_and_zipped_csv_hold_the_same_as_csv(done, folder):
 
 
 def test_a_table_that_is_there_is_replaced_and_the_file_named(done, folder, tmp_path):
-    (tmp_path / "t.csv").write_text("old")
+    done("curve", folder / "one.nc", "--distance", "0,1", "--out", "t.csv")
     result = done("length-scale", folder / "one.nc", "--out", "t.csv")
     assert result.out == ""
     assert result.err == "t.csv\n"
@@ -352,7 +352,8 @@ def test_a_question_is_answered_as_by_the_function(done, folder, words, name, ar
         amici_xr.save(ds, folder / "four_samples.nc")
     ds = amici_xr.open_dataset(folder / f"{name}.nc")
     expected = getattr(amici_xr, words[0].replace("-", "_"))(ds, **arguments)
-    done(words[0], folder / f"{name}.nc", *words[1:], "--out", f"answer{suffix}")
+    for _ in range(2):  # its own answer is replaced
+        done(words[0], folder / f"{name}.nc", *words[1:], "--out", f"answer{suffix}")
     if suffix != ".csv":
         opened = xr.open_dataset(f"answer{suffix}", engine="zarr" if suffix == ".zarr" else None)
         if isinstance(expected, xr.DataArray):
@@ -833,3 +834,106 @@ def test_report_writes_the_page_of_the_function(done, folder, tmp_path):
         for name in ("page.html", "expected.html")
     )
     assert page == expected
+
+
+@pytest.fixture
+def foreign(tmp_path):
+    """Files of other programs under the names that answers may have."""
+    xr.Dataset({"temperature": ("time", [1.0, 2.0])}).to_netcdf(tmp_path / "climate.nc")
+    pd.DataFrame({"cell": ["a"], "label": ["T"]}).to_csv(tmp_path / "cells.csv", index=False)
+    pd.DataFrame({"cell": ["a"]}).to_csv(tmp_path / "cells.csv.gz", index=False)
+    (tmp_path / "notes.csv").write_text("remember the milk")
+    (tmp_path / "notes.nc").write_text("remember the milk")
+    return tmp_path
+
+
+def content_below(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("command", ["length-scale", "convert"])
+@pytest.mark.parametrize(
+    "name", ["climate.nc", "cells.csv", "cells.csv.gz", "notes.csv", "notes.nc"]
+)
+def test_files_of_other_programs_are_not_replaced(call, folder, foreign, command, name):
+    before = content_below(foreign)
+    target = [name] if command == "convert" else ["--out", name]
+    result = call(command, folder / "one.nc", *target)
+    assert result.status == 1
+    assert re.match(rf"error: {name} .*neither scores of amici_xr nor an answer about", result.err)
+    assert content_below(foreign) == before
+
+
+def test_a_parquet_of_another_program_is_not_replaced(call, folder, tmp_path):
+    pytest.importorskip("pyarrow")  # an extra
+    pd.DataFrame({"cell": ["a"]}).to_parquet("cells.parquet")
+    before = content_below(tmp_path)
+    result = call("length-scale", folder / "one.nc", "--out", "cells.parquet")
+    assert "cells.parquet holds 'cell', which is neither scores of amici_xr" in result.err
+    assert content_below(tmp_path) == before
+
+
+@pytest.mark.needs_model
+@pytest.mark.filterwarnings("ignore")  # of anndata and zarr, about their formats
+def test_a_tissue_is_not_replaced_by_what_is_extracted_from_it(call, demo, tmp_path):
+    pytest.importorskip("zarr")  # an extra
+    model, adata = demo
+    model.save("model")
+    for name in ("tissue.zarr", "other.zarr"):
+        adata[:200].copy().write_zarr(name)
+    before = content_below(tmp_path)
+    words = ["extract", "model", "tissue.zarr", "--query", "T_cell", "--out"]
+    assert "error: tissue.zarr is read too; choose another" in call(*words, "tissue.zarr").err
+    assert re.search(r"error: other\.zarr holds .*'obs'.* neither", call(*words, "other.zarr").err)
+    assert content_below(tmp_path) == before
+
+
+def test_a_table_is_not_replaced_by_an_answer_about_it(call, folder, tmp_path):
+    shutil.copy(folder / "table.csv", "table.csv")
+    (tmp_path / "link.csv").symlink_to("table.csv")
+    before = content_below(tmp_path)
+    for out in ("table.csv", "link.csv"):
+        result = call("length-scale", "table.csv", "--sample-threshold", "none", "--out", out)
+        assert result.status == 1
+        assert f"{out} is read too; choose another name for the output" in result.err
+    assert content_below(tmp_path) == before
+
+
+def test_home_is_found_where_the_shell_leaves_it(done, folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    shutil.copy(folder / "one.nc", tmp_path / "one.nc")
+    done("length-scale", "~/one.nc", "--out=~/t.csv")
+    done("convert", "~/one.nc", "~/scores.csv")
+    assert {"t.csv", "scores.csv"} <= {path.name for path in tmp_path.iterdir()}
+    assert "one.nc" in done("info", "~/one.nc").out
+
+
+OBEYED = ["\x1b]52;c;aGk=\x07B", "\x1b[1A\x1b[2K", "\u202eright to left", "\x9b31m"]
+
+
+@pytest.fixture
+def hostile(tmp_path):
+    """A file whose labels a terminal would obey, or a spreadsheet run."""
+    labels = ["Q", *OBEYED, "=1+1", "+B", "-C", "@D", "'=E", "plain"]
+    ds = amici_xr.testing.simulate_dataset(query="Q", cell_types=labels, n_cells=400)
+    amici_xr.save(ds.assign_attrs(note=OBEYED[0]), "hostile.nc")
+    return ds
+
+
+@pytest.mark.parametrize(
+    "words", [["info"], ["length-scale"], ["select"], ["length-scale", "--labels", OBEYED[1] + "?"]]
+)
+def test_a_terminal_shows_labels_and_does_not_obey_them(call, hostile, words):
+    result = call(words[0], "hostile.nc", *words[1:])
+    shown = (result.out + result.err).replace("\n", "")
+    assert "\\x1b" in shown
+    assert shown.isprintable()
+
+
+def test_a_table_has_nothing_that_a_spreadsheet_would_run(done, hostile):
+    done("length-scale", "hostile.nc", "--out", "t.csv")
+    labels = set(pd.read_csv("t.csv", dtype=str, keep_default_na=False)["label"])
+    assert {"'=1+1", "'+B", "'-C", "'@D", "''=E", "plain"} <= labels
+    done("convert", "hostile.nc", "scores.csv")
+    back = amici_xr.read_csv("scores.csv")
+    assert back["label"].values.tolist() == hostile["label"].values.tolist()

@@ -205,3 +205,24 @@ def arrays(base=((1.0,), (1.0,)), position=((1.0,), (1.0,)), label=("S", "S"), *
 def test_bad_arrays_are_named(changes, error, message):
     with pytest.raises(error, match=message):
         arrays(**changes)
+
+
+@pytest.mark.parametrize(
+    ("separator", "decimal"), [(";", ","), (";", "."), ("\t", ","), ("\t", ".")]
+)
+def test_tables_of_spreadsheets_are_read(ds, separator, decimal):
+    table = amici_xr.to_dataframe(ds)
+    table.to_csv("a.csv", sep=separator, decimal=decimal)
+    xr.testing.assert_equal(amici_xr.read_csv("a.csv"), amici_xr.from_dataframe(table))
+
+
+def test_a_table_in_the_home_folder_is_read(ds, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    amici_xr.to_dataframe(ds).to_csv(tmp_path / "a.csv")
+    assert amici_xr.read_csv("~/a.csv").sizes["neighbor"] == ds.sizes["neighbor"]
+
+
+def test_the_apostrophe_before_what_a_spreadsheet_would_run_is_removed():
+    ds = amici_xr.from_arrays([[2.0, 1.0, 0.0]], [[0.5] * 3], ["'=1", "'T'", "''-2"], query="-Q")
+    amici_xr.to_dataframe(ds).to_csv("a.csv")
+    assert amici_xr.read_csv("a.csv")["label"].values.tolist() == ["=1", "'T'", "'-2"]

@@ -499,3 +499,93 @@ def test_a_missing_chunk_of_a_zarr_store_is_noticed(ds):
     shutil.rmtree("a.zarr/neighborhood_distance")
     with pytest.raises(ValueError, match=r"is damaged: 'neighborhood_distance/"):
         amici_xr.open_dataset("a.zarr")
+
+
+@needs_zarr
+@pytest.mark.filterwarnings("ignore")  # of zarr, about its formats
+def test_other_peoples_datasets_are_not_replaced(ds, tmp_path):
+    xr.Dataset({"temperature": ("time", [1.0])}).to_zarr("climate.zarr")
+    shutil.make_archive("climate.zarr", "zip", "climate.zarr")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for name in ("climate.zarr", "climate.zarr.zip"):
+        with pytest.raises(ValueError, match=r"holds 'temperature'.* neither scores of amici_xr"):
+            amici_xr.save(ds, name)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_damaged_file_of_ours_and_an_empty_one_are_replaced(ds, tmp_path):
+    amici_xr.save(ds, "a.nc")
+    content = bytearray((tmp_path / "a.nc").read_bytes())
+    content[:4096] = bytes(4096)
+    (tmp_path / "a.nc").write_bytes(content)
+    (tmp_path / "empty.nc").touch()
+    for name in ("a.nc", "empty.nc"):
+        amici_xr.save(ds, name)
+        same(amici_xr.open_dataset(name), ds)
+
+
+@needs_zarr
+def test_save_keeps_the_modes_of_a_folder_and_its_files(ds, tmp_path):
+    amici_xr.save(ds, "a.zarr")
+    (tmp_path / "a.zarr").chmod(0o750)
+    (tmp_path / "a.zarr/SHA256SUMS").chmod(0o600)
+    amici_xr.save(ds.isel(head=[0]), "a.zarr")
+    assert (tmp_path / "a.zarr").stat().st_mode & 0o777 == 0o750
+    assert (tmp_path / "a.zarr/SHA256SUMS").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_tilde_is_the_home_folder(ds, tmp_path, monkeypatch, suffix):
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    amici_xr.save(ds, f"~/a{suffix}")
+    same(amici_xr.open_dataset(f"~/a{suffix}"), ds)
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("chunks", [None, {}])
+@pytest.mark.filterwarnings("ignore::UserWarning:zarr", "ignore::FutureWarning")
+def test_what_was_opened_can_be_written_in_any_format_by_xarray(ds, suffix, chunks):
+    amici_xr.save(ds, f"a{suffix}")
+    opened = amici_xr.open_dataset(f"a{suffix}", chunks=chunks)
+    for made in (opened, opened.cf.bootstrap(0.1)):
+        if HAS_ZARR:
+            made.to_zarr("plain.zarr", mode="w")
+            xr.testing.assert_identical(xr.open_zarr("plain.zarr").load(), made.compute())
+        made.to_netcdf("plain.nc")
+        xr.testing.assert_identical(xr.load_dataset("plain.nc"), made.compute())
+
+
+@pytest.mark.parametrize("chunks", [None, {}, {"neighbor": 20}])
+@pytest.mark.parametrize("file_format", ["NETCDF3_CLASSIC", "NETCDF3_64BIT"])
+def test_netcdf_3_is_read(ds, file_format, chunks):
+    ds.to_netcdf("a.nc", format=file_format, engine="scipy")
+    opened = amici_xr.open_dataset("a.nc", chunks=chunks)
+    assert (opened.chunks == {}) == (chunks is None)
+    xr.testing.assert_equal(opened.compute(), ds)
+    amici_xr.save(opened, "b.nc")
+    xr.testing.assert_equal(amici_xr.open_dataset("b.nc"), ds)
+
+
+def test_netcdf_3_with_64_bit_data_is_named_with_the_call_that_reads_it(ds):
+    ds.to_netcdf("a.nc", format="NETCDF3_64BIT_DATA", engine="netcdf4")
+    with pytest.raises(ValueError, match=r"^path='a\.nc' is a NetCDF 3 file .* engine='netcdf4'"):
+        amici_xr.open_dataset("a.nc")
+    amici_xr.save(xr.open_dataset("a.nc", engine="netcdf4").load(), "b.nc")
+
+
+def test_a_process_may_be_forked_after_opening_lazily():
+    code = """
+import multiprocessing, amici_xr
+amici_xr.save(amici_xr.testing.simulate_dataset(n_cells=80), "a.nc")
+ds = amici_xr.open_dataset("a.nc", chunks={})
+def size(ds):
+    return int(ds.base_attention_score.compute().size)
+with multiprocessing.get_context("fork").Pool(1) as pool:
+    print(pool.map_async(size, [ds]).get(timeout=60) == [ds.base_attention_score.size])
+"""
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"

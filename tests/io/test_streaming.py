@@ -169,3 +169,17 @@ def test_all_variables_of_a_file_have_chunks_of_the_same_cells(several, small_bl
     with amici_xr.open_dataset("a.nc", chunks={}) as opened:
         assert set(opened.chunksizes["neighbor"][:-1]) == {30}  # an error where they differ
         assert opened.chunksizes["head"] == (3,)
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+@pytest.mark.parametrize("run", [slice(None), [1], 0])
+def test_several_runs_opened_lazily_are_saved_again(suffix, run):
+    if suffix == ".zarr":
+        pytest.importorskip("zarr")  # an extra
+    ds = amici_xr.testing.simulate_dataset(n_cells=80)
+    shifted = ds.assign(base_attention_score=ds["base_attention_score"] + 1)
+    amici_xr.save(amici_xr.align_runs([ds, shifted]), "runs.nc")
+    for chunks in ({}, {"neighbor": 20, "run": 1}):
+        opened = amici_xr.open_dataset("runs.nc", chunks=chunks).isel(run=run)
+        amici_xr.save(opened, f"again{suffix}")
+        xr.testing.assert_identical(amici_xr.open_dataset(f"again{suffix}"), opened.compute())

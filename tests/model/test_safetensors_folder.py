@@ -1,5 +1,6 @@
 """Models that are shared: a folder without pickle, written whole, read with every doubt."""
 
+import hashlib
 import json
 import struct
 
@@ -24,7 +25,10 @@ def shared(demo, tmp_path):
 def rewrite(folder, **changed):
     described = json.loads((folder / "settings.json").read_text()) | changed
     described = {name: value for name, value in described.items() if value is not KeyError}
-    (folder / "settings.json").write_text(json.dumps(described))
+    described |= {"settings_sha256": ""} if "settings_sha256" in described else {}
+    text = json.dumps(described)
+    seal = f'"settings_sha256": "{hashlib.sha256(text.encode()).hexdigest()}"'
+    (folder / "settings.json").write_text(text.replace('"settings_sha256": ""', seal))
 
 
 def described(folder):
@@ -33,8 +37,6 @@ def described(folder):
 
 def replace_weights(folder, weights):
     """Other weights with a digest and shapes that fit, as a hostile author would write them."""
-    import hashlib
-
     from safetensors.torch import save
 
     content = save(weights)
@@ -292,3 +294,50 @@ def test_weights_that_make_no_network_are_named(demo, shared, change, message):
     with pytest.raises(ValueError, match=message) as error:
         amici_xr.load_model(shared)
     assert "model.safetensors" in str(error.value)
+
+
+def test_any_flipped_bit_of_the_settings_is_refused(shared):
+    from amici_xr.model.safetensors_folder import read_folder
+
+    file = shared / "settings.json"
+    whole = file.read_bytes()
+    read_folder(shared)
+    rng = np.random.default_rng(0)
+    for bit in rng.choice(8 * len(whole), 1_000, replace=False):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"settings\.json"):
+            read_folder(shared)
+
+
+def test_settings_changed_by_hand_are_refused(shared):
+    file = shared / "settings.json"
+    file.write_text(file.read_text().replace('"value": 30', '"value": 31'))
+    with pytest.raises(ValueError, match="is damaged: it does not have the SHA-256 that it says"):
+        amici_xr.load_model(shared)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("settings.json", '{"editor.fontSize": 14}'),
+        ("settings.json", "[1]"),
+        ("settings.json", "// of an editor"),
+        ("model.safetensors", "weights of another model"),
+    ],
+)
+def test_files_of_another_program_are_not_replaced(demo, tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(FileExistsError, match=rf"holds '{name}' of another program; give a folder"):
+        demo[0].save(tmp_path)
+    assert (tmp_path / name).read_text() == content
+
+
+def test_a_model_in_the_home_folder_is_written_and_read(demo, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    demo[0].save("~/shared")
+    (tmp_path / "shared").chmod(0o700)
+    demo[0].save("~/shared")
+    assert (tmp_path / "shared").stat().st_mode & 0o777 == 0o700
+    assert amici_xr.load_model("~/shared").labels == demo[0].labels

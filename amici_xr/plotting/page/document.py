@@ -31,6 +31,7 @@ from amici_xr.errors import (
     check_seed,
 )
 from amici_xr.io.atomic import replace_atomically
+from amici_xr.io.paths import expand_home
 from amici_xr.iteration import watched
 from amici_xr.plotting.colors import Palette, label_colors
 from amici_xr.plotting.page import figures, points, summaries
@@ -71,7 +72,8 @@ def report(
     ds
         The Dataset, dims (neighbor, head), or (query, neighbor, head).
     path
-        Where to write, ending in ``.html``; an existing file is replaced.
+        Where to write, ending in ``.html``; an existing file is replaced. A ``~`` in front is the
+        home folder.
     threshold
         Threshold at which the slider starts, strictly between 0 and 1.
     sample_threshold
@@ -180,7 +182,7 @@ def _affordable_points(datasets: Sequence[xr.Dataset]) -> int:
 
 
 def _html_path(path: str | os.PathLike[str]) -> Path:
-    target = Path(path)
+    target = expand_home(path)
     if target.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"path={os.fspath(path)!r} must end in '.html'")
     if target.is_dir():

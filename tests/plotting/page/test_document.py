@@ -531,3 +531,28 @@ def test_without_bokeh_the_extra_is_named(ds, monkeypatch):
 def test_the_default_stops_hold_the_default_threshold():
     assert 0.5 in document.THRESHOLDS
     assert sorted(document.THRESHOLDS) == list(document.THRESHOLDS)
+
+
+@needs_bokeh
+@pytest.mark.parametrize("names", [["base64"], ["base64", "dtype", "shape"], ["shape", "values"]])
+def test_attributes_may_have_the_names_by_which_arrays_are_embedded(browser, tmp_path, names):
+    ds = amici_xr.testing.simulate_dataset(n_cells=100)
+    ds.assign_attrs(dict.fromkeys(names, "of mine")).cf.report(
+        tmp_path / "page.html", thresholds=[0.5]
+    )
+    browser.open(tmp_path / "page.html")
+    shown = browser.ask("document.body.innerText + document.body.textContent")
+    assert all(name in shown for name in names)
+    assert (
+        browser.ask("content.provenance['Attributes of the Dataset'][arguments[0]]", names[0])
+        == "of mine"
+    )
+    assert browser.complaints() == []
+
+
+@needs_bokeh
+def test_a_page_is_written_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    ds = amici_xr.testing.simulate_dataset(n_cells=100)
+    ds.cf.report("~/page.html", thresholds=[0.5])
+    assert (tmp_path / "page.html").is_file()

@@ -24,8 +24,9 @@ function decoded({dtype, shape, base64}) {
   };
 }
 
+// Names come from people too, and an attribute may be named base64; but only arrays have a shape that is a list.
 const content = JSON.parse(document.getElementById("content").textContent, (_, value) =>
-  value !== null && value.base64 !== undefined ? decoded(value) : value);
+  Array.isArray(value?.shape) && typeof value.base64 === "string" ? decoded(value) : value);
 
 /** L = max(0, (u/p)(a − δ − logit t)): where the attention falls to the threshold t. */
 function lengthScale(a, p, query, logit) {

@@ -1,0 +1,68 @@
+"""Paths as people write them, and what may be replaced at one."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+
+import h5py
+import pandas as pd
+
+from amici_xr.dependencies import require
+from amici_xr.errors import listed
+from amici_xr.io.netcdf import has_record
+
+TABLES = (".csv", ".csv.gz", ".parquet")
+# Every Dataset of scores, and every answer to a question about one, names its query and one more.
+_QUERY = {"query", "query_label", "queries"}
+_BESIDE_QUERY = {"head", "head_idx", "label", "neighbor", "receiver", "threshold", "distance"}
+
+
+def expand_home(path: str | os.PathLike[str]) -> Path:
+    """Return the path, with the user's home folder in the place of a ``~`` that it starts with."""
+    return Path(os.path.expanduser(path))
+
+
+def check_replaceable(target: Path, suffix: str) -> None:
+    """Refuse to replace what is neither scores nor an answer about them; an empty file may go."""
+    if suffix != ".zarr" and target.is_dir():
+        raise ValueError(f"path={str(target)!r} is a folder; remove it, or choose another name")
+    if not target.exists() or (target.is_file() and not target.stat().st_size):
+        return
+    if suffix == ".zarr":
+        names = {entry.name for entry in target.iterdir()} if target.is_dir() else {""}
+        if names and not names & {".zgroup", "zarr.json"}:
+            raise ValueError(
+                f"path={str(target)!r} is not a Zarr store; remove it, or choose another name"
+            )
+        names -= {".zgroup", ".zattrs", ".zmetadata", "zarr.json"}
+    elif suffix == ".nc" and has_record(target):  # also where the rest is damaged
+        return
+    else:
+        names = _names_in(target, suffix)
+    if names and not (names & _QUERY and names & _BESIDE_QUERY):
+        holds = f"holds {listed(sorted(names), 5)}, which is"
+        raise ValueError(
+            f"path={str(target)!r} {holds if any(names) else 'is'} neither scores of amici_xr nor "
+            "an answer about them, so it is not replaced; remove it, or choose another name"
+        )
+
+
+def _names_in(file: Path, suffix: str) -> set[str]:
+    """Return the variables or columns of a file; one without a name where it can't be read."""
+    try:
+        if suffix == ".nc":
+            with h5py.File(file, "r") as root:
+                return set(root)
+        if suffix == ".zarr.zip":
+            with zipfile.ZipFile(file) as archive:
+                return {name.partition("/")[0] for name in archive.namelist()} - {""}
+        if suffix == ".parquet":
+            parquet = require("pyarrow.parquet", "parquet", "reading .parquet")
+            return set(parquet.read_schema(file).names)
+        return {str(name) for name in pd.read_csv(file, nrows=0).columns}
+    except ModuleNotFoundError:
+        raise
+    except Exception:  # each library has errors of its own for a file that is none of its kind
+        return {""}
