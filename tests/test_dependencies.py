@@ -129,7 +129,7 @@ def test_a_package_that_lacks_something_itself_is_not_told_to_be_absent(tmp_path
 def test_every_package_of_the_extras_for_users_was_absent_once():
     extras = tomllib.loads(PROJECT.read_text("utf-8"))["project"]["optional-dependencies"]
     named = {re.split(r"[<>=\[]", one)[0] for one in (*extras["model"], *extras["zarr"])}
-    assert named == {*WITHOUT_PARTS_OF_THE_MODEL, "zarr"}
+    assert named == {*WITHOUT_PARTS_OF_THE_MODEL, "zarr", "numcodecs"}
 
 
 @pytest.mark.needs_model

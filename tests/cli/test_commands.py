@@ -454,7 +454,7 @@ def test_info_tells_what_is_there_and_what_can_be_asked(done, folder):
         one = amici_xr.select(ds, query)
         n_receivers, n_neighbors = (str(one.sizes[dim]) for dim in ("receiver", "neighbor"))
         assert [f"{query}:", n_receivers, "receivers,", n_neighbors, "neighbors"] in lines
-    assert "unit of distance:  not given" in shown
+    assert "unit of distance:  unknown; extract(..., unit=…)" in shown
     assert ["created:", ds.attrs["created"]] in lines
     assert f"amici-xr plot curve {folder / 'several.nc'} --query A --head 0 --out" in shown
 
@@ -779,7 +779,7 @@ def test_bash_completes_commands_options_and_choices(done, tmp_path):
     for words, expected in (
         (["amici-xr", "le"], "length-scale"),
         (["amici-xr", "plot", "c"], "curve"),
-        (["amici-xr", "length-scale", "--resampling-unit", "b"], "block"),
+        (["amici-xr", "length-scale", "--resampling-unit", "sp"], "spatial"),
         (["amici-xr", "curve", "--per"], "--per-neighbor"),
     ):
         script = f"""

@@ -47,7 +47,8 @@ def test_neighborhoods_never_cross_samples_and_are_those_of_each_sample_alone(de
 @needs_model
 def test_given_neighborhoods_that_cross_samples_are_computed_anew(demo, tissue):
     settings = demo[0].settings
-    whole = amici_xr.extract(demo[0], None, tissue, progress=False)
+    with pytest.warns(UserWarning, match="the coordinates of these groups overlap"):
+        whole = amici_xr.extract(demo[0], None, tissue, progress=False)
     crossing = tissue.copy()
     crossing.obsm[settings.nn_idx_key] = whole.neighborhood_index.values
     crossing.obsm[settings.nn_dist_key] = whole.neighborhood_distance.values

@@ -128,7 +128,7 @@ def test_nan_scores_raise_when_a_lazy_reduction_is_computed(several):
     lazy = several.chunk(neighbor=100)
     spoiled = lazy.assign(base_attention_score=lazy.base_attention_score * np.nan)
     summary = spoiled.amici.curve_summary(0)
-    with pytest.raises(amici_xr.SchemaError, match=r"scores of query '[ACD]' are NaN where"):
+    with pytest.raises(amici_xr.SchemaError, match=r"scores of query '[ACD]' are NaN although"):
         summary.compute()
 
 

@@ -223,7 +223,7 @@ def test_colors_that_do_not_fit_the_types_are_left_out(model, tissue, expected):
     tissue.uns["cell_type_colors"] = tissue.uns["cell_type_colors"][:-1]
     assert "cell_type_color" not in extract(model, "T_cell", tissue).coords
     tissue.uns["cell_type_colors"] = ["mud", "red", "red", "red", "red"]
-    with pytest.warns(UserWarning, match=r"uns\['cell_type_colors'\] holds 'mud', no color that"):
+    with pytest.warns(UserWarning, match=r"_colors'\] holds 'mud', which matplotlib does not know"):
         assert "cell_type_color" not in extract(model, "T_cell", tissue).coords
     colored(tissue)
     tissue.obs["cell_type"] = tissue.obs["cell_type"].astype(str)
