@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -11,6 +12,18 @@ from amici_xr.dependencies import require
 
 Item = TypeVar("Item")
 _END = object()
+
+
+def _forget_threads_of_dask() -> None:
+    """Let a forked process make a pool of its own: the threads of its parent's are not there."""
+    threaded = sys.modules.get("dask.threaded")
+    if threaded is not None:
+        threaded.default_pool = None  # type: ignore[attr-defined]  # sys.modules knows no types
+        threaded.pools.clear()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forget_threads_of_dask)
 
 
 def ahead(items: Iterable[Item]) -> Generator[Item, None, None]:
