@@ -34,9 +34,7 @@ def called(ds: xr.Dataset, name: str = "q_value") -> set[tuple[str, str]]:
     return set(is_called.index[is_called < LEVEL])
 
 
-def permuted(
-    tissue: anndata.AnnData, groups: NDArray[np.object_], seed: int
-) -> anndata.AnnData:
+def permuted(tissue: anndata.AnnData, groups: NDArray[np.object_], seed: int) -> anndata.AnnData:
     """Return the tissue with the expression of cells exchanged within groups."""
     rng = np.random.default_rng(seed)
     source = np.arange(tissue.n_obs)

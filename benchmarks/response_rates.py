@@ -20,8 +20,8 @@ import amici_xr
 
 LEVEL = 0.05
 P_BOUNDS = (0.05, 0.01, 0.001)
-_DOMAINS = {"n_cells": 8_000, "n_types": 12, "n_genes": 150, "arrangement": "domains",
-            "counts": True, "n_pairs": 4, "reaches": (12.0, 16.0, 22.0, 30.0)}  # fmt: skip
+_DOMAINS = {"n_cells": 8_000, "n_types": 12, "n_genes": 150, "n_pairs": 4,
+            "arrangement": "domains", "counts": True, "noise": 0.3}  # fmt: skip
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "effect 1": {"effect": 1.0},
@@ -36,6 +36,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "800 cells, none planted": {"n_cells": 800, "n_pairs": 0},
     "uneven density, effect 0.4": {"effect": 0.4, "uneven": True},
     "uneven density, none planted": {"n_pairs": 0, "uneven": True},
+    "domains, effect 1": {"effect": 1.0, "arrangement": "domains"},
     "domains, none planted": {"n_pairs": 0, "arrangement": "domains"},
     "clumps of 40 µm, none planted": {
         "n_pairs": 0, "arrangement": "clumps", "clumped_expression": 0.5,

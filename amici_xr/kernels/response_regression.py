@@ -55,9 +55,7 @@ def orthonormal_basis(design: Floats) -> Basis:
 def first_columns(basis: Basis, n_columns: int) -> Basis:
     """Return the basis of the first `n_columns` columns of the design."""
     n_kept = int((basis.kept < n_columns).sum())
-    return Basis(
-        basis.columns[:, :n_kept], basis.triangle[:n_kept, :n_kept], basis.kept[:n_kept]
-    )
+    return Basis(basis.columns[:, :n_kept], basis.triangle[:n_kept, :n_kept], basis.kept[:n_kept])
 
 
 def restricted_log_likelihood(
@@ -74,7 +72,9 @@ def restricted_log_likelihood(
     residual = np.maximum(residual, 1e-12 * sum_of_squares)
     log_gram = 2.0 * np.log(np.diag(lower)).sum()
     n_columns = len(gram)
-    return np.asarray(-0.5 * ((n_cells - n_columns) * np.log(residual) + log_determinant + log_gram))
+    return np.asarray(
+        -0.5 * ((n_cells - n_columns) * np.log(residual) + log_determinant + log_gram)
+    )
 
 
 class WhitenedFit:
@@ -151,7 +151,7 @@ class WhitenedFit:
         n_cells, n_columns = self._columns.shape
         n_free = n_cells - (n_columns - returned.shape[1]) - added.shape[1]
         residual = total - np.einsum("ij,ij->j", coefficient, cross)
-        return coefficient, inverse, np.maximum(residual, 0.0) / n_free
+        return coefficient, np.asarray(inverse), np.maximum(residual, 0.0) / n_free
 
     def _solve(self, cross: Floats) -> Floats:
         return np.asarray(solve_triangular(self._lower, cross, lower=True))

@@ -8,6 +8,7 @@ smoothness 3/2. Cells stand in the order in which they are conditioned on each o
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -37,7 +38,7 @@ class Whitener(NamedTuple):
 class EarlierNeighbors(NamedTuple):
     """Earlier cells on which each cell is conditioned, and the distances among all of them."""
 
-    index: Integers  # (cell, rank), −1 where there is none
+    cell: Integers  # (cell, rank), −1 where there is none
     gap: Floats  # (cell, rank), from the cell
     positions: Floats  # (cell, axis)
 
@@ -54,11 +55,11 @@ def matern_correlation(distance: Floats, scale: float) -> Floats:
     decay = np.exp(-scaled)
     scaled += 1.0
     scaled *= decay
-    return scaled
+    return np.asarray(scaled)
 
 
 def covariance_grid() -> list[tuple[float, float]]:
-    """Return the pairs (scale, share) among which a covariance is chosen; the first has no field."""
+    """Return the pairs (scale, share) among which a covariance is chosen; no field first."""
     return [(SCALES[0], 0.0)] + [(scale, share) for scale in SCALES for share in SHARES]
 
 
@@ -118,18 +119,16 @@ def find_earlier_neighbors(
     """Return the earlier neighbors of each cell within its group; groups stand one by one."""
     index = np.full((len(positions), n_neighbors), -1, dtype=np.intp)
     bounds = np.flatnonzero(np.diff(codes, prepend=-1, append=-1))
-    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, stop in pairwise(bounds):
         within = nearest_earlier(positions[start:stop], n_neighbors)
         index[start:stop] = np.where(within >= 0, within + start, -1)
     gap = np.linalg.norm(positions[index] - positions[:, np.newaxis], axis=2)
     return EarlierNeighbors(index, np.where(index >= 0, gap, _FAR), positions)
 
 
-def whiteners(
-    neighbors: EarlierNeighbors, grid: list[tuple[float, float]]
-) -> list[Whitener]:
+def whiteners(neighbors: EarlierNeighbors, grid: list[tuple[float, float]]) -> list[Whitener]:
     """Return the whitener of each covariance of the grid."""
-    n_cells, n_neighbors = neighbors.index.shape
+    n_cells, n_neighbors = neighbors.cell.shape
     weight = np.zeros((len(grid), n_cells, n_neighbors))
     variance = np.ones((len(grid), n_cells))
     by_scale: dict[float, list[tuple[int, float]]] = {}
@@ -145,15 +144,15 @@ def whiteners(
                     correlation, to_cell, share
                 )
     return [
-        _whitener(neighbors.index, own_weight, own_variance)
+        _whitener(neighbors.cell, own_weight, own_variance)
         for own_weight, own_variance in zip(weight, variance, strict=True)
     ]
 
 
 def _chunks_of_gaps(neighbors: EarlierNeighbors) -> Iterator[tuple[slice, Floats, Floats]]:
-    for start in range(0, len(neighbors.index), _CHUNK):
+    for start in range(0, len(neighbors.cell), _CHUNK):
         cells = slice(start, start + _CHUNK)
-        index = neighbors.index[cells]
+        index = neighbors.cell[cells]
         points = neighbors.positions[index]
         gap_between = np.zeros((*index.shape, index.shape[1]))
         for axis in range(points.shape[2]):
@@ -171,7 +170,7 @@ def _conditional(correlation: Floats, to_cell: Floats, share: float) -> tuple[Fl
     covariance[:, diagonal, diagonal] = 1.0
     right = share * to_cell
     weight = np.linalg.solve(covariance, right[:, :, np.newaxis])[:, :, 0]
-    return weight, 1.0 - np.einsum("ij,ij->i", weight, right)
+    return np.asarray(weight), np.asarray(1.0 - np.einsum("ij,ij->i", weight, right))
 
 
 def _whitener(index: Integers, weight: Floats, variance: Floats) -> Whitener:

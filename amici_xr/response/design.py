@@ -13,7 +13,7 @@ from amici_xr.kernels.response_regression import Basis, first_columns, orthonorm
 Floats = NDArray[np.float64]
 Integers = NDArray[np.intp]
 
-CONTACT_SCALES = ((10.0, 20.0, 40.0), (10.0, 40.0), (40.0,))  # the first that leaves cells enough
+CONTACT_SCALES = (20.0,)  # more columns for each type cost power, and are not needed
 CELLS_PER_TREND_COLUMN = 20
 _TOTAL_OFFSET = 0.1  # added to the total weight of a niche before its logarithm
 
@@ -56,15 +56,11 @@ def build_design(
     n_smooth = sum(columns.shape[1] for columns in smooth)
     niche = _unit_columns(composition - composition.mean(axis=0))
     types = np.flatnonzero(np.isfinite(distance).any(axis=0))
-    for scales in CONTACT_SCALES:
-        n_columns = n_smooth + types.size * len(scales) + niche.shape[1]
-        if n_columns <= len(positions) / 3:
-            break
-    contact = np.exp(-distance[:, types, np.newaxis] / np.array(scales))
+    contact = np.exp(-distance[:, types, np.newaxis] / np.array(CONTACT_SCALES))
     contact = contact.reshape(len(positions), -1)
     contact = _unit_columns(contact - contact.mean(axis=0))
     sender = np.full(n_smooth + contact.shape[1] + niche.shape[1], -1)
-    sender[n_smooth : n_smooth + contact.shape[1]] = np.repeat(types, len(scales))
+    sender[n_smooth : n_smooth + contact.shape[1]] = np.repeat(types, len(CONTACT_SCALES))
     with_niche = orthonormal_basis(np.concatenate([*smooth, contact, niche], axis=1))
     without_niche = first_columns(with_niche, n_smooth + contact.shape[1])
     return Design(without_niche, with_niche, sender)

@@ -12,8 +12,11 @@ from amici_xr.kernels.combined_p import (
     SUM_TEST_FROM,
     cauchy_combination,
     chi_square_p,
+    effective_genes,
     excess_moments,
     genomic_control,
+    harmonic_mean,
+    innovations,
     simes,
     sum_test,
 )
@@ -21,7 +24,7 @@ from amici_xr.response.tests_of_pairs import PairTests
 
 Floats = NDArray[np.float64]
 
-LEAST_CONTROL_OF_SUM = 0.95
+LEAST_CONTROL = 0.8  # the larger of two variances makes most statistics too small
 MOST_GENES_OF_SUM_TEST = 2000  # beyond, its approximate tail is the fragile part
 GENES_OF_DETECTABLE_EFFECT = 8
 POWER = 0.8
@@ -34,22 +37,40 @@ class Evidence:
     gene_p_value: Floats  # (sender, gene)
     p_value: Floats  # (sender)
     genomic_control: float
+    n_genes: int
+    effective_genes: tuple[float, float]  # of the sum tests, without and with innovations
+    gain: float  # of innovations
 
 
 def weigh(tests: PairTests) -> Evidence:
-    """Combine statistics over radii and genes; senders that were not tested get NaN."""
-    control = genomic_control(tests.square)
-    controlled = tests.square / max(1.0, control)
-    gene_p = cauchy_combination(chi_square_p(controlled), axis=1)
-    n_genes = tests.square.shape[2]
-    pair_p = np.array([simes(p) for p in gene_p])
-    if 0 < n_genes <= MOST_GENES_OF_SUM_TEST:
-        for_sum = tests.square / max(LEAST_CONTROL_OF_SUM, control)
-        is_tested = np.isfinite(for_sum).all(axis=2)
-        by_radius = np.full(is_tested.shape, np.nan)
-        by_radius[is_tested] = sum_test(for_sum[is_tested], tests.variance_factor)
-        pair_p = np.minimum(pair_p, cauchy_combination(by_radius, axis=1))
-    return Evidence(gene_p, np.minimum(1.0, 2.0 * pair_p), control)
+    """Combine statistics over radii and genes; senders that were not tested get NaN.
+
+    A pair is tested by Simes over genes, by the sum over genes and, since genes go together, by
+    the sum over what each gene tells beyond the others.
+    """
+    square = tests.deviate**2
+    control = genomic_control(square)
+    gene_p = cauchy_combination(chi_square_p(square / max(LEAST_CONTROL, control)), axis=1)
+    parts = [np.array([simes(p) for p in gene_p])]
+    n_genes = square.shape[2]
+    gain, effective = 1.0, (float(n_genes), float(n_genes))
+    if n_genes <= MOST_GENES_OF_SUM_TEST:
+        correlation, degrees_of_freedom = tests.correlation, tests.degrees_of_freedom
+        beyond = innovations(tests.deviate, correlation, degrees_of_freedom)
+        effective = (effective_genes(correlation, degrees_of_freedom), beyond.effective_genes)
+        gain = beyond.gain
+        parts += [_sum_p(square, effective[0]), _sum_p(beyond.deviate**2, effective[1])]
+    pair_p = np.minimum(1.0, harmonic_mean(np.array(parts)))
+    return Evidence(gene_p, pair_p, control, n_genes, effective, gain)
+
+
+def _sum_p(square: Floats, factor: float) -> Floats:
+    """P of the sum test of each sender, over radii; `square` is (sender, radius, gene)."""
+    square = square / max(LEAST_CONTROL, genomic_control(square))
+    is_tested = np.isfinite(square).all(axis=2)
+    by_radius = np.full(is_tested.shape, np.nan)
+    by_radius[is_tested] = sum_test(square[is_tested], factor)
+    return cauchy_combination(by_radius, axis=1)
 
 
 def choose_radius(square: Floats, gene_q: Floats) -> int:
@@ -68,27 +89,31 @@ def choose_radius(square: Floats, gene_q: Floats) -> int:
     return int(total.argmax())
 
 
-def detectable_deviate(n_genes: int, variance_factor: float, level: float) -> float:
+def detectable_deviate(evidence: Evidence, level: float) -> float:
     """Return the mean z that eight genes need for a pair to have p ≤ `level` with 80% power.
 
-    The smaller of what Simes' test and the sum test need, at one radius.
+    The smallest of what Simes' test and the two sum tests need, at one radius.
     """
-    n_shifted = min(GENES_OF_DETECTABLE_EFFECT, n_genes)
+    n_genes, n_shifted = evidence.n_genes, min(GENES_OF_DETECTABLE_EFFECT, evidence.n_genes)
+    n_tests = 1 if n_genes > MOST_GENES_OF_SUM_TEST else 3
     rank = np.arange(1, n_shifted + 1)
-    bound = stats.norm.isf(0.25 * level * rank / n_genes)  # two sides; twice the least of two
+    bound = stats.norm.isf(0.5 * level / n_tests * rank / n_genes)
     share = special.betaincinv(rank, n_shifted - rank + 1.0, POWER)  # so that `rank` of them pass
-    by_simes = float((bound + stats.norm.ppf(share)).min())
-    if n_genes > MOST_GENES_OF_SUM_TEST:
-        return by_simes
+    needed = [float((bound + stats.norm.ppf(share)).min())]
+    if n_tests > 1:
+        for factor, gain in zip(evidence.effective_genes, (1.0, evidence.gain), strict=True):
+            needed.append(_deviate_of_sum(n_genes, n_shifted, factor, level / n_tests) / gain)
+    return min(needed)
+
+
+def _deviate_of_sum(n_genes: int, n_shifted: int, factor: float, level: float) -> float:
+    """Mean z of the shifted genes for which the sum test has the power."""
     mean, variance = excess_moments()
-    mean, variance = mean * n_genes, variance * variance_factor
-    critical = stats.gamma.isf(0.5 * level, mean**2 / variance, scale=variance / mean)
-    shift = np.linspace(0.0, 10.0, 1001)
-    shifted_square = shift**2 + 1.0  # of a deviate with that mean; its variance is 2 + 4·shift²
-    total = mean * (1.0 - n_shifted / n_genes) + n_shifted * np.maximum(
-        shifted_square - SUM_TEST_FROM, mean / n_genes
-    )
+    mean, variance = mean * n_genes, variance * factor
+    critical = stats.gamma.isf(level, mean**2 / variance, scale=variance / mean)
+    shift = np.linspace(0.0, 20.0, 2001)
+    excess = shift**2 + 1.0 - SUM_TEST_FROM  # the variance of z² is 2 + 4·shift²
+    total = mean + n_shifted * np.maximum(excess - mean / n_genes, 0.0)
     spread = np.sqrt(variance + n_shifted * (2.0 + 4.0 * shift**2))
-    passes = total + stats.norm.isf(POWER) * spread >= critical
-    by_sum = float(shift[passes.argmax()]) if passes.any() else np.inf
-    return min(by_simes, by_sum)
+    passes = total - stats.norm.ppf(POWER) * spread >= critical
+    return float(shift[passes.argmax()]) if passes.any() else float("inf")

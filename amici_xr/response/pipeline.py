@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from amici_xr.errors import NotFoundError, check_choice, check_positive_number, listed
+from amici_xr.errors import NotFoundError, check_choice, check_positive_number
 from amici_xr.iteration import watched
 from amici_xr.response.arguments import check_radii, check_subset, warn_of_units
 from amici_xr.response.expression import TypeExpression
@@ -41,7 +41,96 @@ def distance_response(
     log_normalize: bool = False,
     progress: bool = True,
 ) -> xr.Dataset:
-    """Test whether expression changes with the distance to the nearest cells of each type."""
+    """Test whether expression changes with the distance to the nearest cells of each type.
+
+    For each ordered pair of cell types the question is whether the expression of the receivers
+    (the query) changes with the distance to the nearest sender (the label), beyond smooth trends
+    over the tissue, the distances to all other types, spatial autocorrelation, and chance. No
+    model is needed. Each gene is regressed on a step, "a sender is nearer than r", for several r,
+    with the noise of the gene as a Gaussian field whose range and strength are fitted.
+
+    Parameters
+    ----------
+    adata
+        AnnData, or the path of an ``.h5ad`` or ``.zarr``, with log-normalized expression.
+    labels_key
+        Column of ``obs`` with the cell types.
+    coord_key
+        Entry of ``obsm`` with the coordinates.
+    layer
+        Layer of the expression; None takes X.
+    sample_key
+        Column of ``obs`` with the samples. Distances, trend and autocorrelation stay within
+        samples; effects are pooled.
+    queries, senders
+        Cell types to test as receivers and as senders; None takes all. All types stay in the
+        regression, but p-values are adjusted over the tested pairs alone.
+    genes
+        Genes to test; None takes all.
+    radii
+        Distances in µm at which a step is tried; None takes 8 to 50 µm, each 20% above the last.
+    trend_scale
+        Half wavelength in µm of the finest trend over the tissue that is taken out.
+    niche_scale
+        Standard deviation in µm of the Gaussian weights that describe a niche.
+    microns_per_unit
+        Length of a coordinate unit in µm; None takes coordinates for µm, with a warning where
+        the distance between nearest cells contradicts that.
+    correction
+        "bh" controls the false discovery rate over pairs (Benjamini and Hochberg), "holm" the
+        chance of any false call.
+    log_normalize
+        Whether the expression holds counts, to be scaled to the median total of a cell and
+        log-transformed.
+    progress
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    xarray.Dataset
+        Over (query, label): ``p_value``, ``q_value``; the same with ``_beyond_niche``, where the
+        composition of the neighborhood is taken out too, and with ``_strict``, from the genes
+        alone that transcripts leaking from senders can't explain; ``radius`` (µm) of the step
+        that fits best, which is not a length scale; ``n_receivers``; ``n_within``, receivers
+        nearer than the radius; ``status`` ("tested"; "absent": fewer than 20 senders;
+        "too_few_receivers": fewer than 100, or too few for the regression; "no_contrast": too
+        few receivers near senders, or far from them; "same_type"); ``detectable_effect``, the
+        step of eight genes, in standard deviations, that would be found with 80% power.
+
+        Over (query, label, gene): ``effect``, mean expression within the radius minus that
+        outside, adjusted for all else, and its standard error ``effect_se``; ``gene_p_value``
+        and ``gene_q_value``, adjusted over the genes of the pair; ``may_be_spillover``.
+
+        Over (query, label, distance_bin, gene): ``response`` and ``response_se``, adjusted mean
+        expression by distance; ``mean_distance`` and ``n_in_bin`` describe the bins.
+
+    Raises
+    ------
+    NotFoundError
+        If a column, layer, cell type or gene is not there.
+    ValueError
+        If an argument is out of range, or expression is not finite or holds raw counts.
+
+    Warns
+    -----
+    UserWarning
+        If coordinates can hardly be µm.
+
+    Notes
+    -----
+    A small q says that expression depends on distance, not why. Expression that follows clumps
+    of the types is found too, unless ``q_value_beyond_niche`` is asked; clumps finer than 30 µm
+    can't be told from contact. Transcripts that leak into touching cells look exactly like a
+    response: compare ``q_value_strict``.
+
+    Examples
+    --------
+    >>> import amici_xr
+    >>> tissue = amici_xr.testing.simulate_tissue(n_cells=700, n_types=3, n_genes=9, n_pairs=1)
+    >>> ds = amici_xr.distance_response(tissue, "cell_type", progress=False)
+    >>> ds.q_value.where(ds.q_value < 0.05, drop=True).sizes
+    Frozen({'query': 1, 'label': 1})
+    """
     radii_in_microns = check_radii(radii)
     trend_scale = check_positive_number("trend_scale", trend_scale)
     niche_scale = check_positive_number("niche_scale", niche_scale)
@@ -53,7 +142,9 @@ def distance_response(
         adata, labels_key=labels_key, coord_key=coord_key, layer=layer, sample_key=sample_key
     )
     if tissue.positions is None:
-        raise NotFoundError(f"adata.obsm has no {coord_key!r}")
+        raise NotFoundError(
+            f"adata.obsm has no {coord_key!r}, where the coordinates of the cells are expected"
+        )
     names = tissue.vocabulary
     query_codes = check_subset("queries", queries, names, "cell type")
     sender_codes = check_subset("senders", senders, names, "cell type")
@@ -68,15 +159,11 @@ def distance_response(
     surroundings = Surroundings(
         positions, tissue.codes, samples, np.flatnonzero(is_type), len(names)
     )
-    settings = Settings(
-        radii_in_microns, radii_in_microns[1::2], trend_scale, niche_scale
-    )
+    settings = Settings(radii_in_microns, radii_in_microns[1::2], trend_scale, niche_scale)
     expression = TypeExpression(tissue, gene_numbers, log_normalize=log_normalize)
     means = np.empty((len(names), len(gene_numbers)))
     found: dict[int, Responses] = {}
-    for code in watched(
-        range(len(names)), "receiving types", "type", "model", is_shown=progress
-    ):
+    for code in watched(range(len(names)), "receiving types", "type", "model", is_shown=progress):
         cells = np.flatnonzero(tissue.codes == code)
         values = expression.read(cells, names[code])
         means[code] = values.mean(axis=0)

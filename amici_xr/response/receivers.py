@@ -11,7 +11,7 @@ from amici_xr.kernels.combined_p import simes
 from amici_xr.kernels.permutation import benjamini_hochberg
 from amici_xr.kernels.vecchia import random_order
 from amici_xr.response.design import build_design, niche_columns
-from amici_xr.response.evidence import choose_radius, weigh
+from amici_xr.response.evidence import Evidence, choose_radius, weigh
 from amici_xr.response.surroundings import Surroundings
 from amici_xr.response.tests_of_pairs import evaluate_pairs, useful_radii
 
@@ -54,8 +54,7 @@ class Responses:
     response: Floats  # (sender, bin, gene)
     response_se: Floats
     median_error: Floats  # (sender), least over radii of a gene's median error, in its SD
-    variance_factor: float
-    n_tested_genes: int
+    evidence: Evidence | None
     genomic_control: float
     genomic_control_beyond_niche: float
 
@@ -108,7 +107,6 @@ def respond(
     is_unusual = expression != np.median(expression, axis=0)
     is_constant = scale <= 1e-9 * np.maximum(1.0, np.abs(center))
     tested_genes = np.flatnonzero(~is_constant & (is_unusual.sum(axis=0) >= LEAST_UNUSUAL))
-    found.n_tested_genes = tested_genes.size
     if not tested_genes.size or not is_used.any():
         return found
     scaled = (expression[:, tested_genes] - center[tested_genes]) / scale[tested_genes]
@@ -127,23 +125,21 @@ def respond(
     found.p_value, found.p_value_beyond_niche = evidence.p_value, evidence_beyond.p_value
     found.genomic_control = evidence.genomic_control
     found.genomic_control_beyond_niche = evidence_beyond.genomic_control
-    found.variance_factor = without.variance_factor
+    found.evidence = evidence
     unit = scale[tested_genes]
     n_radii = settings.radii.size
-    for row in np.flatnonzero(is_used.any(axis=1)):
+    for row in np.flatnonzero(is_used.any(axis=1)).tolist():
         gene_p = evidence.gene_p_value[row]
         gene_q = benjamini_hochberg(gene_p)
         found.gene_p_value[row], found.gene_q_value[row] = 1.0, 1.0
         found.gene_p_value[row, tested_genes] = gene_p
         found.gene_q_value[row, tested_genes] = gene_q
-        best = choose_radius(without.square[row, :n_radii], gene_q)
+        best = choose_radius(without.deviate[row, :n_radii] ** 2, gene_q)
         found.radius[row] = settings.radii[best]
         found.n_within[row] = (distance[:, senders[row]] < settings.radii[best]).sum()
         found.effect[row, tested_genes] = without.effect[row, best] * unit
         found.effect_se[row, tested_genes] = without.standard_error[row, best] * unit
-        found.response[row][:, tested_genes] = (
-            without.response[row] * unit + center[tested_genes]
-        )
+        found.response[row][:, tested_genes] = without.response[row] * unit + center[tested_genes]
         found.response_se[row][:, tested_genes] = without.response_error[row] * unit
         found.median_error[row] = np.nanmin(
             np.median(without.standard_error[row][is_used[row]], axis=1)
@@ -151,9 +147,7 @@ def respond(
     return found
 
 
-def judge_spillover(
-    found: Responses, mean_of_senders: Floats, mean_of_receivers: Floats
-) -> Bools:
+def judge_spillover(found: Responses, mean_of_senders: Floats, mean_of_receivers: Floats) -> Bools:
     """Flag genes that spilled transcripts could explain, and fill in the strict p of each pair.
 
     Means are (sender, gene) and (gene).
@@ -169,9 +163,7 @@ def judge_spillover(
     return np.asarray(may_be_spillover)
 
 
-def _describe_bins(
-    found: Responses, distance: Floats, senders: list[int], edges: Floats
-) -> None:
+def _describe_bins(found: Responses, distance: Floats, senders: list[int], edges: Floats) -> None:
     for row, sender in enumerate(senders):
         reached = distance[np.isfinite(distance[:, sender]), sender]
         number = np.searchsorted(edges, reached, side="right")
@@ -201,8 +193,7 @@ def _nothing(n_senders: int, n_genes: int, n_bins: int) -> Responses:
         response=empty(n_bins, n_genes),
         response_se=empty(n_bins, n_genes),
         median_error=empty(),
-        variance_factor=1.0,
-        n_tested_genes=0,
+        evidence=None,
         genomic_control=np.nan,
         genomic_control_beyond_niche=np.nan,
     )

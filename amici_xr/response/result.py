@@ -122,8 +122,6 @@ def _detectable_effects(found: Sequence[Responses]) -> Floats:
     n_pairs = sum(responses.status.count("tested") for responses in found)
     effects = np.stack([responses.median_error for responses in found])
     for row, responses in zip(effects, found, strict=True):
-        if responses.n_tested_genes:
-            row *= detectable_deviate(
-                responses.n_tested_genes, responses.variance_factor, LEVEL / max(n_pairs, 1)
-            )
+        if responses.evidence is not None:
+            row *= detectable_deviate(responses.evidence, LEVEL / max(n_pairs, 1))
     return effects

@@ -40,7 +40,9 @@ class Surroundings:
         """
         distance = np.full((receivers.size, self._n_types), np.inf)
         for (sample, kind), tree in self._trees_of_types.items():
-            here = np.flatnonzero(self._samples[receivers] == self._samples[self._members[sample][0]])
+            here = np.flatnonzero(
+                self._samples[receivers] == self._samples[self._members[sample][0]]
+            )
             if kind != query:
                 distance[here, kind] = tree.query(self._positions[receivers[here]])[0]
             elif tree.n > 1:
@@ -71,9 +73,7 @@ class Surroundings:
         """Receivers in parts that have so many pairs that memory holds them."""
         if not here.size:
             return []
-        n_near = tree.query_ball_point(
-            self._positions[receivers[here]], radius, return_length=True
-        )
+        n_near = tree.query_ball_point(self._positions[receivers[here]], radius, return_length=True)
         part = np.cumsum(n_near) // _MOST_PAIRS
         return np.split(here, np.flatnonzero(np.diff(part)) + 1)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from amici_xr.kernels.combined_p import chi_square_equivalent, effective_genes
+from amici_xr.kernels.combined_p import chi_square_equivalent, residual_correlation
 from amici_xr.kernels.response_regression import (
     Basis,
     WhitenedFit,
@@ -36,12 +36,13 @@ DECAY_SCALES: tuple[float, ...] = ()
 class PairTests:
     """Statistics of one fit; genes are those tested, in units of their standard deviation."""
 
-    square: Floats  # (sender, column, gene), χ²₁ equivalent; NaN where not tested
+    deviate: Floats  # (sender, column, gene), normal equivalent of t; NaN where not tested
     effect: Floats  # (sender, radius, gene)
     standard_error: Floats  # (sender, radius, gene)
     response: Floats  # (sender, bin, gene), less the mean over receivers
     response_error: Floats  # (sender, bin, gene)
-    variance_factor: float
+    correlation: Floats  # (gene, gene), of whitened residuals
+    degrees_of_freedom: int
 
 
 def useful_radii(distance: Floats, radii: Floats) -> Bools:
@@ -92,7 +93,7 @@ def evaluate_pairs(
         shape = (len(senders), radii.size, n_genes)
         fits.append(
             {
-                "square": np.full((len(senders), radii.size + n_decays, n_genes), np.nan),
+                "deviate": np.full((len(senders), radii.size + n_decays, n_genes), np.nan),
                 "effect": np.full(shape, np.nan),
                 "standard_error": np.full(shape, np.nan),
                 "response": np.full((len(senders), n_bins, n_genes), np.nan),
@@ -123,8 +124,9 @@ def evaluate_pairs(
                 with np.errstate(invalid="ignore"):
                     t = tests.coefficient / error
                 square = chi_square_equivalent(t, tests.degrees_of_freedom)
+                deviate = np.copysign(np.sqrt(square), tests.coefficient)
                 where = np.concatenate([used, radii.size + np.arange(n_decays)])
-                results["square"][row, where[:, np.newaxis], members] = square
+                results["deviate"][row, where[:, np.newaxis], members] = deviate
                 steps = slice(0, used.size)
                 results["effect"][row, used[:, np.newaxis], members] = tests.coefficient[steps]
                 results["standard_error"][row, used[:, np.newaxis], members] = error[steps]
@@ -133,7 +135,8 @@ def evaluate_pairs(
     return tuple(  # type: ignore[return-value]  # of two
         PairTests(
             **{name: values for name, values in results.items() if name != "residual"},
-            variance_factor=effective_genes(results["residual"], n_cells - basis.kept.size),
+            correlation=residual_correlation(results["residual"]),
+            degrees_of_freedom=n_cells - basis.kept.size,
         )
         for basis, results in zip(bases, fits, strict=True)
     )

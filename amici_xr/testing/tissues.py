@@ -131,8 +131,8 @@ def simulate_tissue(
     if genes_per_pair > n_genes:
         raise ValueError(f"genes_per_pair={genes_per_pair} must be at most n_genes={n_genes}")
     rng = np.random.default_rng(seed)
-    low, high = (-1.0, 0.8) if counts else (2.0, 0.8)
-    profile = rng.normal(low, high, (n_types, n_genes))
+    middle, spread = (0.0, 1.0) if counts else (2.0, 0.8)
+    profile = rng.normal(middle, spread, (n_types, n_genes))
     planted = _choose_pairs(rng, n_types, n_genes, n_pairs, genes_per_pair, reaches)
     planted["effect"] = effect * (1 if counts else rng.choice([-1.0, 1.0], len(planted)))
     scale = {"uniform": _DOMAIN_SCALE, "domains": _DOMAIN_SCALE, "clumps": clump_scale}[arrangement]
@@ -261,7 +261,7 @@ def _choose_pairs(
     reaches: Sequence[float],
 ) -> pd.DataFrame:
     ordered = [(q, s) for q in range(n_types) for s in range(n_types) if q != s]
-    chosen = rng.choice(len(ordered), n_pairs, replace=False) if n_pairs else []
+    chosen = rng.permutation(len(ordered))[:n_pairs]
     columns = ("query", "label", "gene", "reach")
     rows = [
         (*ordered[pair], gene, reaches[number % len(reaches)])
@@ -279,7 +279,8 @@ def _plant(expression: Floats, cells: _Cells, planted: pd.DataFrame, shape: str)
             continue
         distance = cKDTree(senders).query(cells.positions[receivers])[0]
         response = distance < reach if shape == "step" else np.exp(-distance / reach)
-        expression[np.ix_(receivers, rows["gene"])] += np.outer(response, rows["effect"])
+        genes = rows["gene"].to_numpy(dtype=np.intp)
+        expression[np.ix_(receivers, genes)] += np.outer(response, rows["effect"])
 
 
 def _leak(expression: Floats, positions: Floats, share: float) -> Floats:

@@ -11,7 +11,10 @@ from amici_xr.kernels.combined_p import (
     effective_genes,
     excess_moments,
     genomic_control,
+    harmonic_mean,
     holm,
+    innovations,
+    residual_correlation,
     simes,
     sum_test,
 )
@@ -106,5 +109,40 @@ def test_genes_that_go_together_count_as_their_squared_correlations():
         [np.sqrt(0.5) * (shared + rng.normal(size=(20_000, 3))), rng.normal(size=(20_000, 2))],
         axis=1,
     )
-    assert effective_genes(residual, 19_999) == pytest.approx(5 + 6 * 0.25, abs=0.1)
-    assert effective_genes(residual[:, 3:], 19_999) == pytest.approx(2, abs=0.01)
+    correlation = residual_correlation(residual)
+    np.testing.assert_allclose(correlation, np.corrcoef(residual.T), atol=0.02)
+    assert effective_genes(correlation, 19_999) == pytest.approx(5 + 6 * 0.25, abs=0.1)
+    assert effective_genes(correlation[3:, 3:], 19_999) == pytest.approx(2, abs=0.01)
+
+
+def test_innovations_are_what_other_genes_do_not_foretell():
+    """Regressing each deviate on those of the other genes leaves the same."""
+    rng = np.random.default_rng(0)
+    root = rng.normal(size=(6, 6)) / 3 + np.eye(6)
+    covariance = root @ root.T
+    correlation = covariance / np.sqrt(np.outer(np.diag(covariance), np.diag(covariance)))
+    z = rng.multivariate_normal(np.zeros(6), correlation, 200_000)
+    result = innovations(z, correlation, 1e12)
+    for gene in range(6):
+        others = np.delete(z, gene, axis=1)
+        left = z[:, gene] - others @ np.linalg.lstsq(others, z[:, gene], rcond=None)[0]
+        assert np.corrcoef(left, result.deviate[:, gene])[0, 1] > 0.999
+    np.testing.assert_allclose(result.deviate.var(axis=0), 1, atol=0.02)
+    partial = np.corrcoef(result.deviate.T)
+    assert result.effective_genes == pytest.approx((partial**2).sum(), abs=0.05)
+    assert result.gain > 1
+
+
+def test_innovations_of_genes_that_only_noise_correlates_are_the_deviates():
+    rng = np.random.default_rng(0)
+    correlation = residual_correlation(rng.normal(size=(60, 30)))
+    z = rng.normal(size=30)
+    result = innovations(z, correlation, 55)
+    np.testing.assert_allclose(result.deviate, z, atol=0.5)
+    assert result.gain == pytest.approx(1, abs=0.05)
+
+
+def test_the_harmonic_mean_is_that_of_scipy():
+    p = np.array([[0.01, 0.2], [0.3, 0.2], [0.05, 0.2]])
+    np.testing.assert_allclose(harmonic_mean(p), stats.hmean(p))
+    assert harmonic_mean(np.array([0.0, 0.5])) < 1e-290

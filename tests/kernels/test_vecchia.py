@@ -90,9 +90,9 @@ def test_cells_of_which_the_nearest_come_later_still_have_25_earlier_ones():
 def test_no_neighbor_stands_in_another_group():
     groups = np.repeat([0, 1, 2], [40, 1, 30])
     neighbors = find_earlier_neighbors(points(71), groups, 5)
-    row, rank = np.nonzero(neighbors.index >= 0)
-    np.testing.assert_array_equal(groups[row], groups[neighbors.index[row, rank]])
-    assert (neighbors.index[[0, 40, 41]] == -1).all()
+    row, rank = np.nonzero(neighbors.cell >= 0)
+    np.testing.assert_array_equal(groups[row], groups[neighbors.cell[row, rank]])
+    assert (neighbors.cell[[0, 40, 41]] == -1).all()
 
 
 def test_cells_in_one_place_are_no_trouble():
