@@ -95,7 +95,9 @@ def distance_response(
         nearer than the radius; ``status`` ("tested"; "absent": fewer than 20 senders;
         "too_few_receivers": fewer than 100, or too few for the regression; "no_contrast": too
         few receivers near senders, or far from them; "same_type"); ``detectable_effect``, the
-        step of eight genes, in standard deviations, that would be found with 80% power.
+        step of eight genes, in standard deviations, that would be found with 80% power;
+        ``stands_with``, other senders near which mostly the same receivers stand, so that all of
+        them are one finding.
 
         Over (query, label, gene): ``effect``, mean expression within the radius minus that
         outside, adjusted for all else, and its standard error ``effect_se``; ``gene_p_value``
@@ -103,6 +105,10 @@ def distance_response(
 
         Over (query, label, distance_bin, gene): ``response`` and ``response_se``, adjusted mean
         expression by distance; ``mean_distance`` and ``n_in_bin`` describe the bins.
+
+        With samples, ``effect_by_sample`` and ``effect_by_sample_se``; with three or more,
+        ``q_value_over_samples`` and ``gene_p_value_over_samples`` of t tests that take samples,
+        not cells, for independent.
 
     Raises
     ------
@@ -190,6 +196,8 @@ def distance_response(
         queries=[names[code] for code in query_codes],
         labels=[names[code] for code in sender_codes],
         genes=[tissue.expression.genes[gene] for gene in gene_numbers],
+        vocabulary=names,
+        samples=[] if tissue.samples is None else np.unique(tissue.samples).tolist(),
         settings=settings,
         correction=correction,
         spacing=spacing,

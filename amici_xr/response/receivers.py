@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from amici_xr.kernels.combined_p import simes
 from amici_xr.kernels.permutation import benjamini_hochberg
 from amici_xr.kernels.vecchia import random_order
+from amici_xr.response.companions import p_over_samples, standing_together
 from amici_xr.response.design import build_design, niche_columns
 from amici_xr.response.evidence import Evidence, choose_radius, weigh
 from amici_xr.response.surroundings import Surroundings
@@ -53,6 +54,11 @@ class Responses:
     effect_se: Floats
     response: Floats  # (sender, bin, gene)
     response_se: Floats
+    effect_by_sample: Floats  # (sender, gene, sample)
+    effect_by_sample_se: Floats
+    gene_p_value_over_samples: Floats  # (sender, gene)
+    p_value_over_samples: Floats
+    stands_with: list[list[int]]
     median_error: Floats  # (sender), least over radii of a gene's median error, in its SD
     evidence: Evidence | None
     genomic_control: float
@@ -77,7 +83,8 @@ def respond(
     senders.
     """
     n_genes, n_bins = expression.shape[1], settings.bin_edges.size + 1
-    found = _nothing(len(senders), n_genes, n_bins)
+    n_samples = int(samples.max()) + 1
+    found = _nothing(len(senders), n_genes, n_bins, n_samples)
     for row, sender in enumerate(senders):
         if sender == query:
             found.status[row] = "same_type"
@@ -120,6 +127,7 @@ def respond(
         settings.radii,
         is_used,
         settings.bin_edges,
+        n_samples,
     )
     evidence, evidence_beyond = weigh(without), weigh(beyond)
     found.p_value, found.p_value_beyond_niche = evidence.p_value, evidence_beyond.p_value
@@ -139,6 +147,14 @@ def respond(
         found.n_within[row] = (distance[:, senders[row]] < settings.radii[best]).sum()
         found.effect[row, tested_genes] = without.effect[row, best] * unit
         found.effect_se[row, tested_genes] = without.standard_error[row, best] * unit
+        found.effect_by_sample[row][tested_genes] = (without.effect_by_sample[row, best] * unit).T
+        found.effect_by_sample_se[row][tested_genes] = (without.error_by_sample[row, best] * unit).T
+        p_of_genes = p_over_samples(without.effect_by_sample[row])
+        found.gene_p_value_over_samples[row, tested_genes] = p_of_genes
+        found.p_value_over_samples[row] = simes(p_of_genes)
+        found.stands_with[row] = standing_together(
+            distance, senders[row], query, settings.radii[best]
+        )
         found.response[row][:, tested_genes] = without.response[row] * unit + center[tested_genes]
         found.response_se[row][:, tested_genes] = without.response_error[row] * unit
         found.median_error[row] = np.nanmin(
@@ -173,7 +189,7 @@ def _describe_bins(found: Responses, distance: Floats, senders: list[int], edges
         found.mean_distance[row] = np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def _nothing(n_senders: int, n_genes: int, n_bins: int) -> Responses:
+def _nothing(n_senders: int, n_genes: int, n_bins: int, n_samples: int) -> Responses:
     def empty(*shape: int) -> Floats:
         return np.full((n_senders, *shape), np.nan)
 
@@ -192,6 +208,11 @@ def _nothing(n_senders: int, n_genes: int, n_bins: int) -> Responses:
         effect_se=empty(n_genes),
         response=empty(n_bins, n_genes),
         response_se=empty(n_bins, n_genes),
+        effect_by_sample=empty(n_genes, n_samples),
+        effect_by_sample_se=empty(n_genes, n_samples),
+        gene_p_value_over_samples=empty(n_genes),
+        p_value_over_samples=empty(),
+        stands_with=[[] for _ in range(n_senders)],
         median_error=empty(),
         evidence=None,
         genomic_control=np.nan,

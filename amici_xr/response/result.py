@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from amici_xr.dataset.schema import provenance
 from amici_xr.kernels.combined_p import holm
 from amici_xr.kernels.permutation import benjamini_hochberg
+from amici_xr.response.companions import LEAST_SAMPLES
 from amici_xr.response.evidence import detectable_deviate
 from amici_xr.response.receivers import Responses, Settings
 
@@ -42,6 +43,13 @@ _DESCRIPTIONS = {
     "may_be_spillover": "whether transcripts of touching senders could explain the effect",
     "response": "mean expression of receivers in the distance bin, adjusted",
     "response_se": "standard error of response",
+    "stands_with": "other senders near which mostly the same receivers stand: one finding, not "
+    "several",
+    "effect_by_sample": "effect in each sample",
+    "effect_by_sample_se": "standard error of effect_by_sample",
+    "gene_p_value_over_samples": "p of a t test of the effects of samples, over all radii",
+    "p_value_over_samples": "gene_p_value_over_samples combined over genes (Simes)",
+    "q_value_over_samples": "p_value_over_samples adjusted over all pairs",
     "mean_distance": "mean distance of the receivers in the bin from the sender",
     "n_in_bin": "receivers in the bin",
 }
@@ -56,6 +64,8 @@ def assemble(
     queries: Sequence[str],
     labels: Sequence[str],
     genes: Sequence[str],
+    vocabulary: Sequence[str],
+    samples: Sequence[str],
     settings: Settings,
     correction: str,
     spacing: float,
@@ -81,6 +91,7 @@ def assemble(
             "n_receivers": (_PAIR, np.repeat(n_receivers[:, np.newaxis], len(labels), axis=1)),
             "n_within": (_PAIR, stacked("n_within").astype(np.int64)),
             "status": (_PAIR, np.array([responses.status for responses in found])),
+            "stands_with": (_PAIR, _joined_names(found, vocabulary)),
             "detectable_effect": (_PAIR, _detectable_effects(found)),
             **{
                 name: (_GENE, stacked(name))
@@ -110,11 +121,34 @@ def assemble(
             "median_nearest_distance": spacing,
         },
     )
+    if len(samples) > 1:
+        ds = ds.assign_coords(sample=list(samples)).assign(
+            effect_by_sample=((*_GENE, "sample"), stacked("effect_by_sample")),
+            effect_by_sample_se=((*_GENE, "sample"), stacked("effect_by_sample_se")),
+        )
+    if len(samples) >= LEAST_SAMPLES:
+        p = stacked("p_value_over_samples")
+        ds = ds.assign(
+            gene_p_value_over_samples=(_GENE, stacked("gene_p_value_over_samples")),
+            p_value_over_samples=(_PAIR, p),
+            q_value_over_samples=(_PAIR, adjust(p)),
+        )
     for name, description in _DESCRIPTIONS.items():
+        if name not in ds:
+            continue
         ds[name].attrs = {"long_name": name.replace("_", " "), "description": description}
         if name in _MICRONS:
             ds[name].attrs["units"] = "µm"
     return ds
+
+
+def _joined_names(found: Sequence[Responses], vocabulary: Sequence[str]) -> NDArray[np.str_]:
+    return np.array(
+        [
+            ["; ".join(vocabulary[sender] for sender in group) for group in responses.stands_with]
+            for responses in found
+        ]
+    )
 
 
 def _detectable_effects(found: Sequence[Responses]) -> Floats:

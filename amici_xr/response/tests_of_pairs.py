@@ -20,6 +20,7 @@ from amici_xr.kernels.vecchia import (
     find_earlier_neighbors,
     whiteners,
 )
+from amici_xr.response.companions import effects_by_sample
 from amici_xr.response.design import Design
 
 Floats = NDArray[np.float64]
@@ -41,6 +42,8 @@ class PairTests:
     standard_error: Floats  # (sender, radius, gene)
     response: Floats  # (sender, bin, gene), less the mean over receivers
     response_error: Floats  # (sender, bin, gene)
+    effect_by_sample: Floats  # (sender, radius, sample, gene)
+    error_by_sample: Floats
     correlation: Floats  # (gene, gene), of whitened residuals
     degrees_of_freedom: int
 
@@ -72,6 +75,7 @@ def evaluate_pairs(
     radii: Floats,
     is_used: Bools,
     bin_edges: Floats,
+    n_samples: int,
 ) -> tuple[PairTests, PairTests]:
     """Test all senders without and with niche columns.
 
@@ -98,6 +102,8 @@ def evaluate_pairs(
                 "standard_error": np.full(shape, np.nan),
                 "response": np.full((len(senders), n_bins, n_genes), np.nan),
                 "response_error": np.full((len(senders), n_bins, n_genes), np.nan),
+                "effect_by_sample": np.full((*shape[:2], n_samples, n_genes), np.nan),
+                "error_by_sample": np.full((*shape[:2], n_samples, n_genes), np.nan),
                 "residual": np.empty_like(genes),
             }
         )
@@ -130,6 +136,17 @@ def evaluate_pairs(
                 steps = slice(0, used.size)
                 results["effect"][row, used[:, np.newaxis], members] = tests.coefficient[steps]
                 results["standard_error"][row, used[:, np.newaxis], members] = error[steps]
+                for column, radius in enumerate(used if n_samples > 1 else ()):
+                    by_sample = effects_by_sample(
+                        fit,
+                        given_back,
+                        white_tests[row][:, column],
+                        tested[row][:, column],
+                        samples,
+                        n_samples,
+                    )
+                    results["effect_by_sample"][row, radius][:, members] = by_sample[0]
+                    results["error_by_sample"][row, radius][:, members] = by_sample[1]
                 _fill_response(results, fit, given_back, row, members, bins[row], white_bins[row])
     n_cells = len(genes)
     return tuple(  # type: ignore[return-value]  # of two

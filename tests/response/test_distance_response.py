@@ -320,6 +320,48 @@ def test_a_type_that_one_sample_lacks_is_tested_in_the_other():
     assert result["status"].sel(query="type_0", label="type_2") == "tested"
 
 
+def test_effects_are_given_by_sample_and_tested_over_them():
+    three = tissue_of(seed=4, n_samples=3, n_cells=2_400, effect=1.5)
+    result = respond(three, sample_key="sample")
+    table = three.uns["planted"]
+    pair = result.sel(query=table["query"].iloc[0], label=table["label"].iloc[0])
+    genes = pair.sel(gene=table["gene"].to_numpy())
+    deviation = genes["effect_by_sample"] - table["effect"].to_numpy()[:, None]
+    assert (np.abs(deviation / genes["effect_by_sample_se"]) < 4).all()
+    weight = genes["effect_by_sample_se"] ** -2.0
+    mean = (genes["effect_by_sample"] * weight).sum("sample") / weight.sum("sample")
+    np.testing.assert_allclose(mean, genes["effect"], rtol=0.05)
+    others = pair.drop_sel(gene=table["gene"].to_numpy())
+    assert genes["gene_p_value_over_samples"].max() < others["gene_p_value_over_samples"].median()
+    p = result["p_value_over_samples"].values
+    np.testing.assert_allclose(result["q_value_over_samples"], benjamini_hochberg(p))
+
+
+def test_two_samples_are_not_tested_over():
+    two = respond(tissue_of(seed=2, n_samples=2, n_cells=1_000), sample_key="sample")
+    assert "effect_by_sample" in two
+    assert "q_value_over_samples" not in two
+
+
+def test_senders_that_stand_together_are_named(tissue):
+    """Each cell of one type gets a companion of a new one beside it."""
+    labels, positions = tissue.obs["cell_type"].to_numpy(str), tissue.obsm["spatial"]
+    leaders = labels == "type_2"
+    both = anndata.AnnData(
+        np.concatenate([tissue.X, tissue.X[leaders]]),
+        obs=pd.DataFrame(
+            {"cell_type": np.concatenate([labels, np.full(leaders.sum(), "companion")])},
+            index=[str(number) for number in range(len(labels) + leaders.sum())],
+        ),
+        var=tissue.var,
+        obsm={"spatial": np.concatenate([positions, positions[leaders] + 2.0])},
+    )
+    stands_with = respond(both)["stands_with"]
+    assert stands_with.sel(query="type_0", label="type_2") == "companion"
+    assert stands_with.sel(query="type_0", label="companion") == "type_2"
+    assert stands_with.sel(query="type_0", label="type_1") == ""
+
+
 def test_spillover_is_flagged_and_left_out_of_the_strict_test():
     leaking = tissue_of(seed=0, n_pairs=0, spillover=0.3, n_cells=1_500, spacing=8.0, n_genes=40)
     result = respond(leaking)
