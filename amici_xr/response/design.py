@@ -15,6 +15,7 @@ Integers = NDArray[np.intp]
 
 CONTACT_SCALES = (20.0,)  # more columns for each type cost power, and are not needed
 CELLS_PER_TREND_COLUMN = 20
+_ROUNDING = 1e-9
 _TOTAL_OFFSET = 0.1  # added to the total weight of a niche before its logarithm
 
 
@@ -73,11 +74,11 @@ def trend_columns(positions: Floats, scale: float) -> Floats:
     two at least.
     """
     place, length = _place_in_box(positions)
-    longest = np.floor(length / scale).astype(int)
+    longest = np.floor(length / scale + _ROUNDING).astype(int)
     number = np.stack(np.meshgrid(*(np.arange(n + 1) for n in longest), indexing="ij"), axis=-1)
     number = number.reshape(-1, place.shape[1])
     frequency = ((number / np.where(length > 0, length, np.inf)) ** 2).sum(axis=1)
-    is_wave = (frequency > 0) & (frequency <= 1.0 / scale**2)
+    is_wave = (frequency > 0) & (frequency <= (1.0 + _ROUNDING) / scale**2)
     number, frequency = number[is_wave], frequency[is_wave]
     most = max(2, len(positions) // CELLS_PER_TREND_COLUMN)
     number = number[np.lexsort((*number.T, frequency.round(15)))[:most]]

@@ -225,7 +225,7 @@ def smooth_fields(
     rng: np.random.Generator, positions: Floats, scale: float, n_fields: int
 ) -> Floats:
     """Draw Gaussian fields of unit variance, (cell, field), of Matérn correlation (3/2)."""
-    frequency = rng.normal(size=(2, _N_WAVES)) * np.sqrt(3.0) / scale
+    frequency = rng.normal(size=(2, _N_WAVES)) / scale
     frequency /= np.sqrt(rng.chisquare(3.0, _N_WAVES) / 3.0)  # t of 3 degrees: Matérn 3/2
     phase = positions @ frequency
     waves = np.concatenate([np.cos(phase), np.sin(phase)], axis=1) / np.sqrt(_N_WAVES)
