@@ -14,7 +14,7 @@ from amici_xr.response.companions import p_over_samples, standing_together
 from amici_xr.response.design import build_design, niche_columns
 from amici_xr.response.evidence import Evidence, choose_radius, weigh
 from amici_xr.response.surroundings import Surroundings
-from amici_xr.response.tests_of_pairs import evaluate_pairs, useful_radii
+from amici_xr.response.tests_of_pairs import contrast_of, evaluate_pairs, useful_radii
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.intp]
@@ -117,17 +117,12 @@ def respond(
     if not tested_genes.size or not is_used.any():
         return found
     scaled = (expression[:, tested_genes] - center[tested_genes]) / scale[tested_genes]
+    contrasts = [
+        contrast_of(sender, distance[:, sender], settings.radii, used, settings.bin_edges)
+        for sender, used in zip(senders, is_used, strict=True)
+    ]
     without, beyond = evaluate_pairs(
-        scaled,
-        places,
-        groups,
-        distance,
-        design,
-        senders,
-        settings.radii,
-        is_used,
-        settings.bin_edges,
-        n_samples,
+        scaled, places, groups, design, contrasts, settings.radii.size, n_samples
     )
     evidence, evidence_beyond = weigh(without), weigh(beyond)
     found.p_value, found.p_value_beyond_niche = evidence.p_value, evidence_beyond.p_value
@@ -135,14 +130,13 @@ def respond(
     found.genomic_control_beyond_niche = evidence_beyond.genomic_control
     found.evidence = evidence
     unit = scale[tested_genes]
-    n_radii = settings.radii.size
     for row in np.flatnonzero(is_used.any(axis=1)).tolist():
         gene_p = evidence.gene_p_value[row]
         gene_q = benjamini_hochberg(gene_p)
         found.gene_p_value[row], found.gene_q_value[row] = 1.0, 1.0
         found.gene_p_value[row, tested_genes] = gene_p
         found.gene_q_value[row, tested_genes] = gene_q
-        best = choose_radius(without.deviate[row, :n_radii] ** 2, gene_q)
+        best = choose_radius(without.deviate[row] ** 2, gene_q)
         found.radius[row] = settings.radii[best]
         found.n_within[row] = (distance[:, senders[row]] < settings.radii[best]).sum()
         found.effect[row, tested_genes] = without.effect[row, best] * unit

@@ -30,22 +30,35 @@ Bools = NDArray[np.bool_]
 LEAST_CELLS = 10  # on each side of a radius
 LEAST_SHARE = 0.02
 LEAST_GROWTH = 1.05  # of the receivers within, from one radius to the next
-DECAY_SCALES: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
 class PairTests:
-    """Statistics of one fit; genes are those tested, in units of their standard deviation."""
+    """Statistics of one fit; genes are those tested, in units of their standard deviation.
 
-    deviate: Floats  # (sender, column, gene), normal equivalent of t; NaN where not tested
+    NaN where nothing was tested. Samples and bins are those of the fit without niche alone.
+    """
+
+    deviate: Floats  # (sender, radius, gene), normal equivalent of t
     effect: Floats  # (sender, radius, gene)
     standard_error: Floats  # (sender, radius, gene)
+    effect_by_sample: Floats  # (sender, radius, sample, gene)
+    error_by_sample: Floats  # (sender, radius, sample, gene)
     response: Floats  # (sender, bin, gene), less the mean over receivers
     response_error: Floats  # (sender, bin, gene)
-    effect_by_sample: Floats  # (sender, radius, sample, gene)
-    error_by_sample: Floats
     correlation: Floats  # (gene, gene), of whitened residuals
     degrees_of_freedom: int
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """What is asked of one sender: steps at the useful radii, and bins of distance."""
+
+    sender: int
+    used: Integers  # numbers of the useful radii
+    steps: Floats  # (cell, used radius)
+    bins: Floats  # (cell, bin), without the last bin
+    share: Floats  # of the receivers in each bin
 
 
 def useful_radii(distance: Floats, radii: Floats) -> Bools:
@@ -65,98 +78,148 @@ def useful_radii(distance: Floats, radii: Floats) -> Bools:
     return is_useful
 
 
+def contrast_of(
+    sender: int, distance: Floats, radii: Floats, is_used: Bools, bin_edges: Floats
+) -> Contrast:
+    """Return the contrast of a sender from the distance of each receiver to the nearest of it."""
+    number = np.searchsorted(bin_edges, distance, side="right")
+    return Contrast(
+        sender,
+        np.flatnonzero(is_used),
+        (distance[:, np.newaxis] < radii[is_used]).astype(np.float64),
+        (number[:, np.newaxis] == np.arange(bin_edges.size)).astype(np.float64),
+        np.bincount(number, minlength=bin_edges.size + 1) / distance.size,
+    )
+
+
 def evaluate_pairs(
     genes: Floats,
     positions: Floats,
     samples: Integers,
-    distance: Floats,
     design: Design,
-    senders: Sequence[int],
-    radii: Floats,
-    is_used: Bools,
-    bin_edges: Floats,
+    contrasts: Sequence[Contrast],
+    n_radii: int,
     n_samples: int,
 ) -> tuple[PairTests, PairTests]:
     """Test all senders without and with niche columns.
 
     Cells stand in the order of Vecchia's approximation. `genes` (cell, gene) have mean 0 and
-    variance 1; `is_used` is (sender, radius).
+    variance 1.
     """
     whitened = whiteners(find_earlier_neighbors(positions, samples), covariance_grid())
     bases = (design.without_niche, design.with_niche)
     choices = _choose_covariance(whitened, bases, genes)
-    tested = [
-        _tested_columns(distance[:, sender], radii[used])
-        for sender, used in zip(senders, is_used, strict=True)
-    ]
-    bins = [_distance_bins(distance[:, sender], bin_edges) for sender in senders]
-    n_bins = bin_edges.size + 1
-    n_genes, n_decays = genes.shape[1], len(DECAY_SCALES)
-    fits = []
-    for _ in bases:
-        shape = (len(senders), radii.size, n_genes)
-        fits.append(
-            {
-                "deviate": np.full((len(senders), radii.size + n_decays, n_genes), np.nan),
-                "effect": np.full(shape, np.nan),
-                "standard_error": np.full(shape, np.nan),
-                "response": np.full((len(senders), n_bins, n_genes), np.nan),
-                "response_error": np.full((len(senders), n_bins, n_genes), np.nan),
-                "effect_by_sample": np.full((*shape[:2], n_samples, n_genes), np.nan),
-                "error_by_sample": np.full((*shape[:2], n_samples, n_genes), np.nan),
-                "residual": np.empty_like(genes),
-            }
-        )
+    n_bins, n_genes = contrasts[0].share.size, genes.shape[1]
+    fits = (
+        _empty_tests(len(contrasts), n_radii, n_bins, n_samples, n_genes),
+        _empty_tests(len(contrasts), n_radii, 0, 0, n_genes),
+    )
+    residuals = np.empty((2, *genes.shape))
     for number in np.unique(choices):
         matrix = whitened[number].matrix
         all_columns = matrix @ design.with_niche.columns
-        white_tests = [matrix @ columns for columns in tested]
-        white_bins = [matrix @ columns for columns, _ in bins]
-        for basis, choice, results in zip(bases, choices, fits, strict=True):
+        white_steps = [matrix @ contrast.steps for contrast in contrasts]
+        white_bins = [matrix @ contrast.bins for contrast in contrasts]
+        for basis, choice, arrays, residual in zip(bases, choices, fits, residuals, strict=True):
             members = np.flatnonzero(choice == number)
             if not members.size:
                 continue
             columns = all_columns[:, : basis.kept.size]
             fit = WhitenedFit(basis, columns, matrix @ np.ascontiguousarray(genes[:, members]))
-            results["residual"][:, members] = fit.residual
-            for row, sender in enumerate(senders):
-                given_back = design.columns_of(sender, basis)
-                used = np.flatnonzero(is_used[row])
-                if not used.size:
+            residual[:, members] = fit.residual
+            for row, contrast in enumerate(contrasts):
+                if not contrast.used.size:
                     continue
-                tests = fit.test_columns(given_back, white_tests[row])
-                variance = np.maximum(tests.model_variance, tests.robust_variance)
-                error = np.sqrt(variance)
-                with np.errstate(invalid="ignore"):
-                    t = tests.coefficient / error
-                square = chi_square_equivalent(t, tests.degrees_of_freedom)
-                deviate = np.copysign(np.sqrt(square), tests.coefficient)
-                where = np.concatenate([used, radii.size + np.arange(n_decays)])
-                results["deviate"][row, where[:, np.newaxis], members] = deviate
-                steps = slice(0, used.size)
-                results["effect"][row, used[:, np.newaxis], members] = tests.coefficient[steps]
-                results["standard_error"][row, used[:, np.newaxis], members] = error[steps]
-                for column, radius in enumerate(used if n_samples > 1 else ()):
-                    by_sample = effects_by_sample(
-                        fit,
-                        given_back,
-                        white_tests[row][:, column],
-                        tested[row][:, column],
-                        samples,
-                        n_samples,
+                given_back = design.columns_of(contrast.sender, basis)
+                _fill_steps(arrays, row, members, contrast, fit, given_back, white_steps[row])
+                if arrays["response"].shape[1]:
+                    _fill_bins(arrays, row, members, contrast, fit, given_back, white_bins[row])
+                if arrays["effect_by_sample"].shape[2] > 1:
+                    _fill_samples(
+                        arrays, row, members, contrast, fit, given_back, white_steps[row], samples
                     )
-                    results["effect_by_sample"][row, radius][:, members] = by_sample[0]
-                    results["error_by_sample"][row, radius][:, members] = by_sample[1]
-                _fill_response(results, fit, given_back, row, members, bins[row], white_bins[row])
-    n_cells = len(genes)
-    return tuple(  # type: ignore[return-value]  # of two
+    without, beyond = (
         PairTests(
-            **{name: values for name, values in results.items() if name != "residual"},
-            correlation=residual_correlation(results["residual"]),
-            degrees_of_freedom=n_cells - basis.kept.size,
+            **arrays,
+            correlation=residual_correlation(residual),
+            degrees_of_freedom=len(genes) - basis.kept.size,
         )
-        for basis, results in zip(bases, fits, strict=True)
+        for basis, arrays, residual in zip(bases, fits, residuals, strict=True)
     )
+    return without, beyond
+
+
+def _empty_tests(
+    n_senders: int, n_radii: int, n_bins: int, n_samples: int, n_genes: int
+) -> dict[str, Floats]:
+    shapes = {
+        "deviate": (n_radii,),
+        "effect": (n_radii,),
+        "standard_error": (n_radii,),
+        "effect_by_sample": (n_radii, n_samples),
+        "error_by_sample": (n_radii, n_samples),
+        "response": (n_bins,),
+        "response_error": (n_bins,),
+    }
+    return {name: np.full((n_senders, *shape, n_genes), np.nan) for name, shape in shapes.items()}
+
+
+def _fill_steps(
+    arrays: dict[str, Floats],
+    row: int,
+    members: Integers,
+    contrast: Contrast,
+    fit: WhitenedFit,
+    given_back: Integers,
+    white_steps: Floats,
+) -> None:
+    tests = fit.test_columns(given_back, white_steps)
+    error = np.sqrt(np.maximum(tests.model_variance, tests.robust_variance))
+    square = chi_square_equivalent(tests.coefficient / error, tests.degrees_of_freedom)
+    where = (row, contrast.used[:, np.newaxis], members)
+    arrays["deviate"][where] = np.copysign(np.sqrt(square), tests.coefficient)
+    arrays["effect"][where] = tests.coefficient
+    arrays["standard_error"][where] = error
+
+
+def _fill_bins(
+    arrays: dict[str, Floats],
+    row: int,
+    members: Integers,
+    contrast: Contrast,
+    fit: WhitenedFit,
+    given_back: Integers,
+    white_bins: Floats,
+) -> None:
+    """Fill in the means of distance bins, as differences from the mean over receivers."""
+    share = contrast.share
+    coefficient, inverse, variance = fit.fit_columns(given_back, white_bins)
+    from_mean = np.eye(share.size)[:, :-1] - share[:-1]  # (bin, coefficient)
+    response = from_mean @ coefficient
+    error = np.sqrt(np.einsum("ij,jk,ik->i", from_mean, inverse, from_mean))
+    filled = np.flatnonzero(share * len(contrast.bins) >= LEAST_CELLS)
+    where = (row, filled[:, np.newaxis], members)
+    arrays["response"][where] = response[filled]
+    arrays["response_error"][where] = np.sqrt(variance) * error[filled, np.newaxis]
+
+
+def _fill_samples(
+    arrays: dict[str, Floats],
+    row: int,
+    members: Integers,
+    contrast: Contrast,
+    fit: WhitenedFit,
+    given_back: Integers,
+    white_steps: Floats,
+    samples: Integers,
+) -> None:
+    n_samples = arrays["effect_by_sample"].shape[2]
+    for column, radius in enumerate(contrast.used):
+        effect, error = effects_by_sample(
+            fit, given_back, white_steps[:, column], contrast.steps[:, column], samples, n_samples
+        )
+        arrays["effect_by_sample"][row, radius][:, members] = effect
+        arrays["error_by_sample"][row, radius][:, members] = error
 
 
 def _choose_covariance(
@@ -177,38 +240,3 @@ def _choose_covariance(
             )
     best = likelihood.argmax(axis=1)
     return best[0], best[1]
-
-
-def _tested_columns(distance: Floats, radii: Floats) -> Floats:
-    steps = distance[:, np.newaxis] < radii
-    decays = np.exp(-distance[:, np.newaxis] / np.array(DECAY_SCALES).reshape(1, -1))
-    return np.concatenate([1.0 * steps, decays], axis=1)
-
-
-def _distance_bins(distance: Floats, edges: Floats) -> tuple[Floats, Floats]:
-    """Membership of all bins but the last, and the share of receivers in each."""
-    number = np.searchsorted(edges, distance, side="right")
-    share = np.bincount(number, minlength=edges.size + 1) / distance.size
-    return 1.0 * (number[:, np.newaxis] == np.arange(edges.size)), share
-
-
-def _fill_response(
-    results: dict[str, Floats],
-    fit: WhitenedFit,
-    given_back: Integers,
-    row: int,
-    members: Integers,
-    bins: tuple[Floats, Floats],
-    white_bins: Floats,
-) -> None:
-    """Fill in the means of distance bins, as differences from the mean over receivers."""
-    membership, share = bins
-    is_filled = share * len(membership) >= LEAST_CELLS
-    coefficient, inverse, variance = fit.fit_columns(given_back, white_bins)
-    from_mean = np.eye(share.size)[:, :-1] - share[:-1]  # (bin, coefficient)
-    response = from_mean @ coefficient
-    error = np.sqrt(np.einsum("ij,jk,ik->i", from_mean, inverse, from_mean))
-    bin_numbers = np.flatnonzero(is_filled)
-    where = (row, bin_numbers[:, np.newaxis], members)
-    results["response"][where] = response[bin_numbers]
-    results["response_error"][where] = np.sqrt(variance) * error[bin_numbers, np.newaxis]
