@@ -24,9 +24,9 @@ from amici_xr.response.tests_of_pairs import PairTests
 
 Floats = NDArray[np.float64]
 
-# The larger of two variances makes most statistics too small; genomic control undoes part of it.
-LEAST_CONTROL = 0.9
-LEAST_CONTROL_OF_SUM = 0.95  # a sum over genes is sensitive to it, and it is an estimate
+# The larger of two variances makes most statistics too small. Genomic control undoes little of it,
+# since it is an estimate, and a sum over genes is sensitive to it.
+LEAST_CONTROL = 0.95
 MOST_GENES_OF_SUM_TEST = 2000  # beyond, its approximate tail is the fragile part
 GENES_OF_DETECTABLE_EFFECT = 8
 POWER = 0.8
@@ -68,7 +68,7 @@ def weigh(tests: PairTests) -> Evidence:
 
 def _sum_p(square: Floats, factor: float) -> Floats:
     """P of the sum test of each sender, over radii; `square` is (sender, radius, gene)."""
-    square = square / max(LEAST_CONTROL_OF_SUM, genomic_control(square))
+    square = square / max(LEAST_CONTROL, genomic_control(square))
     is_tested = np.isfinite(square).all(axis=2)
     by_radius = np.full(is_tested.shape, np.nan)
     by_radius[is_tested] = sum_test(square[is_tested], factor)
