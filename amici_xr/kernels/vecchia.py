@@ -127,10 +127,15 @@ def find_earlier_neighbors(
 
 
 def whiteners(neighbors: EarlierNeighbors, grid: list[tuple[float, float]]) -> list[Whitener]:
-    """Return the whitener of each covariance of the grid."""
+    """Return the whitener of each covariance of the grid; they share their sparsity."""
     n_cells, n_neighbors = neighbors.cell.shape
-    weight = np.zeros((len(grid), n_cells, n_neighbors))
-    variance = np.ones((len(grid), n_cells))
+    itself = np.arange(n_cells)[:, np.newaxis]
+    column = np.where(neighbors.cell >= 0, neighbors.cell, itself)
+    column = np.concatenate([column, itself], axis=1).astype(np.int32).ravel()
+    row_start = np.arange(0, column.size + 1, n_neighbors + 1, dtype=np.int32)
+    value = np.zeros((len(grid), n_cells, n_neighbors + 1))  # the last is that of the cell itself
+    value[:, :, -1] = 1.0
+    log_determinant = np.zeros(len(grid))
     by_scale: dict[float, list[tuple[int, float]]] = {}
     for number, (scale, share) in enumerate(grid):
         if share > 0:
@@ -140,12 +145,16 @@ def whiteners(neighbors: EarlierNeighbors, grid: list[tuple[float, float]]) -> l
             correlation = matern_correlation(gap_between, scale)
             to_cell = matern_correlation(gap, scale)
             for number, share in members:
-                weight[number, cells], variance[number, cells] = _conditional(
-                    correlation, to_cell, share
-                )
+                weight, variance = _conditional(correlation, to_cell, share)
+                value[number, cells, :-1] = -weight
+                value[number, cells] /= np.sqrt(variance)[:, np.newaxis]
+                log_determinant[number] += np.log(variance).sum()
     return [
-        _whitener(neighbors.cell, own_weight, own_variance)
-        for own_weight, own_variance in zip(weight, variance, strict=True)
+        Whitener(
+            csr_array((own_value.ravel(), column, row_start), shape=(n_cells, n_cells)),
+            float(own_determinant),
+        )
+        for own_value, own_determinant in zip(value, log_determinant, strict=True)
     ]
 
 
@@ -171,14 +180,3 @@ def _conditional(correlation: Floats, to_cell: Floats, share: float) -> tuple[Fl
     right = share * to_cell
     weight = np.linalg.solve(covariance, right[:, :, np.newaxis])[:, :, 0]
     return np.asarray(weight), np.asarray(1.0 - np.einsum("ij,ij->i", weight, right))
-
-
-def _whitener(index: Integers, weight: Floats, variance: Floats) -> Whitener:
-    n_cells, n_neighbors = index.shape
-    itself = np.arange(n_cells)[:, np.newaxis]
-    columns = np.concatenate([np.where(index >= 0, index, itself), itself], axis=1)
-    values = np.concatenate([np.where(index >= 0, -weight, 0.0), np.ones((n_cells, 1))], axis=1)
-    values /= np.sqrt(variance)[:, np.newaxis]
-    row_starts = np.arange(0, values.size + 1, n_neighbors + 1)
-    matrix = csr_array((values.ravel(), columns.ravel(), row_starts), shape=(n_cells, n_cells))
-    return Whitener(matrix, float(np.log(variance).sum()))

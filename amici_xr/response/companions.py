@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from amici_xr.kernels.combined_p import cauchy_combination
 from amici_xr.kernels.response_regression import WhitenedFit
@@ -67,5 +67,5 @@ def p_over_samples(effect: Floats) -> Floats:
         mean = np.nansum(effect, axis=1) / n_told
         square = np.nansum((effect - mean[:, np.newaxis]) ** 2, axis=1)
         t = mean / np.sqrt(square / (n_told - 1) / n_told)
-        p = 2.0 * stats.t.sf(np.abs(t), n_told - 1)
+        p = 2.0 * special.stdtr(n_told - 1.0, -np.abs(t))
     return cauchy_combination(np.where(n_told >= LEAST_SAMPLES, p, np.nan), axis=0)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 from amici_xr.kernels.combined_p import (
     SUM_TEST_FROM,
@@ -99,9 +99,9 @@ def detectable_deviate(evidence: Evidence, level: float) -> float:
     n_genes, n_shifted = evidence.n_genes, min(GENES_OF_DETECTABLE_EFFECT, evidence.n_genes)
     n_tests = 1 if n_genes > MOST_GENES_OF_SUM_TEST else 3
     rank = np.arange(1, n_shifted + 1)
-    bound = stats.norm.isf(0.5 * level / n_tests * rank / n_genes)
+    bound = -special.ndtri(0.5 * level / n_tests * rank / n_genes)
     share = special.betaincinv(rank, n_shifted - rank + 1.0, POWER)  # so that `rank` of them pass
-    needed = [float((bound + stats.norm.ppf(share)).min())]
+    needed = [float((bound + special.ndtri(share)).min())]
     if n_tests > 1:
         for factor, gain in zip(evidence.effective_genes, (1.0, evidence.gain), strict=True):
             needed.append(_deviate_of_sum(n_genes, n_shifted, factor, level / n_tests) / gain)
@@ -112,10 +112,10 @@ def _deviate_of_sum(n_genes: int, n_shifted: int, factor: float, level: float) -
     """Mean z of the shifted genes for which the sum test has the power."""
     mean, variance = excess_moments()
     mean, variance = mean * n_genes, variance * factor
-    critical = stats.gamma.isf(level, mean**2 / variance, scale=variance / mean)
+    critical = special.gammainccinv(mean**2 / variance, level) * variance / mean
     shift = np.linspace(0.0, 20.0, 2001)
     excess = shift**2 + 1.0 - SUM_TEST_FROM  # the variance of z² is 2 + 4·shift²
     total = mean + n_shifted * np.maximum(excess - mean / n_genes, 0.0)
     spread = np.sqrt(variance + n_shifted * (2.0 + 4.0 * shift**2))
-    passes = total - stats.norm.ppf(POWER) * spread >= critical
+    passes = total - special.ndtri(POWER) * spread >= critical
     return float(shift[passes.argmax()]) if passes.any() else float("inf")
