@@ -17,6 +17,8 @@ DOCTESTS_THAT_NEED_MODEL = (
     "amici_xr.model.loading",
     "amici_xr.extraction.pipeline",
     "amici_xr.demo_data",
+    "amici_xr.response.pipeline",
+    "amici_xr.testing.tissues",
 )
 DOCTESTS_THAT_NEED_WANDB = ("amici_xr.plotting.wandb_logging",)
 HAS_WANDB = importlib.util.find_spec("wandb") is not None

@@ -35,6 +35,7 @@ from amici_xr.plotting import (
     plot_threshold_sweep,
 )
 from amici_xr.plotting.page import report
+from amici_xr.response import distance_response
 from amici_xr.uncertainty import (
     align_runs,
     atlas,
@@ -62,6 +63,7 @@ __all__ = [
     "curve",
     "curve_summary",
     "demo",
+    "distance_response",
     "dummy_attention",
     "extract",
     "from_arrays",

@@ -195,3 +195,31 @@ def test_the_covariance_of_floored_fields_is_that_of_many_draws():
         drawn = np.cov(np.maximum(first - 0.5, 0), np.maximum(second - 0.5, 0))[0, 1]
         ours = spatial_coverage.floored_covariance(np.array(correlation))
         assert ours == pytest.approx(drawn, abs=0.002)
+
+
+def test_rates_of_the_distance_response_count_what_was_planted(monkeypatch, capsys):
+    import response_rates
+
+    small = {"n_cells": 800, "n_types": 3, "n_genes": 12, "n_pairs": 1, "genes_per_pair": 4}
+    settings = {"planted": {**small, "effect": 2.0}, "none": {**small, "n_pairs": 0}}
+    monkeypatch.setattr(response_rates, "SETTINGS", settings)
+    monkeypatch.setattr("sys.argv", ["response_rates.py", "--tissues", "2"])
+    response_rates.main()
+    planted, none = capsys.readouterr().out.splitlines()[2:4]
+    assert planted.startswith("| planted | 2 of 2; 0 of 10 (0) | 2 of 2; 0 of 10 (0) |")
+    assert "| 8 of 8 / 0 of 8 |" in planted
+    assert none.startswith("| none | –; 0 of 12 (0) |")
+
+
+def test_steps_that_are_added_to_a_tissue_are_counted(capsys):
+    import response_power
+
+    tissue = amici_xr.testing.simulate_tissue(n_cells=1_500, n_types=3, n_genes=60, n_pairs=0)
+    response_power.add_steps(tissue, 2.0, n_draws=1, seed=0)
+    assert capsys.readouterr().out.startswith("2 sd: 4 of 4 found (4 beyond the niche), 4 of 4 det")
+    labels = tissue.obs["cell_type"].to_numpy(object)
+    shuffled = response_power.permuted(tissue, labels, seed=0)
+    for kind in np.unique(labels):
+        ours = np.sort(np.asarray(shuffled[labels == kind].X), axis=0)
+        np.testing.assert_array_equal(ours, np.sort(np.asarray(tissue[labels == kind].X), axis=0))
+    assert not np.array_equal(shuffled.X, tissue.X)

@@ -1,0 +1,75 @@
+"""Arguments of a distance response, checked."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from amici_xr.errors import check_names, listed
+from amici_xr.response.surroundings import median_nearest_distance
+
+Floats = NDArray[np.float64]
+
+RADII = tuple(8.0 * 1.2**k for k in range(11))
+LEAST_SPACING, MOST_SPACING = 2.0, 60.0  # µm between nearest cells, outside of which units are odd
+MOST_LOG_VALUE = 50.0  # integers above are counts
+
+
+def check_radii(radii: Sequence[float] | None) -> Floats:
+    """Return the radii in µm, ascending; None gives the usual ones."""
+    if radii is None:
+        return np.array(RADII)
+    values = np.asarray(radii, dtype=np.float64)
+    if values.ndim != 1 or not values.size or not (np.isfinite(values) & (values > 0)).all():
+        raise ValueError(
+            f"radii={radii!r} must be a sequence of finite numbers above 0 in µm, e.g. "
+            "radii=[10, 20, 40]"
+        )
+    return np.unique(values)
+
+
+def check_subset(
+    argument: str, asked: Sequence[str] | str | None, known: Sequence[str], kind: str
+) -> list[int]:
+    """Return the positions of the names that were asked for; None takes all."""
+    if asked is None:
+        return list(range(len(known)))
+    names = [asked] if isinstance(asked, str) else list(asked)
+    check_names(argument, names, known, kind)
+    position = {name: number for number, name in enumerate(known)}
+    return [position[name] for name in names]
+
+
+def warn_of_units(positions: Floats, samples: NDArray[np.intp], is_told: bool) -> float:
+    """Warn where coordinates can hardly be µm; return the median distance of nearest cells."""
+    spacing = median_nearest_distance(positions, samples)
+    if spacing < LEAST_SPACING or spacing > MOST_SPACING:
+        told = "with this microns_per_unit" if is_told else "if coordinates are µm"
+        warnings.warn(
+            f"the median distance between nearest cells is {spacing:.3g} µm {told}, where cells "
+            f"of a tissue are {LEAST_SPACING:g} to {MOST_SPACING:g} µm apart; give the length of "
+            "a coordinate unit in µm as microns_per_unit, e.g. microns_per_unit=0.5",
+            UserWarning,
+            stacklevel=3,
+        )
+    return spacing
+
+
+def check_expression(values: NDArray[Any], genes: Sequence[str], cell_type: str) -> None:
+    """Refuse expression that holds NaN, infinite values, or raw counts."""
+    is_finite = np.isfinite(values).all(axis=0)
+    if not is_finite.all():
+        names = np.asarray(genes, dtype=object)[~is_finite]
+        raise ValueError(
+            f"the expression of {listed(names, 5)} holds NaN or infinite values in cells of type "
+            f"{cell_type!r}; leave these genes out with genes=…, or fill the values"
+        )
+    if values.size and values.max() > MOST_LOG_VALUE and (values == np.rint(values)).all():
+        raise ValueError(
+            f"the expression holds integers up to {values.max():g}, which look like raw counts; "
+            "give log_normalize=True, or name the layer with log-normalized expression, layer=…"
+        )
