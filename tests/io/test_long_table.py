@@ -223,6 +223,8 @@ def test_a_table_in_the_home_folder_is_read(ds, tmp_path, monkeypatch):
 
 
 def test_the_apostrophe_before_what_a_spreadsheet_would_run_is_removed():
-    ds = amici_xr.from_arrays([[2.0, 1.0, 0.0]], [[0.5] * 3], ["'=1", "'T'", "''-2"], query="-Q")
+    ds = amici_xr.from_arrays(
+        [[2.0], [1.0], [0.0]], [[0.5]] * 3, ["'=1", "'T'", "''-2"], query="-Q"
+    )
     amici_xr.to_dataframe(ds).to_csv("a.csv")
     assert amici_xr.read_csv("a.csv")["label"].values.tolist() == ["=1", "'T'", "'-2"]

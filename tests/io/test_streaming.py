@@ -179,7 +179,7 @@ def test_several_runs_opened_lazily_are_saved_again(suffix, run):
     ds = amici_xr.testing.simulate_dataset(n_cells=80)
     shifted = ds.assign(base_attention_score=ds["base_attention_score"] + 1)
     amici_xr.save(amici_xr.align_runs([ds, shifted]), "runs.nc")
-    for chunks in ({}, {"neighbor": 20, "run": 1}):
+    for chunks in ({}, {"run": 1}):
         opened = amici_xr.open_dataset("runs.nc", chunks=chunks).isel(run=run)
         amici_xr.save(opened, f"again{suffix}")
         xr.testing.assert_identical(amici_xr.open_dataset(f"again{suffix}"), opened.compute())
