@@ -14,8 +14,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
-from scipy.spatial import cKDTree
-from scipy.spatial.distance import cdist
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.intp]
@@ -88,6 +86,9 @@ def nearest_earlier(positions: Floats, n_neighbors: int = N_NEIGHBORS) -> Intege
            [ 0, -1],
            [ 0,  1]])
     """
+    from scipy.spatial import cKDTree  # here, since importing the package should cost little
+    from scipy.spatial.distance import cdist
+
     n_cells = len(positions)
     nearest = np.full((n_cells, n_neighbors), -1, dtype=np.intp)
     start = min(n_cells, max(_FIRST, 2 * n_neighbors))

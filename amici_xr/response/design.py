@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import ConvexHull, QhullError
 
 from amici_xr.kernels.response_regression import Basis, first_columns, orthonormal_basis
 
@@ -112,6 +111,11 @@ def _place_in_box(positions: Floats) -> tuple[Floats, Floats]:
 
 def _box_axes(centered: Floats) -> Floats:
     """Directions of the box: in the plane the rectangle of least area, else principal axes."""
+    from scipy.spatial import (  # here, since importing the package should cost little
+        ConvexHull,
+        QhullError,
+    )
+
     if centered.shape[1] == 2:
         try:
             corners = centered[ConvexHull(centered).vertices]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.intp]
 
 NICHE_CUT = 2.5  # niche scales beyond which a cell has no weight
 _MOST_PAIRS = 2_000_000  # pairs of cells held at a time
+
+if TYPE_CHECKING:
+    from scipy.spatial import cKDTree
 
 
 class Surroundings:
@@ -22,6 +26,8 @@ class Surroundings:
     def __init__(
         self, positions: Floats, codes: Integers, samples: Integers, types: Integers, n_types: int
     ) -> None:
+        from scipy.spatial import cKDTree  # here, since importing the package should cost little
+
         self._positions, self._codes, self._samples = positions, codes, samples
         self._n_types = n_types
         self._members = [np.flatnonzero(samples == sample) for sample in np.unique(samples)]
@@ -51,6 +57,8 @@ class Surroundings:
 
     def niche_weight(self, receivers: Integers, scale: float) -> Floats:
         """Return the summed Gaussian weight of the cells of each type, (receiver, type)."""
+        from scipy.spatial import cKDTree  # here, since importing the package should cost little
+
         weight = np.zeros((receivers.size, self._n_types))
         for members, tree in zip(self._members, self._trees, strict=True):
             here = np.flatnonzero(self._samples[receivers] == self._samples[members[0]])
@@ -80,6 +88,8 @@ class Surroundings:
 
 def median_nearest_distance(positions: Floats, samples: Integers) -> float:
     """Return the median distance from a cell to the nearest other cell of its sample."""
+    from scipy.spatial import cKDTree  # here, since importing the package should cost little
+
     nearest = [
         cKDTree(positions[samples == sample]).query(positions[samples == sample], k=[2])[0][:, 0]
         for sample in np.unique(samples)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from amici_xr.dependencies import require
 from amici_xr.errors import check_choice, check_positive_integer
@@ -185,6 +184,8 @@ def plant_steps(
     >>> with_steps.uns["planted"]["query"].nunique() <= 4
     True
     """
+    from scipy.spatial import cKDTree  # here, since importing the package should cost little
+
     rng = np.random.default_rng(seed)
     tissue = adata.copy()
     matrix = tissue.X.toarray() if hasattr(tissue.X, "toarray") else np.array(tissue.X)
@@ -272,6 +273,8 @@ def _choose_pairs(
 
 
 def _plant(expression: Floats, cells: _Cells, planted: pd.DataFrame, shape: str) -> None:
+    from scipy.spatial import cKDTree  # here, since importing the package should cost little
+
     for (query, label, reach), rows in planted.groupby(["query", "label", "reach"]):
         receivers = np.flatnonzero(cells.codes == query)
         senders = cells.positions[cells.codes == label]
@@ -284,6 +287,8 @@ def _plant(expression: Floats, cells: _Cells, planted: pd.DataFrame, shape: str)
 
 
 def _leak(expression: Floats, positions: Floats, share: float) -> Floats:
+    from scipy.spatial import cKDTree  # here, since importing the package should cost little
+
     pairs = cKDTree(positions).query_pairs(SPILLOVER_DISTANCE, output_type="ndarray")
     linear = np.expm1(np.maximum(expression, 0.0))
     received = linear.copy()
