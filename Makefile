@@ -19,7 +19,7 @@ TORCH ?= torch==2.13.0
 
 # worksteal: a core that is done takes tests from one that is not
 ON_EVERY_CORE := -n auto --dist worksteal
-OF_THE_CORE := not needs_model and not live and not once and not slow
+OF_THE_CORE := not needs_model and not live and not once
 
 .PHONY: demo test test-all coverage test-long test-mutants test-core test-oldest test-newest test-scvi \
 	test-amici docs figure bench clean
@@ -87,12 +87,12 @@ test-core-%: .venv-core-%/installed .venv/demo
 # Other models of the newest scvi-tools for this Python, trained and saved: none is taken for AMICI's.
 # -W default: from Python 3.12 on it brings pandas 3, at which AnnData itself warns.
 test-scvi: .venv-scvi/installed
-	.venv-scvi/bin/python -m pytest -m "not once and not slow" -W default tests/live/test_live_scvi.py \
+	.venv-scvi/bin/python -m pytest -m "not once" -W default tests/live/test_live_scvi.py \
 		tests/model/test_loading.py tests/model/test_checkpoint_versions.py tests/extraction/test_pipeline.py
 
 # A user's own AMICI environment: old NumPy and SciPy, and the live model itself.
 test-amici: .venv-amici/installed
-	WANDB_MODE=disabled .venv-amici/bin/python -m pytest $(ON_EVERY_CORE) -m "not once and not slow"
+	WANDB_MODE=disabled .venv-amici/bin/python -m pytest $(ON_EVERY_CORE) -m "not once"
 
 docs: .venv/docs
 	rm -rf docs/_build docs/generated

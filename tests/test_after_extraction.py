@@ -74,6 +74,7 @@ def test_a_saved_file_answers_everything(opened):
     assert opened.cf.plot_length_scale(0.1).get_legend() is not None
 
 
+@pytest.mark.slow
 def test_the_whole_tissue_is_answered_from_its_file(open_saved):
     tissue = open_saved("tissue")
     atlas = tissue.cf.atlas(0.1)

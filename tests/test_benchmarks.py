@@ -9,7 +9,7 @@ from recorded_data import ROOT
 import amici_xr
 
 pytest.importorskip("torch")  # the core environment deselects what needs the model
-pytestmark = [pytest.mark.needs_model, pytest.mark.once]
+pytestmark = [pytest.mark.needs_model, pytest.mark.once, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module", autouse=True)

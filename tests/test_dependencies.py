@@ -97,6 +97,7 @@ def printed(absent, program, folder):
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 @pytest.mark.needs_model
 @pytest.mark.parametrize("absent", WITHOUT_PARTS_OF_THE_MODEL)
 def test_without_a_part_of_the_model_the_rest_goes_on_and_the_extra_is_named(
@@ -108,6 +109,7 @@ def test_without_a_part_of_the_model_the_rest_goes_on_and_the_extra_is_named(
     assert printed(absent, program, tmp_path) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("absent", WITHOUT_OTHERS)
 def test_without_it_the_core_goes_on_and_the_extra_is_named(absent, tmp_path):
     (tmp_path / "there.zarr.zip").touch()

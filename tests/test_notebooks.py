@@ -22,6 +22,7 @@ def files_beside_the_code():
 
 
 # of the kernel and its sockets, not of the notebook's code
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 @every_notebook
 def test_a_notebook_runs(path, tmp_path, monkeypatch):

@@ -19,6 +19,7 @@ HAS_BOKEH = importlib.util.find_spec("bokeh") is not None
 pytestmark = pytest.mark.needs_model
 
 
+@pytest.mark.slow
 def test_the_tour_prints_planted_beside_recovered_and_writes_files_and_figures(tmp_path):
     command = [sys.executable, "-W", "error", "-m", "amici_xr.cli", "demo", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

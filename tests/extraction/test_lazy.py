@@ -112,6 +112,7 @@ EMPTY = {
 IN_PLACE = [name for name in REDUCTIONS if "attention" in name or "in-context" in name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("emptied", EMPTY)
 @pytest.mark.parametrize("name", [name for name in REDUCTIONS if name != "bootstrap_ci"])
 def test_what_is_empty_is_so_lazily_too(several, name, emptied):

@@ -207,6 +207,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_process_killed_while_it_saves_leaves_a_whole_file(
     process, ds, tmp_path, suffix, record_property

@@ -160,6 +160,7 @@ def test_a_store_with_a_symbolic_link_is_refused(ds):
         amici_xr.open_dataset("a.zarr")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "suffix",
     [".nc", *(pytest.param(one, marks=needs_zarr) for one in (".zarr", ".zarr.zip"))],

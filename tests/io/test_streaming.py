@@ -57,6 +57,7 @@ def test_a_pass_of_the_network_is_made_once_for_all_that_is_saved_of_it(
     xr.testing.assert_identical(amici_xr.open_dataset(f"a{suffix}"), ds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("chunks", [{"neighbor": 7}, {"neighbor": 100, "head": 1}, {}])
 def test_lazy_and_eager_datasets_make_files_of_the_same_content(

@@ -253,6 +253,7 @@ def test_of_many_places_rotation_changes_the_width_by_less_than_two_percent_and_
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n_leaves", "error"), [(128, 0.08), (256, 0.05), (512, 0.03)])
 def test_leaves_of_several_cells_agree_with_leaves_of_one(monkeypatch, n_leaves, error):
     """Widths of 80 fields: the same on average, and each within its root mean square error."""
