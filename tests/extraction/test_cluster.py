@@ -11,7 +11,7 @@ import xarray as xr
 import amici_xr
 
 distributed = pytest.importorskip("distributed")  # only the development environment has it
-pytestmark = pytest.mark.needs_model
+pytestmark = [pytest.mark.needs_model, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
