@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from amici_xr.analysis.cell_identity import find_cells
-from amici_xr.analysis.column_names import distinguish, make_savable
+from amici_xr.analysis.column_names import distinguish, make_savable, replace_slashes
 from amici_xr.analysis.curves import curve
 from amici_xr.analysis.length_scales import length_scale
 from amici_xr.dataset.structure import check_structure
@@ -105,6 +105,7 @@ def to_anndata(
         )
     rows: dict[str, NDArray[np.intp]] = {}
     columns: dict[str, Any] = {}
+    cell_types = ds["cell_type"].values.tolist() if "cell_type" in ds.coords else []
     for name, array in quantities.items():
         cell = _check_quantity(ds, str(name), array)
         if cell not in rows:
@@ -115,7 +116,7 @@ def to_anndata(
                 "adata has none of the cells of this Dataset, e.g. "
                 f"{listed(array[cell].values[:3])}; pass the AnnData that it was extracted from"
             )
-        for column, values in _name_columns(str(name), array.compute(), cell):
+        for column, values in _name_columns(str(name), array.compute(), cell, cell_types):
             savable = make_savable(column, adata.obs.index.name)
             if savable in columns:
                 raise ValueError(
@@ -164,7 +165,9 @@ def _check_quantity(ds: xr.Dataset, name: str, array: Any) -> str:
     return cell
 
 
-def _name_columns(name: str, array: xr.DataArray, cell: str) -> Iterator[tuple[str, NDArray[Any]]]:
+def _name_columns(
+    name: str, array: xr.DataArray, cell: str, cell_types: list[str]
+) -> Iterator[tuple[str, NDArray[Any]]]:
     """Yield name and values of one column for each position along the dims but that of cells."""
     further = [dim for dim in array.dims if dim != cell]
     named: list[Hashable] = [
@@ -172,20 +175,23 @@ def _name_columns(name: str, array: xr.DataArray, cell: str) -> Iterator[tuple[s
         for coordinate in ("query", "head")
         if coordinate in array.coords and cell not in array[coordinate].dims
     ]
-    texts = [_write_values(array, dim) for dim in dict.fromkeys([*named, *further])]
+    texts = [_write_values(array, dim, cell_types) for dim in dict.fromkeys([*named, *further])]
     for index in np.ndindex(*(array.sizes[dim] for dim in further)):
         indexers = dict(zip(further, index, strict=True))
         parts = [str(text.isel(indexers, missing_dims="ignore").values[()]) for text in texts]
         yield "_".join([name, *parts]), array.isel(indexers).values
 
 
-def _write_values(array: xr.DataArray, name: Hashable) -> xr.Variable:
+def _write_values(array: xr.DataArray, name: Hashable, cell_types: list[str]) -> xr.Variable:
     """Write each value of a coordinate as its part of a column's name."""
     coordinate = array[name].variable  # 0, 1, 2, … where a dim has no coordinate
     values = coordinate.values.ravel()
     texts = distinguish(values) if values.dtype.kind == "f" else [str(value) for value in values]
-    prefix = "" if name == "query" else name
-    parts = np.array([f"{prefix}{text}" for text in texts], dtype=object)
+    if name == "query":
+        names = [replace_slashes(text, cell_types) for text in texts]
+    else:
+        names = [f"{name}{text}" for text in texts]
+    parts = np.array(names, dtype=object)
     return xr.Variable(coordinate.dims, parts.reshape(coordinate.shape))
 
 

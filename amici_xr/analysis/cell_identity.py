@@ -54,9 +54,10 @@ def find_cells(
     rows = np.asarray(rows, dtype=np.intp)
     is_compared = _check_coordinates(ds, adata, cell, rows, coord_key)
     is_compared |= _check_labels(ds, adata, cell, rows, labels_key)
-    if not (is_compared or is_extracted) and _are_row_numbers(names, np.arange(len(names))):
+    is_found = (rows >= 0).any()
+    if is_found and not (is_compared or is_extracted) and _are_row_numbers(names):
         raise ValueError(
-            "adata.obs_names are numbers of rows, perhaps given anew after extract, and adata has "
+            "adata.obs_names only number the rows, perhaps given anew after extract, and adata has "
             "no coordinates or cell types to tell whether the cells are the same; "
             f"{_REMEDY}, or name these with coord_key= or labels_key="
         )
@@ -92,10 +93,17 @@ def _has_unique_names(ds: xr.Dataset) -> bool:
     return bool(by_position[~by_position.index.duplicated()].is_unique)
 
 
-def _are_row_numbers(names: pd.Index, rows: NDArray[np.intp]) -> bool:
-    """Tell whether names count the rows, from any number on."""
-    numbers = pd.to_numeric(pd.Series(names.to_numpy()), errors="coerce").to_numpy(float)
-    return bool(numbers.size) and bool((numbers - rows == numbers[0]).all())
+def _are_row_numbers(names: pd.Index) -> bool:
+    """Tell whether names count the rows from 0 or 1: ``0``, ``1``, … or ``cell_1``, ``cell_2``."""
+    texts = pd.Series(names.to_numpy(dtype=object))
+    for pattern in (r"^(\D*)(\d+)(.*)$", r"^(.*?)(\d+)(\D*)$"):  # the first number, or the last
+        parts = texts.str.extract(pattern)
+        if len(parts) > 1 and parts.notna().all(axis=None) and parts.nunique()[[0, 2]].max() == 1:
+            numbers = parts[1].astype(float).to_numpy()
+            first = numbers[0]
+            if first in (0, 1) and np.array_equal(numbers - first, np.arange(len(parts))):
+                return True
+    return False
 
 
 def _check_coordinates(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -27,12 +29,20 @@ def distinguish(values: ArrayLike) -> list[str]:
     return texts
 
 
-def make_savable(name: str, index_name: object = None) -> str:
+def replace_slashes(name: str, others: Collection[str] = ()) -> str:
     """Replace slashes of either kind, which HDF5 and Zarr take for folders, by ``_``.
 
-    Names that can't be saved all the same are refused.
+    Where that is the name of another one, a further ``_`` follows.
     """
-    savable = name.replace("/", "_").replace("\\", "_")
+    replaced = name.replace("/", "_").replace("\\", "_")
+    while replaced != name and replaced in others:
+        replaced += "_"
+    return replaced
+
+
+def make_savable(name: str, index_name: object = None) -> str:
+    """Replace slashes, and refuse names that can't be saved all the same."""
+    savable = replace_slashes(name)
     if savable.strip(".") == "" or "\0" in savable or savable in ("_index", index_name):
         raise ValueError(
             f"quantities: the column {savable!r} can't be saved in an AnnData: it is empty, made "

@@ -134,7 +134,7 @@ def _warn_of_repeated_names(adata: Any) -> None:
     if n_repeated:
         warnings.warn(
             f"adata.obs_names repeats {n_repeated:,} names, so that cells can't be told apart by "
-            "name later; call adata.obs_names_make_unique() first",
+            "name later; call adata.obs_names_make_unique() and then extract again",
             UserWarning,
             stacklevel=4,
         )

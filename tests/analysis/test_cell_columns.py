@@ -181,7 +181,10 @@ def test_numbers_given_as_names_match_an_index_of_numbers(adata):
         ),
         ({"cell_types": True}, "lie elsewhere .* nothing was written: pass the AnnData"),
         ({"coordinates": True}, r"are of another cell type in adata.obs\['cell_type'\]"),
-        ({"coordinates": True, "cell_types": True}, "obs_names are numbers of rows, perhaps given"),
+        (
+            {"coordinates": True, "cell_types": True},
+            "obs_names only number the rows, perhaps given",
+        ),
     ],
 )
 def test_cells_that_were_filtered_and_numbered_anew_are_refused(numbered, missing, message):
@@ -189,6 +192,19 @@ def test_cells_that_were_filtered_and_numbered_anew_are_refused(numbered, missin
     kept = without(tissue[tissue.obs["cell_type"] != "Endothelial"], **missing)
     kept.obs_names = [str(row) for row in range(kept.n_obs)]
     assert_refused(ds, kept, message)
+
+
+@pytest.mark.parametrize("name", ["cell_{}", "{}-1", "{:04d}"])
+@pytest.mark.parametrize("start", [0, 1])
+def test_names_that_only_number_the_rows_identify_nobody(name, start):
+    ds, tissue = tissue_with(lambda n: [name.format(row + start) for row in range(n)])
+    tissue = without(tissue, coordinates=True, cell_types=True)
+    expected = expected_column(ds, tissue.n_obs)
+    np.testing.assert_array_equal(length_scales_in(ds, tissue.copy()), expected)
+    later = tissue[1000:].copy()
+    np.testing.assert_array_equal(length_scales_in(ds, later.copy()), expected[1000:])
+    later.obs_names = [name.format(row + start) for row in range(later.n_obs)]
+    assert_refused(ds, later, "obs_names only number the rows, perhaps given anew after extract")
 
 
 def test_cells_that_were_filtered_keep_their_values_where_names_stay(numbered):
@@ -343,6 +359,14 @@ def test_columns_can_be_saved_whatever_the_cell_types_are_called(name, suffix, a
     saved = getattr(anndata, f"read_{suffix}")(path)
     assert saved.obs.columns.tolist() == written
     assert not any(slash in column for column in written for slash in "/\\")
+
+
+def test_a_replaced_slash_does_not_give_the_name_of_another_cell_type(adata):
+    both = amici_xr.testing.simulate_dataset(["T/NK", "T_NK"], cell_types=["T/NK", "T_NK", "B"])
+    written = amici_xr.to_anndata(
+        both, adata, {"type": both["label"].expand_dims(query=both["query"])}
+    )
+    assert written == ["type_T_NK_", "type_T_NK"]
 
 
 @pytest.mark.parametrize("name", ["", "..", "_index", "nul\0l", "barcode"])

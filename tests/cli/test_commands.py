@@ -214,6 +214,13 @@ def test_curve_writes_what_curve_summary_gives(done, folder):
         assert_column(table, f"quantile_{quantile}", column, dims)
 
 
+def test_quantiles_alike_in_six_digits_have_a_column_each(done, folder):
+    words = ["--distance", "1", "--quantiles", "0.99999991,0.99999992", "--out", "alike.csv"]
+    done("curve", folder / "several.nc", *words)
+    columns = [name for name in read("alike.csv") if name.startswith("quantile")]
+    assert columns == ["quantile_0.99999991", "quantile_0.99999992"]
+
+
 def test_curve_takes_all_neighbors_as_one_and_each_sample_by_itself(done, folder):
     ds = amici_xr.open_dataset(folder / "samples.nc")
     words = ["--distance", "0,2", "--by", "none", "--by-sample", "--out", "curve.csv"]
