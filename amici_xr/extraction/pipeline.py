@@ -114,9 +114,9 @@ def extract(
     ValueError
         If the AnnData does not fit the model, or `indices` leave no neighbor.
     TypeError
-        If `model`, or another argument, is none of the above.
+        If the model, or another argument, is none of the above.
     FileNotFoundError
-        If `model` or `adata` is a path where there is nothing.
+        If the path of the model or of `adata` is one where there is nothing.
     ModuleNotFoundError
         If torch or AnnData is not installed; the message says how to.
     SchemaError
