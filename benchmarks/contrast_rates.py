@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 import amici_xr
 from amici_xr.kernels import permutation
 from amici_xr.kernels.rarefaction import rarefied_summary
-from amici_xr.kernels.welch import welch_p
+from amici_xr.kernels.student_t import welch_p
 
 Floats = NDArray[np.floating]
 Groups = tuple[Floats, Floats]  # each (study, sample, run, head, cell)

@@ -26,7 +26,7 @@ from scipy.stats import norm
 
 from amici_xr.kernels.exact_bootstrap import interval_of_mean
 from amici_xr.kernels.spatial_inference import infer_mean, prepare, spatial_interval
-from amici_xr.kernels.unit_intervals import interval_of_units
+from amici_xr.kernels.student_t import interval_of_units
 
 Values = NDArray[np.float64]
 N_CELLS = 600

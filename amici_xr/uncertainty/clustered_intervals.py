@@ -19,7 +19,7 @@ from amici_xr.kernels.spatial_inference import (
     prepare,
     spatial_interval,
 )
-from amici_xr.kernels.unit_intervals import FEWEST_UNITS, interval_of_units
+from amici_xr.kernels.student_t import FEWEST_UNITS, interval_of_units
 
 Floats = NDArray[np.float64]
 Members = NDArray[np.integer[Any]]

@@ -18,7 +18,7 @@ from amici_xr.dataset.structure import check_structure
 from amici_xr.errors import check_choice, check_fraction, check_positive_integer, check_seed
 from amici_xr.kernels import permutation
 from amici_xr.kernels.permutation import FEWEST_UNITS
-from amici_xr.kernels.welch import welch_p
+from amici_xr.kernels.student_t import welch_p
 from amici_xr.uncertainty.sample_summaries import average_units, summarize_samples
 from amici_xr.uncertainty.study_design import StudyDesign, read_design
 

@@ -14,7 +14,7 @@ from amici_xr.dataset.reduction import STATISTICS, Statistic, ordered, rechunked
 from amici_xr.dataset.schema import distance_attributes
 from amici_xr.dataset.structure import check_structure
 from amici_xr.errors import SchemaError, check_choice, check_fraction
-from amici_xr.kernels.unit_intervals import interval_of_units
+from amici_xr.kernels.student_t import interval_of_units
 from amici_xr.uncertainty.clustered_intervals import ESTIMATES, described, with_unit_status
 
 Floats = NDArray[np.float64]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from amici_xr.kernels.unit_intervals import interval_of_units
+from amici_xr.kernels.student_t import interval_of_units
 
 
 @pytest.mark.parametrize("n", [3, 5, 20])

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from amici_xr.kernels.permutation import studentized_difference
-from amici_xr.kernels.welch import degrees_of_freedom, welch_p
+from amici_xr.kernels.student_t import degrees_of_freedom, welch_p
 
 
 def p_of(first, second):
