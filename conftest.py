@@ -27,6 +27,8 @@ collect_ignore = (
 )
 if importlib.util.find_spec("bokeh") is None:  # an extra, without which its example can't run
     collect_ignore.append("amici_xr/plotting/page/document.py")
+if importlib.util.find_spec("numcodecs") is None:  # the extra zarr
+    collect_ignore.append("amici_xr/io/zarr_stores.py")
 
 # Without a deadline, and the same examples each time but in the long run: a test fails for what it
 # tests alone. HYPOTHESIS_PROFILE names another number of examples: `make test` takes "ci".
