@@ -40,6 +40,8 @@ def test_a_notebook_runs(path, tmp_path, monkeypatch):
         if output.output_type == "stream" and output.name == "stderr"
         # but for the progress bar, and the blanks that wipe it, on a machine that is busy
         if output.text.strip() and "extract:" not in output.text
+        # dask's word on a graph above 10 MB, which the notebook explains
+        if "Sending large graph" not in output.text
     ]
     assert not printed
     figures = str(done).count("image/png")
