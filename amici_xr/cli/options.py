@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ Function = Callable[..., Any]
 _WORDS = (bool, float, int, str, NoneType, Literal, tuple)  # whose values cyclopts reads
 _EXTRAS = {".parquet": ("pyarrow", "parquet"), ".zarr": ("zarr", "zarr")}  # module, extra
 _NUMBER = {float: "a number", int: "a whole number"}
+_OR = re.compile(r" \| (?![^\[]*\])")  # outside of brackets
 _SAME_AS = re.compile(r"As in `(\w+)`")
 _LARGEST_RANGE = 100_000  # numbers that START:STOP:STEP may stand for
 
@@ -89,13 +89,9 @@ def _check_output(endings: str, hint: Any, out: Path | None) -> None:
 def _kinds(function: Function, annotation: str) -> Iterator[Any]:
     """Yield the types of a union, without those that are imported for type checkers alone."""
     names = inspect.unwrap(function).__globals__ | {"ArrayLike": Sequence[float]}
-    parts, rest = [], ast.parse(annotation, mode="eval").body
-    while isinstance(rest, ast.BinOp):  # a | b | c is (a | b) | c
-        parts.append(rest.right)
-        rest = rest.left
-    for part in [rest, *reversed(parts)]:
+    for part in _OR.split(annotation):
         try:
-            kind = eval(ast.unparse(part), names) or NoneType
+            kind = eval(part, names) or NoneType
         except (AttributeError, NameError):
             continue
         yield from get_args(kind) if get_origin(kind) in (Union, UnionType) else [kind]
@@ -113,7 +109,7 @@ def _hint(kinds: Iterator[Any], default: Any) -> tuple[Any, dict[str, Any]]:
         read = partial(_sequence, items[0], [kind for kind in scalars if kind in (int, float, str)])
         return list[str], {"converter": read, "metavar": metavar}
     if scalars == [str, NoneType] and default is not None:
-        return str, {"converter": _name_or_none, "metavar": "NAME|none"}
+        return NoneType | str, {"metavar": "NAME|none"}  # in this order "none" is no name
     return reduce(or_, scalars) if scalars and scalars != [NoneType] else None, {}
 
 
@@ -132,10 +128,6 @@ def _names_or_mapping(hint: Any, tokens: Sequence[Token]) -> Any:
         return _sequence(str, [str], hint, tokens)
     pairs = (pair.partition("=") for token in tokens for pair in token.value.split(","))
     return {key: None if value == "none" else value for key, _, value in pairs}
-
-
-def _name_or_none(hint: Any, tokens: Sequence[Token]) -> str | None:
-    return None if tokens[0].value == "none" else tokens[0].value
 
 
 def numbers(kind: type, word: str) -> list[float]:

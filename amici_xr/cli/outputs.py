@@ -21,7 +21,7 @@ from amici_xr.cli.messages import printable
 from amici_xr.dataset.schema import UNKNOWN_UNIT, distance_unit, has_neighborhoods
 from amici_xr.dataset.structure import is_valid_structure
 from amici_xr.io.atomic import replace_atomically
-from amici_xr.io.long_table import quote_formulas, to_dataframe
+from amici_xr.io.long_table import change_texts, quote_formulas, to_dataframe
 from amici_xr.io.paths import TABLES, check_replaceable
 from amici_xr.io.storage import SUFFIXES, save
 from amici_xr.plotting.style import STYLE
@@ -135,14 +135,9 @@ def show(rows: pd.DataFrame, title: str) -> None:
 
 def aligned(rows: pd.DataFrame) -> str:
     """Return lines of columns, each under its name and with as many decimals as it needs."""
-    texts = rows.select_dtypes(exclude=["number", "bool"])
-    rows = rows.assign(**{str(name): column.map(_printable) for name, column in texts.items()})
+    rows = change_texts(rows, printable)
     with pd.option_context("display.precision", 4, "display.unicode.east_asian_width", True):
         return rows.to_string(index=False, na_rep="–")
-
-
-def _printable(value: Any) -> Any:
-    return printable(value) if isinstance(value, str) else value
 
 
 def _constants(ask: partial[Any], answer: xr.Dataset) -> Mapping[str, Any]:

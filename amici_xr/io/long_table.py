@@ -7,7 +7,7 @@ import os
 import re
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -25,8 +25,9 @@ _PANDAS = tuple(int(part) for part in pd.__version__.split(".")[:2])
 _EXACT_FLOATS: Any = {} if _PANDAS >= (3, 1) else {"float_precision": "round_trip"}
 
 # As the page writes its tables. Apostrophes before it are text, so that one can be removed again.
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_BEFORE_FORMULA = re.compile(r"^(?='*[=+\-@\t\r])")
 _QUOTED_FORMULA = re.compile(r"^'(?='*[=+\-@\t\r])")
+_UNREADABLE = (ValueError, EOFError, zlib.error, gzip.BadGzipFile)  # pandas' own are ValueErrors
 
 TABLE_COLUMNS = (
     "query_label",
@@ -38,6 +39,12 @@ TABLE_COLUMNS = (
     "dummy_attention_score",
     "distance_kernel_unit_scale",
 )
+_COLUMNS_OF_COORDS = {
+    "query": "query_label",
+    "neighbor": "neighbor_idx",
+    "label": "neighbor_label",
+    "head": "head_idx",
+}
 
 
 def from_dataframe(df: pd.DataFrame, *, unit: str | None = None) -> xr.Dataset:
@@ -79,29 +86,22 @@ def from_dataframe(df: pd.DataFrame, *, unit: str | None = None) -> xr.Dataset:
     True
     """
     table = _checked_table(df)
-    queries = table["query_label"].unique().tolist()
-    index = {name: pd.Index(np.sort(table[name].unique())) for name in ("neighbor_idx", "head_idx")}
-    cell = (
-        pd.Index(queries).get_indexer(pd.Index(table["query_label"])),
-        index["neighbor_idx"].get_indexer(pd.Index(table["neighbor_idx"])),
-        index["head_idx"].get_indexer(pd.Index(table["head_idx"])),
-    )
-    arrays = {}
-    for name in ("base_attention_score", "position_coefficient"):
-        arrays[name] = np.full((len(queries), *(len(values) for values in index.values())), np.nan)
-        arrays[name][cell] = table[name]
-    label = table.drop_duplicates("neighbor_idx").sort_values("neighbor_idx")["neighbor_label"]
-    base, position = arrays.values()
-    one = len(queries) == 1
+    keys = ["query_label", "neighbor_idx", "head_idx"]
+    rows = table.set_index(keys)[["base_attention_score", "position_coefficient"]]
+    # xarray sorts, and fills with NaN what has no row; queries stay in the order of the table
+    dense = rows.to_xarray().sel(query_label=table["query_label"].unique())
+    if dense.sizes["query_label"] == 1:
+        dense = dense.squeeze("query_label")
+    label = table.drop_duplicates("neighbor_idx").set_index("neighbor_idx")["neighbor_label"]
     ds = from_arrays(
-        base[0] if one else base,
-        position[0] if one else position,
-        label=label.to_numpy(),
-        query=queries[0] if one else queries,
+        dense["base_attention_score"].values,
+        dense["position_coefficient"].values,
+        label=label[dense["neighbor_idx"].values].to_numpy(),
+        query=dense["query_label"].values.tolist(),
         dummy_attention_score=table["dummy_attention_score"].iloc[0],
         distance_kernel_unit_scale=table["distance_kernel_unit_scale"].iloc[0],
-        neighbor=index["neighbor_idx"],
-        head=index["head_idx"],
+        neighbor=dense["neighbor_idx"].values,
+        head=dense["head_idx"].values,
         unit=unit,
     )
     return ds.assign_attrs(provenance("table"))
@@ -146,12 +146,7 @@ def read_csv(path: str | os.PathLike[str], *, unit: str | None = None) -> xr.Dat
         numbers = table.get("base_attention_score", pd.Series([0.0]))
         if separator != "," and not pd.api.types.is_numeric_dtype(numbers):
             table = _read_table(path, separator, ",")
-    except (
-        ValueError,
-        EOFError,
-        zlib.error,
-        gzip.BadGzipFile,
-    ) as error:  # pandas' own are ValueErrors
+    except _UNREADABLE as error:
         raise ValueError(f"path={os.fspath(path)!r} can't be read as CSV: {error}") from error
     unnamed = [name for name in table.columns if str(name).startswith("Unnamed: ")]
     for name in {"query_label", "neighbor_label"} & set(table.columns):
@@ -174,13 +169,15 @@ def _read_table(path: str | os.PathLike[str], separator: str, decimal: str) -> p
 
 def quote_formulas(table: pd.DataFrame) -> pd.DataFrame:
     """Put an apostrophe in front of text that a spreadsheet would run; `read_csv` removes it."""
-    texts = table.select_dtypes(exclude=["number", "bool"])
-    quoted = {name: column.map(_quote_formula) for name, column in texts.items()}
-    return table.assign(**{str(name): column for name, column in quoted.items()})
+    return change_texts(table, lambda text: _BEFORE_FORMULA.sub("'", text))
 
 
-def _quote_formula(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
+def change_texts(table: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
+    """Change every text in a table, and nothing else."""
+    columns = table.select_dtypes(exclude=["number", "bool"])
+    return table.assign(
+        **columns.map(lambda value: change(value) if isinstance(value, str) else value)
+    )
 
 
 def to_dataframe(ds: xr.Dataset) -> pd.DataFrame:
@@ -213,24 +210,14 @@ def to_dataframe(ds: xr.Dataset) -> pd.DataFrame:
     """
     ds = one_run(check_structure(ds), "the original's table has no place for them")
     queries = np.atleast_1d(ds["query"].values)
-    return pd.concat([_table_of_one(select(ds, query)) for query in queries], ignore_index=True)
+    return pd.concat([_table_of_query(select(ds, query)) for query in queries], ignore_index=True)
 
 
-def _table_of_one(ds: xr.Dataset) -> pd.DataFrame:
+def _table_of_query(ds: xr.Dataset) -> pd.DataFrame:
     ds = with_head_dim(ds)
-    a, p, delta, u = scores(ds)
-    n_heads, n_neighbors = ds.sizes["head"], ds.sizes["neighbor"]
-    columns = (
-        ds["query"].item(),
-        np.tile(ds["neighbor"].values, n_heads),
-        np.tile(ds["label"].values, n_heads),
-        np.repeat(ds["head"].values, n_neighbors),
-        a.transpose("head", "neighbor").values.ravel(),
-        p.transpose("head", "neighbor").values.ravel(),
-        delta.item(),
-        u.item(),
-    )
-    return pd.DataFrame(dict(zip(TABLE_COLUMNS, columns, strict=True)))
+    columns = {str(array.name): array for array in scores(ds)}
+    rows = ds[["label", "query"]].assign(columns).to_dataframe(dim_order=["head", "neighbor"])
+    return rows.reset_index().rename(columns=_COLUMNS_OF_COORDS)[list(TABLE_COLUMNS)]
 
 
 def _checked_table(df: pd.DataFrame) -> pd.DataFrame:
@@ -247,26 +234,20 @@ def _checked_table(df: pd.DataFrame) -> pd.DataFrame:
     if extra:
         warnings.warn(f"the table's columns {listed(extra)} are not kept", stacklevel=3)
     table = df[list(TABLE_COLUMNS)].reset_index(drop=True)
-    _raise([*_missing_values(table)])
-    for name in TABLE_COLUMNS:
-        if name.endswith("_label"):  # text also where it was a category or a number
-            table[name] = np.array([str(value) for value in table[name]], dtype=object)
+    problems = ["it has no rows"] if table.empty else []
+    for name, column in table.items():
+        if column.isna().any():
+            problems.append(f"missing values in {name!r}")
+        elif str(name).endswith("_label"):  # text also where it was a category or a number
+            table[name] = np.array([str(value) for value in column], dtype=object)
         else:
-            table[name] = pd.to_numeric(table[name])
-    _raise([*_disagreements(table)])
+            table[name] = pd.to_numeric(column, errors="coerce")
+            if table[name].isna().any():
+                problems.append(f"{name} holds values that are no numbers")
+    problems = problems or [*_disagreements(table)]
+    if problems:
+        raise SchemaError("not the original's table of scores:\n- " + "\n- ".join(problems))
     return table
-
-
-def _missing_values(table: pd.DataFrame) -> Iterator[str]:
-    if table.empty:
-        yield "it has no rows"
-    for name in TABLE_COLUMNS:
-        if table[name].isna().any():
-            yield f"missing values in {name!r}"
-        elif name.endswith("_label"):
-            continue
-        elif pd.to_numeric(table[name], errors="coerce").isna().any():
-            yield f"{name} holds values that are no numbers"
 
 
 def _disagreements(table: pd.DataFrame) -> Iterator[str]:
@@ -280,8 +261,3 @@ def _disagreements(table: pd.DataFrame) -> Iterator[str]:
     heads = table.groupby(["query_label", "neighbor_idx"])["head_idx"].nunique()
     if (heads != table["head_idx"].nunique()).any():
         yield "a neighbor lacks the row of some head"
-
-
-def _raise(problems: list[str]) -> None:
-    if problems:
-        raise SchemaError("not the original's table of scores:\n- " + "\n- ".join(problems))

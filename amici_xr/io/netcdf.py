@@ -94,8 +94,7 @@ class HeldFile(io.FileIO):
     """
 
     def __init__(self, path: str | os.PathLike[str], version: Any = None) -> None:
-        # closefd: what is still open when nobody needs it any more is closed without a warning
-        super().__init__(os.open(path, os.O_RDONLY), closefd=False)
+        super().__init__(path)
         self.path = os.path.abspath(path)
         self.version = read_version(self.fileno())
         if version not in (None, self.version):
@@ -104,11 +103,9 @@ class HeldFile(io.FileIO):
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.path, self.version)
 
-    def close(self) -> None:
-        """Close the file."""
-        if not self.closed:
-            os.close(self.fileno())
-        super().close()
+    def __del__(self) -> None:
+        """Close the file, without a warning where nobody did; a lazy Dataset has no end."""
+        self.close()
 
 
 def has_record(path: Path) -> bool:

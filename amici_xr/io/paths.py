@@ -17,6 +17,7 @@ TABLES = (".csv", ".csv.gz", ".parquet")
 # Every Dataset of scores, and every answer to a question about one, names its query and one more.
 _QUERY = {"query", "query_label", "queries"}
 _BESIDE_QUERY = {"head", "head_idx", "label", "neighbor", "receiver", "threshold", "distance"}
+_METADATA_OF_ZARR = {".zgroup", ".zattrs", ".zmetadata", "zarr.json"}
 
 
 def expand_home(path: str | os.PathLike[str]) -> Path:
@@ -30,17 +31,14 @@ def check_replaceable(target: Path, suffix: str) -> None:
         raise ValueError(f"path={str(target)!r} is a folder; remove it, or choose another name")
     if not target.exists() or (target.is_file() and not target.stat().st_size):
         return
-    if suffix == ".zarr":
-        names = {entry.name for entry in target.iterdir()} if target.is_dir() else {""}
-        if names and not names & {".zgroup", "zarr.json"}:
-            raise ValueError(
-                f"path={str(target)!r} is not a Zarr store; remove it, or choose another name"
-            )
-        names -= {".zgroup", ".zattrs", ".zmetadata", "zarr.json"}
-    elif suffix == ".nc" and has_record(target):  # also where the rest is damaged
+    if suffix == ".nc" and has_record(target):  # also where the rest is damaged
         return
-    else:
-        names = _names_in(target, suffix)
+    names = _names_in(target, suffix)
+    if suffix == ".zarr" and names and not names & _METADATA_OF_ZARR:
+        raise ValueError(
+            f"path={str(target)!r} is not a Zarr store; remove it, or choose another name"
+        )
+    names -= _METADATA_OF_ZARR
     if names and not (names & _QUERY and names & _BESIDE_QUERY):
         holds = f"holds {listed(sorted(names), 5)}, which is"
         raise ValueError(
@@ -49,19 +47,19 @@ def check_replaceable(target: Path, suffix: str) -> None:
         )
 
 
-def _names_in(file: Path, suffix: str) -> set[str]:
+def _names_in(path: Path, suffix: str) -> set[str]:
     """Return the variables or columns of a file; one without a name where it can't be read."""
     try:
         if suffix == ".nc":
-            with h5py.File(file, "r") as root:
+            with h5py.File(path, "r") as root:
                 return set(root)
-        if suffix == ".zarr.zip":
-            with zipfile.ZipFile(file) as archive:
-                return {name.partition("/")[0] for name in archive.namelist()} - {""}
         if suffix == ".parquet":
             parquet = require("pyarrow.parquet", "parquet", "reading .parquet")
-            return set(parquet.read_schema(file).names)
-        return {str(name) for name in pd.read_csv(file, nrows=0).columns}
+            return set(parquet.read_schema(path).names)
+        if suffix in (".csv", ".csv.gz"):
+            return {str(name) for name in pd.read_csv(path, nrows=0).columns}
+        folder = path if suffix == ".zarr" else zipfile.Path(path)
+        return {entry.name for entry in folder.iterdir()}
     except ModuleNotFoundError:
         raise
     except Exception:  # each library has errors of its own for a file that is none of its kind

@@ -6,7 +6,7 @@ import contextlib
 import importlib
 import math
 import os
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,10 +80,19 @@ def save(ds: xr.Dataset, path: str | os.PathLike[str]) -> None:
     ds = validate_loaded(_compute_unstreamed(ds, in_this_process=suffix == ".nc"))
     check_storable(ds)
     ds = ds.assign_attrs({"schema_version": SCHEMA_VERSION} | ds.attrs)
-    with _name_path_of_errors(path), replace_atomically(target) as beside:
-        chunks = {name: _chunk_shape(array) for name, array in ds.variables.items() if array.ndim}
-        _format(suffix, "writing").write(ds, beside, suffix, chunks)
-        _check_written(ds, beside, suffix, path)
+    chunks = {name: _chunk_shape(array) for name, array in ds.variables.items() if array.ndim}
+    try:
+        with replace_atomically(target) as beside:
+            _format(suffix, "writing").write(ds, beside, suffix, chunks)
+            _check_written(ds, beside, suffix, path)
+    except OSError as error:
+        if error.errno is None:  # it already says what is wrong
+            raise
+        raise OSError(
+            error.errno,
+            f"path={os.fspath(path)!r}: {os.strerror(error.errno)}, so nothing was replaced; "
+            "free some space or choose another folder",
+        ) from error
 
 
 def open_dataset(
@@ -150,10 +159,8 @@ def open_dataset(
         ) from error
     is_large = any(array.size > _SMALL for array in ds.data_vars.values())
     try:
-        if chunks is None:
-            return validate(ds)
         with _without_threads():
-            return check_structure(ds) if is_large else validate(ds)
+            return check_structure(ds) if is_large and chunks is not None else validate(ds)
     except SchemaError as error:
         ds.close()
         raise SchemaError(f"path={os.fspath(path)!r} is {error}") from None
@@ -189,16 +196,13 @@ def _compute_unstreamed(ds: xr.Dataset, *, in_this_process: bool) -> xr.Dataset:
     These are data variables of numbers, one or more for each cell. With `in_this_process` nothing
     is left lazy where other processes compute, which can't write to a file that this one has open.
     """
-    lazy = [name for name, variable in ds.variables.items() if variable.chunks is not None]
-    if not lazy:
-        return ds
+    lazy = {name: array for name, array in ds.variables.items() if array.chunks is not None}
     streamed = {
-        name: variable.chunk(dict(zip(variable.dims, _chunk_shape(variable), strict=True)))
-        for name, variable in ds.variables.items()
-        if name in lazy
-        and name in ds.data_vars
-        and variable.dtype.kind in _STREAMED_KINDS
-        and _STREAMED_DIMS & set(variable.dims)
+        name: array.chunk(dict(zip(array.dims, _chunk_shape(array), strict=True)))
+        for name, array in lazy.items()
+        if name in ds.data_vars
+        and array.dtype.kind in _STREAMED_KINDS
+        and _STREAMED_DIMS & set(array.dims)
     }
     if in_this_process and not _computes_in_this_process():
         streamed = {}
@@ -260,18 +264,3 @@ def _check_written(ds: xr.Dataset, beside: Path, suffix: str, path: str | os.Pat
         if streamed:
             written[streamed].count().compute()
             validate(ds.assign({name: written[name] for name in streamed}))
-
-
-@contextlib.contextmanager
-def _name_path_of_errors(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Say of an error of the system which file was written, and how to go on."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno is None:  # it already says what is wrong
-            raise
-        raise OSError(
-            error.errno,
-            f"path={os.fspath(path)!r}: {os.strerror(error.errno)}, so nothing was replaced; "
-            "free some space or choose another folder",
-        ) from error
