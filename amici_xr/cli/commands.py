@@ -108,8 +108,6 @@ def command_of(function: Function, per_neighbor: Function | None = None) -> Call
 
     name = "files" if is_of_several else "file" if is_of_datasets else first.name
     files = [inspect.Parameter(name, _SEVERAL if is_of_several else _ONE, annotation=Path)]
-    if first.name == "model":
-        files.append(inspect.Parameter("adata", _ONE, default=None, annotation=Path | None))
     options = [*options_of(function, first.name, *_NOT_OPTIONS), *cuts]
     if per_neighbor is not None:
         options.append(option("per_neighbor", bool, False, help=_PER_NEIGHBOR))
@@ -117,6 +115,7 @@ def command_of(function: Function, per_neighbor: Function | None = None) -> Call
         options.append(option("dpi", int, _DPI, help="Dots per inch, of .png."))
     suffixes = FIGURES if draws else PAGES if writes_page else ANSWERS
     if first.name == "model":
+        files.append(inspect.Parameter("adata", _ONE, default=None, annotation=Path | None))
         suffixes = SUFFIXES
     out = output(suffixes, is_required=suffixes is not ANSWERS)
     command.__signature__ = inspect.Signature([*files, *options, out])  # type: ignore[attr-defined]
@@ -183,14 +182,12 @@ def distances_to_the_edge(ds: xr.Dataset, n_steps: int) -> list[float]:
     """
     from matplotlib.ticker import MaxNLocator
 
-    farthest = np.array([])
-    if has_neighborhoods(ds):
-        distance = ds["neighborhood_distance"].values
-        farthest = distance[np.isfinite(distance).any(axis=1)]
-    if not farthest.size:
+    is_known = has_neighborhoods(ds)
+    farthest: Any = ds["neighborhood_distance"].max("rank").dropna("receiver") if is_known else []
+    if not len(farthest):
         raise WrongCall(
             "the file has no neighborhoods that tell up to where; add --distance, e.g. 0:50:5"
         )
-    end = float(np.quantile(np.nanmax(farthest, axis=1), 0.95)) or 1.0
+    end = float(np.quantile(farthest, 0.95)) or 1.0
     ticks = MaxNLocator(nbins=10, steps=[1, 2, 2.5, 5, 10]).tick_values(0, end)
     return [float(f"{distance:.12g}") for distance in np.linspace(0, ticks[-1], n_steps + 1)]
