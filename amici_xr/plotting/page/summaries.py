@@ -48,7 +48,9 @@ def _reach_at(ds: xr.Dataset, threshold: float, sample_threshold: float | None) 
         lengths = correct_length_scales(ds, lengths, evidence["support"], sample_threshold)
     mean = summary_of_labels(ds, lengths, "mean")
     quantiles = (
-        lengths.groupby("label").quantile(BOX, dim="neighbor").rename(quantile="probability")
+        lengths.groupby("label")
+        .quantile(BOX, dim="neighbor", skipna=False)
+        .rename(quantile="probability")
     )
     median = bootstrap_ci(lengths, statistic="median").reindex(
         label=mean["label"], fill_value={"n_neighbors": 0}
