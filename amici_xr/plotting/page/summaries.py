@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from amici_xr.analysis.curves import curve_summary
 from amici_xr.analysis.length_scales import correct_length_scales, length_scale, support
-from amici_xr.dataset.reduction import summary_of_labels
+from amici_xr.dataset.reduction import groups
 from amici_xr.dataset.schema import has_neighborhoods
+from amici_xr.kernels.groups import group_positions
 from amici_xr.uncertainty.intervals import bootstrap_ci
 
 BOX = (0.05, 0.25, 0.5, 0.75, 0.95)  # whisker, quartile, median, quartile, whisker
@@ -46,21 +47,22 @@ def _reach_at(ds: xr.Dataset, threshold: float, sample_threshold: float | None) 
     evidence = support(ds, threshold, sample_threshold) if has_neighborhoods(ds) else None
     if evidence is not None and sample_threshold is not None:
         lengths = correct_length_scales(ds, lengths, evidence["support"], sample_threshold)
-    mean = summary_of_labels(ds, lengths, "mean")
-    quantiles = (
-        lengths.groupby("label")
-        .quantile(BOX, dim="neighbor", skipna=False)
-        .rename(quantile="probability")
-    )
+    names, codes = groups(ds, "label")
+    values = lengths.transpose("head", "neighbor").values
+    mean = np.full((names.size, len(values)), np.nan)
+    quantiles = np.full((names.size, len(values), len(BOX)), np.nan)
+    for group, members in group_positions(codes, names.size):
+        mean[group] = values[:, members].mean(axis=1)
+        quantiles[group] = np.quantile(values[:, members], BOX, axis=1).T
     median = bootstrap_ci(lengths, statistic="median").reindex(
-        label=mean["label"], fill_value={"n_neighbors": 0}
+        label=names, fill_value={"n_neighbors": 0}
     )
     if evidence is None:
         evidence = _unknown_support(median)
     result = xr.Dataset(
         {
-            "mean": mean,
-            "quantiles": quantiles.reindex(label=mean["label"]),
+            "mean": (_DIMS, mean),
+            "quantiles": ((*_DIMS, "probability"), quantiles),
             "n_neighbors": median["n_neighbors"],
             "median": median["point_estimate"],
             "lower": median["ci_lower"],
@@ -69,7 +71,8 @@ def _reach_at(ds: xr.Dataset, threshold: float, sample_threshold: float | None) 
             "support": evidence["support"],
             "edge_share": evidence["edge_share"],
             "status": evidence["status"].copy(data=_status_codes(evidence["status"].values)),
-        }
+        },
+        coords={"label": names, "head": ds["head"].values},
     )
     return result.drop_vars("threshold", errors="ignore").transpose(*_DIMS, ...)
 
