@@ -19,7 +19,7 @@ TORCH ?= torch==2.13.0
 
 # worksteal: a core that is done takes tests from one that is not
 ON_EVERY_CORE := -n auto --dist worksteal
-OF_THE_CORE := not needs_model and not live and not once
+OF_THE_CORE := not needs_model and not live and not once and not slow
 
 .PHONY: demo test test-all coverage test-long test-mutants test-core test-oldest test-newest test-scvi \
 	test-amici docs figure bench clean
@@ -92,7 +92,7 @@ test-scvi: .venv-scvi/installed
 
 # A user's own AMICI environment: old NumPy and SciPy, and the live model itself.
 test-amici: .venv-amici/installed
-	WANDB_MODE=disabled .venv-amici/bin/python -m pytest $(ON_EVERY_CORE) -m "not once"
+	WANDB_MODE=disabled .venv-amici/bin/python -m pytest $(ON_EVERY_CORE) -m "not once and not slow"
 
 docs: .venv/docs
 	rm -rf docs/_build docs/generated

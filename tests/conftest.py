@@ -13,6 +13,13 @@ from amici_xr.cli import main
 RECEIVERS = [("synthetic", 0), ("synthetic", 1), ("merfish", 0), ("merfish", 1)]
 
 
+def pytest_collection_modifyitems(items):
+    """Leave ZIPs of Zarr stores to `make test-all`: the same code writes and reads a store."""
+    for item in items:
+        if ".zarr.zip" in item.name:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session", params=RECEIVERS, ids=lambda param: f"{param[0]}-{param[1]}")
 def recorded(request):
     """One receiver of one data set: paths, query, and the original's table as a Dataset."""

@@ -25,6 +25,8 @@ _EXTRAS = {".parquet": ("pyarrow", "parquet"), ".zarr": ("zarr", "zarr")}  # mod
 _NUMBER = {float: "a number", int: "a whole number"}
 _OR = re.compile(r" \| (?![^\[]*\])")  # outside of brackets
 _SAME_AS = re.compile(r"As in `(\w+)`")
+# Given once or several times; Any, since what the converter returns is compared with the type too.
+_LIST = list[str] | Any
 _LARGEST_RANGE = 100_000  # numbers that START:STOP:STEP may stand for
 
 
@@ -56,6 +58,8 @@ def option(name: str, hint: Any, default: Any, **settings: Any) -> inspect.Param
     """Make an option from its type, its default and the arguments of cyclopts' ``Parameter``."""
     if default in (None, False, (None, None)):
         settings["show_default"] = False
+    if default is None:
+        hint = hint | None  # compared with the default wherever pydantic has been imported
     if default is False:
         settings["negative"] = ()
     kind, annotation = inspect.Parameter.KEYWORD_ONLY, Annotated[hint, Parameter(**settings)]
@@ -103,11 +107,11 @@ def _hint(kinds: Iterator[Any], default: Any) -> tuple[Any, dict[str, Any]]:
     scalars = [kind for kind in every if (get_origin(kind) or kind) in _WORDS]
     items = [get_args(kind)[0] for kind in every if get_origin(kind) in (Sequence, list)]
     if str in scalars and any(get_origin(kind) is Mapping for kind in every):
-        return list[str], {"converter": _names_or_mapping, "metavar": "NAME|KEY=VALUE"}
+        return _LIST, {"converter": _names_or_mapping, "metavar": "NAME|KEY=VALUE"}
     if items:
         metavar = {float: "NUMBERS", int: "INTEGERS"}.get(items[0], "NAME")
         read = partial(_sequence, items[0], [kind for kind in scalars if kind in (int, float, str)])
-        return list[str], {"converter": read, "metavar": metavar}
+        return _LIST, {"converter": read, "metavar": metavar}
     if scalars == [str, NoneType] and default is not None:
         return NoneType | str, {"metavar": "NAME|none"}  # in this order "none" is no name
     return reduce(or_, scalars) if scalars and scalars != [NoneType] else None, {}

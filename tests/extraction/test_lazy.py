@@ -7,6 +7,7 @@ import dask.array
 import numpy as np
 import pytest
 import xarray as xr
+from slow_cases import slow
 
 import amici_xr
 
@@ -77,7 +78,7 @@ def test_what_is_in_memory_beside_lazy_scores_needs_no_computing(dataset, name):
 
 
 @pytest.mark.parametrize("name", REDUCTIONS)
-@pytest.mark.parametrize("chunks", [{"neighbor": 37}, {"neighbor": -1, "head": 1}, {}])
+@pytest.mark.parametrize("chunks", [{"neighbor": 37}, slow({"neighbor": -1, "head": 1}), slow({})])
 def test_chunks_change_no_number(dataset, name, chunks):
     result = REDUCTIONS[name](dataset.chunk(chunks)).compute()
     expected = REDUCTIONS[name](dataset)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from damaging import flip_a_bit_of
+from slow_cases import slow
 
 import amici_xr
 
@@ -173,7 +174,7 @@ def test_all_variables_of_a_file_have_chunks_of_the_same_cells(several, small_bl
 
 
 @pytest.mark.parametrize("suffix", [".nc", ".zarr"])
-@pytest.mark.parametrize("run", [slice(None), [1], 0])
+@pytest.mark.parametrize("run", [slice(None), slow([1]), 0])
 def test_several_runs_opened_lazily_are_saved_again(suffix, run):
     if suffix == ".zarr":
         pytest.importorskip("zarr")  # an extra

@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 import xarray as xr
+from slow_cases import slow
 
 import amici_xr
 from amici_xr.plotting.colors import label_colors
@@ -363,7 +364,7 @@ def test_the_map_has_the_shape_of_the_tissue_and_its_panel_room_for_it(browser, 
 
 
 @needs_bokeh
-@pytest.mark.parametrize(("n_heads", "n_distances"), [(2, 241), (150, 121), (300, 61)])
+@pytest.mark.parametrize(("n_heads", "n_distances"), [(2, 241), slow(150, 121), slow(300, 61)])
 def test_the_fewer_curves_there_are_the_finer_they_are(tmp_path, n_heads, n_distances):
     ds = amici_xr.testing.simulate_dataset(n_cells=40, n_heads=n_heads)
     ds.cf.report(tmp_path / "page.html", 0.1, thresholds=[0.1])
