@@ -59,8 +59,11 @@ HELD_OTHERWISE = {
     "chunk(receiver=5, head=1)": lambda ds: ds.chunk(receiver=5, head=1),
     "transpose": lambda ds: ds.transpose(*reversed(list(ds.dims))),
     "astype(float64)": lambda ds: ds.assign(
-        {name: ds[name].astype("float64") for name in ("base_attention_score",
-                                                       "position_coefficient")}),  # fmt: skip
+        {
+            name: ds[name].astype("float64")
+            for name in ("base_attention_score", "position_coefficient")
+        }
+    ),  # fmt: skip
     "sortby(label)": lambda ds: ds.sortby("label"),
     "sortby(neighbor, descending)": lambda ds: ds.sortby("neighbor", ascending=False),
     "isel(neighbor=reversed)": lambda ds: ds.isel(neighbor=slice(None, None, -1)),
@@ -69,8 +72,13 @@ HELD_OTHERWISE = {
     "object strings": lambda ds: ds.assign_coords(label=ds.label.astype(object)),
     "attributes dropped": lambda ds: ds.drop_attrs(deep=False),
     "concat of halves": lambda ds: xr.concat(
-        [ds.isel(neighbor=slice(20)), ds.isel(neighbor=slice(20, None))], "neighbor",
-        data_vars="minimal", coords="minimal", compat="override", join="override"),  # fmt: skip
+        [ds.isel(neighbor=slice(20)), ds.isel(neighbor=slice(20, None))],
+        "neighbor",
+        data_vars="minimal",
+        coords="minimal",
+        compat="override",
+        join="override",
+    ),  # fmt: skip
     "squeeze": lambda ds: ds.squeeze(),
     "int32 positions": lambda ds: ds.assign_coords(neighbor=ds.neighbor.astype("int32")),
     "names given": _with_names,
@@ -155,33 +163,39 @@ OTHER_CELLS = {
     "expand_dims(query)": lambda ds: ds.expand_dims("query"),
     "concat of two tissues": lambda ds: xr.concat([ds, _another(ds)], "neighbor"),
     "concat of two tissues, minimal": lambda ds: xr.concat(
-        [ds, _another(ds)], "neighbor", data_vars="minimal", coords="minimal",
-        compat="override"),  # fmt: skip
+        [ds, _another(ds)], "neighbor", data_vars="minimal", coords="minimal", compat="override"
+    ),  # fmt: skip
     "concat of the same tissue": lambda ds: xr.concat([ds, ds], "receiver"),
     "concat along a new dim": lambda ds: xr.concat([ds, _another(ds)], "tissue"),
     "merge of shifted": lambda ds: xr.merge(
-        [ds, ds.assign_coords(neighbor=ds.neighbor + 100)], compat="override",
-        join="outer"),  # fmt: skip
+        [ds, ds.assign_coords(neighbor=ds.neighbor + 100)], compat="override", join="outer"
+    ),  # fmt: skip
     "reindex": lambda ds: ds.reindex(neighbor=range(70)),
     "shift": lambda ds: ds.shift(neighbor=1),
     "roll": lambda ds: ds.roll(neighbor=1),
     "groupby(label).mean": lambda ds: ds[["base_attention_score"]].groupby("label").mean(),
-    "astype(float)": lambda ds: ds.assign(
-        neighborhood_index=ds.neighborhood_index.astype(float)),
+    "astype(float)": lambda ds: ds.assign(neighborhood_index=ds.neighborhood_index.astype(float)),
     "labels as numbers": lambda ds: ds.assign_coords(
-        label=("neighbor", pd.factorize(ds.label.values)[0])),
+        label=("neighbor", pd.factorize(ds.label.values)[0])
+    ),
     "labels as bytes": lambda ds: ds.assign_coords(label=ds.label.astype("S")),
     "labels missing": lambda ds: ds.assign_coords(
-        label=("neighbor", np.r_[[None], ds.label.values[1:].astype(object)])),
+        label=("neighbor", np.r_[[None], ds.label.values[1:].astype(object)])
+    ),
     "samples as numbers": lambda ds: ds.assign_coords(
-        {f"{cell}_sample": (cell, np.arange(ds.sizes[cell]) % 2)
-         for cell in ("neighbor", "receiver")}),  # fmt: skip
+        {
+            f"{cell}_sample": (cell, np.arange(ds.sizes[cell]) % 2)
+            for cell in ("neighbor", "receiver")
+        }
+    ),  # fmt: skip
     "NaN places": lambda ds: ds.assign_coords(neighbor_x=ds.neighbor_x * np.nan),
     "places as text": lambda ds: ds.assign_coords(neighbor_x=ds.neighbor_x.astype(str)),
     "complex scores": lambda ds: ds.assign(
-        base_attention_score=ds.base_attention_score.astype(complex)),
+        base_attention_score=ds.base_attention_score.astype(complex)
+    ),
     "float16 scores": lambda ds: ds.assign(
-        base_attention_score=ds.base_attention_score.astype("float16")),
+        base_attention_score=ds.base_attention_score.astype("float16")
+    ),
     "reset_coords(neighbor, drop)": lambda ds: ds.reset_index("neighbor", drop=True),
 }
 

@@ -12,7 +12,6 @@ from selections_and_calls import (
     CALLS,
     HELD_OTHERWISE,
     LAYOUTS,
-    OTHER_CELLS,
     PACKAGE,
     SELECTIONS,
 )
@@ -49,7 +48,9 @@ def answer(call, ds):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             result = CALLS[call](ds)
-        return (result.to_dataset(name="value") if isinstance(result, xr.DataArray) else result).load()
+        return (
+            result.to_dataset(name="value") if isinstance(result, xr.DataArray) else result
+        ).load()
     except Exception as error:
         assert_is_ours(error)
         return error

@@ -69,6 +69,7 @@ def _choose_labels(ds: xr.Dataset, labels: Any) -> list[str]:
         if not present:
             raise ValueError("ds holds no neighbors, so there is nothing to draw")
         return present
+    labels = labels.values.tolist() if isinstance(labels, xr.DataArray) else labels
     names = [labels] if isinstance(labels, str) else list(labels)
     absent = [name for name in names if name not in present]
     if absent:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from amici_xr.analysis.length_scales import length_scale
 from amici_xr.dataset.reduction import Statistic, summary_of_labels
+from amici_xr.dataset.units import in_unit_of
 from amici_xr.errors import check_choice
 from amici_xr.plotting import marks
 from amici_xr.plotting.colors import Palette, label_colors
@@ -62,8 +63,8 @@ def plot_length_scale(
         "box" (quartiles, whiskers to 1.5 interquartile ranges), "violin" or "density" (half a
         violin).
     ci
-        Whether to draw beside each box the 95% interval of the `statistic`, as `bootstrap` gives it.
-        The legend names the resampling unit; a group without an interval has none.
+        Whether to draw beside each box the 95% interval of the `statistic`, from `bootstrap`. The
+        legend names the resampling unit; a group without an interval has none.
     ax
         Axes to draw on, one for each panel; None makes a figure in the package's style, the
         matplotlib style sheet ``amici_xr.figures``. Given axes keep your style.
@@ -72,7 +73,8 @@ def plot_length_scale(
         None takes the colors recorded with the tissue (``cell_type_color``), otherwise colors that
         are distinct with every kind of color vision.
     max_length_scale
-        Upper end of the axis; None is as above, ``numpy.inf`` shows all.
+        Upper end of the axis, in the Dataset's unit unless it is labelled with another; None is as
+        above, ``numpy.inf`` shows all.
     statistic
         "median" or "mean", for `ci`.
     panels
@@ -112,6 +114,8 @@ def plot_length_scale(
             "shows all, or None"
         )
     content = choose_content(ds, heads, labels)
+    if max_length_scale is not None:
+        max_length_scale = float(in_unit_of(ds, "max_length_scale", max_length_scale))
     lengths = length_scale(content.ds, threshold, sample_threshold)
     shown = content.labels_by_size(summary_of_labels(content.ds, lengths, "median"))
     uncorrected = length_scale(content.ds, threshold, None)

@@ -56,6 +56,10 @@ def read_design(ds: xr.Dataset, by: Any, biological_sample: Any) -> StudyDesign:
             "this Dataset has no neighbor_sample, so it can't tell samples apart; extract it with "
             "sample_key=…, or assign_coords(neighbor_sample=('neighbor', names))"
         )
+    by, biological_sample = (
+        given.to_dict() if isinstance(given, pd.Series) else given
+        for given in (by, biological_sample)
+    )
     samples = np.unique(read_sample_names(ds)["neighbor"]).tolist()
     groups_given = _values_of_samples("by", by, ds, samples)
     present = {sample: group for sample, group in groups_given.items() if not pd.isna(group)}
@@ -123,7 +127,9 @@ def _values_of_samples(
             f"{argument}={source!r} is neither a mapping from samples nor a coordinate on "
             f"neighbor; there are {listed(names)}"
         )
-    cells = pd.DataFrame({"sample": ds["neighbor_sample"].values.astype(str), "value": ds[source].values})
+    cells = pd.DataFrame(
+        {"sample": ds["neighbor_sample"].values.astype(str), "value": ds[source].values}
+    )
     values_of = cells.drop_duplicates().groupby("sample")["value"].apply(list)
     for sample in samples:
         if len(values_of[sample]) > 1:

@@ -125,7 +125,9 @@ def test_details_of_one_tissue_are_not_those_of_the_join(pair, n_cells, expected
 
 def test_samples_of_models_with_other_settings_are_not_joined(pair):
     given = [with_details(pair[0]), with_details(pair[1], n_neighbors=50)]
-    with pytest.raises(ValueError, match=r"its model has n_neighbors=50, that of datasets\[0\] 30; "):
+    with pytest.raises(
+        ValueError, match=r"its model has n_neighbors=50, that of datasets\[0\] 30; "
+    ):
         amici_xr.concat_samples(given, sample=["a", "b"])
 
 

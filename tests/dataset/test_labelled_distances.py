@@ -111,3 +111,9 @@ def test_a_figure_refuses_a_unit_without_a_known_relation():
     ):
         with pytest.raises(ValueError, match="labelled with the unit 'px', while that of the Dat"):
             draw(labelled([0.0, 1.0], "px"))
+
+
+def test_the_end_of_an_axis_is_converted_too():
+    ds = simulate_dataset(n_cells=80, unit="µm")
+    end = xr.DataArray(2000.0, attrs={"units": "nm"})
+    assert ds.cf.plot_length_scale(0.1, max_length_scale=end).get_ylim()[1] == pytest.approx(2.0)

@@ -1,6 +1,7 @@
 """Several samples in one Dataset, and distances in microns."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -231,6 +232,7 @@ def test_a_sample_may_be_named_by_its_number():
     by = {1: "x", 2: "x", np.int64(3): "y", "4": "y"}
     expected = ds.cf.contrast(by={str(sample): group for sample, group in by.items()})
     xr.testing.assert_identical(ds.cf.contrast(by=by), expected)
+    xr.testing.assert_identical(ds.cf.contrast(by=pd.Series(by)), expected)
     animal = {1: "m1", 2: "m2", 3: "m3", 4: "m4"}
     xr.testing.assert_equal(ds.cf.contrast(by=by, biological_sample=animal), expected)
 

@@ -166,7 +166,9 @@ def test_figures_draw_the_intervals_of_the_resampling_unit_and_name_it(sampled, 
 def test_groups_without_an_interval_are_drawn_without_one():
     """Two samples give no interval, and the axis still ends at the values."""
     ds = amici_xr.testing.simulate_dataset(n_cells=200, samples=["a", "b"])
-    ax = ds.cf.plot_length_scale(0.1, None, sample_threshold=None, ci=True, resampling_unit="sample")
+    ax = ds.cf.plot_length_scale(
+        0.1, None, sample_threshold=None, ci=True, resampling_unit="sample"
+    )
     plain = ds.cf.plot_length_scale(0.1, None, sample_threshold=None)
     assert ax.get_ylim() == plain.get_ylim()
 
@@ -404,3 +406,10 @@ def test_neighbors_without_a_label_are_counted_in_an_error(ds):
     labels[:2] = None
     with pytest.raises(amici_xr.SchemaError, match="label is missing for 2 neighbors; give each"):
         ds.assign_coords(label=("neighbor", labels)).cf.plot_curve(0, [0, 1])
+
+
+def test_labels_may_be_those_of_a_result(ds):
+    labels = ds.cf.support(0.1).label[[1, 3]]
+    assert names(ds.cf.plot_length_scale(0.1, labels=labels)) == names(
+        ds.cf.plot_length_scale(0.1, labels=["B", "D"])
+    )
