@@ -38,8 +38,10 @@ def _where(ds, **options):
 
 
 def _with_names(ds):
-    names = {f"{cell}_name": (cell, [f"c{at}" for at in ds[cell].values])
-             for cell in ("neighbor", "receiver")}  # fmt: skip
+    names = {
+        f"{cell}_name": (cell, [f"c{at}" for at in ds[cell].values])
+        for cell in ("neighbor", "receiver")
+    }
     return ds.assign_coords(names)
 
 
@@ -63,7 +65,7 @@ HELD_OTHERWISE = {
             name: ds[name].astype("float64")
             for name in ("base_attention_score", "position_coefficient")
         }
-    ),  # fmt: skip
+    ),
     "sortby(label)": lambda ds: ds.sortby("label"),
     "sortby(neighbor, descending)": lambda ds: ds.sortby("neighbor", ascending=False),
     "isel(neighbor=reversed)": lambda ds: ds.isel(neighbor=slice(None, None, -1)),
@@ -78,7 +80,7 @@ HELD_OTHERWISE = {
         coords="minimal",
         compat="override",
         join="override",
-    ),  # fmt: skip
+    ),
     "squeeze": lambda ds: ds.squeeze(),
     "int32 positions": lambda ds: ds.assign_coords(neighbor=ds.neighbor.astype("int32")),
     "names given": _with_names,
@@ -164,12 +166,12 @@ OTHER_CELLS = {
     "concat of two tissues": lambda ds: xr.concat([ds, _another(ds)], "neighbor"),
     "concat of two tissues, minimal": lambda ds: xr.concat(
         [ds, _another(ds)], "neighbor", data_vars="minimal", coords="minimal", compat="override"
-    ),  # fmt: skip
+    ),
     "concat of the same tissue": lambda ds: xr.concat([ds, ds], "receiver"),
     "concat along a new dim": lambda ds: xr.concat([ds, _another(ds)], "tissue"),
     "merge of shifted": lambda ds: xr.merge(
         [ds, ds.assign_coords(neighbor=ds.neighbor + 100)], compat="override", join="outer"
-    ),  # fmt: skip
+    ),
     "reindex": lambda ds: ds.reindex(neighbor=range(70)),
     "shift": lambda ds: ds.shift(neighbor=1),
     "roll": lambda ds: ds.roll(neighbor=1),
@@ -187,7 +189,7 @@ OTHER_CELLS = {
             f"{cell}_sample": (cell, np.arange(ds.sizes[cell]) % 2)
             for cell in ("neighbor", "receiver")
         }
-    ),  # fmt: skip
+    ),
     "NaN places": lambda ds: ds.assign_coords(neighbor_x=ds.neighbor_x * np.nan),
     "places as text": lambda ds: ds.assign_coords(neighbor_x=ds.neighbor_x.astype(str)),
     "complex scores": lambda ds: ds.assign(
@@ -209,8 +211,11 @@ def _drawn(axes):
         lines = [np.ravel(np.asarray(line.get_xydata(), float)) for line in ax.lines]
         parts[f"lines{at}"] = ("line", np.concatenate([np.zeros(1), *lines]))
         ax.figure.canvas.draw()
-        values = [np.ma.filled(np.ma.asarray(part.get_array(), float), np.nan).ravel()
-                  for part in ax.collections if part.get_array() is not None]  # fmt: skip
+        values = [
+            np.ma.filled(np.ma.asarray(part.get_array(), float), np.nan).ravel()
+            for part in ax.collections
+            if part.get_array() is not None
+        ]
         parts[f"values{at}"] = (f"value{at}", np.concatenate([np.zeros(1), *values]))
         parts[f"lines{at}"] = (f"line{at}", parts[f"lines{at}"][1])
         parts[f"title{at}"] = ((), f"{ax.get_title()}|{ax.get_xlabel()}|{ax.get_ylabel()}")

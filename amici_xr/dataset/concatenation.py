@@ -209,11 +209,11 @@ def _differences(first: xr.Dataset, other: xr.Dataset, number: int) -> Iterator[
             "or convert with to_microns"
         )
     settings = [_details(ds, "model_settings") for ds in (first, other)]
-    for name in sorted(set(settings[0]) & set(settings[1])):
-        values = [_value(details[name]) for details in settings]
+    for setting in sorted(set(settings[0]) & set(settings[1])):
+        values = [_value(details[setting]) for details in settings]
         if values[0] != values[1]:
             yield (
-                f"its model has {name}={values[1]!r}, that of datasets[0] {values[0]!r}; extract "
+                f"its model has {setting}={values[1]!r}, that of datasets[0] {values[0]!r}; extract "
                 "with the same model"
             )
     for owner, one, another in ((0, first, other), (number, other, first)):

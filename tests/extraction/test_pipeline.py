@@ -253,11 +253,14 @@ def test_given_neighborhoods_are_used(model, tissue, expected):
     index[expected.receiver] = expected.neighborhood_index[:, :3]
     distance[expected.receiver] = expected.neighborhood_distance[:, :3]
     tissue.obsm["_nn_idx"], tissue.obsm["_nn_dist"] = index, distance
-    ds = extract(model, "T_cell", tissue)
+    another_size = "neighborhoods of 3 cells, while the model was set up with n_neighbors="
+    with pytest.warns(UserWarning, match=another_size):
+        ds = extract(model, "T_cell", tissue)
     assert ds.sizes["rank"] == 3
     np.testing.assert_array_equal(ds.neighbor, np.unique(index[expected.receiver]))
     del tissue.obsm["spatial"]  # not needed then
-    assert "neighbor_x" not in extract(model, "T_cell", tissue)
+    with pytest.warns(UserWarning, match=another_size):
+        assert "neighbor_x" not in extract(model, "T_cell", tissue)
 
 
 def test_heads_and_batch_size(model, tissue, expected):
