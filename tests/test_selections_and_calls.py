@@ -18,7 +18,7 @@ from selections_and_calls import (
 
 from amici_xr.dataset.schema import SCHEMA
 
-SHARE = 250  # pairs of a selection and a call in the usual run
+SHARE = 150  # pairs of a selection and a call in the usual run
 SLOW = ("plot_", "save", "report", "atlas", "support, by_sample")
 QUICK = [call for call in CALLS if not call.startswith(SLOW)]
 # Their answer is about the Dataset itself, or of all heads or queries together.
@@ -94,7 +94,8 @@ def assert_same(found, expected, rtol=1e-6):
         if variable.dtype.kind == "f":
             np.testing.assert_allclose(variable.values, other.values, rtol, 1e-9, err_msg=str(name))
         else:
-            np.testing.assert_array_equal(variable.values, other.values, err_msg=str(name))
+            words = (values.astype(str) for values in (variable.values, other.values))  # NaN too
+            np.testing.assert_array_equal(*words, err_msg=str(name))
 
 
 def assert_part_of(found, full):

@@ -213,8 +213,8 @@ def _differences(first: xr.Dataset, other: xr.Dataset, number: int) -> Iterator[
         values = [_value(details[setting]) for details in settings]
         if values[0] != values[1]:
             yield (
-                f"its model has {setting}={values[1]!r}, that of datasets[0] {values[0]!r}; extract "
-                "with the same model"
+                f"its model has {setting}={values[1]!r}, that of datasets[0] {values[0]!r}; "
+                "extract with the same model"
             )
     for owner, one, another in ((0, first, other), (number, other, first)):
         only = sorted(map(str, {*one.variables} - {*another.variables, *_IGNORED}))
