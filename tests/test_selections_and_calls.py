@@ -26,8 +26,9 @@ OF_THE_WHOLE = ("plot_", "save", "repr", "validate", "report", "to_", "select")
 OF_ALL_HEADS = ("strongest", "n_runs", "matching_", "q_value")
 # Places that are data variables are not carried by a result, as xarray does with any of them.
 NOT_CARRIED = {"neighbor_x", "neighbor_y"}
-OVER_RUNS = ("bootstrap, runs", "reach_across_runs")
-OTHER_NUMBERS = ("roll", "shift", "float16 scores")  # of which each cell has others
+OVER_RUNS = ("bootstrap, runs", "reach_across_runs", "contrast")
+# Cells have other numbers then, or there are cells that were not there.
+OTHER_NUMBERS = ("roll", "shift", "float16 scores", "reindex", "merge of shifted")
 ONE_STREAM = "bootstrap, resamples"  # of random numbers, for all heads of a query
 # Of one neighbor, receiver or pair: the same whatever else was selected away.
 OF_A_CELL = ("curve", "curve, a number", "length_scale, uncorrected")
