@@ -310,8 +310,7 @@ def _from_leaf_sums(sums: Floats, mean: Floats, basis: SpatialBasis) -> SpatialM
     log_weight = -0.5 * basis.log_determinant - 0.5 * n_contrasts * np.log(
         np.where(has_spread, quadratic, 1.0)
     )
-    with np.errstate(under="ignore"):  # to 0
-        weight = np.exp(log_weight - log_weight.max(axis=1, keepdims=True))
+    weight = np.exp(log_weight - log_weight.max(axis=1, keepdims=True))
     weight /= weight.sum(axis=1, keepdims=True)
     with np.errstate(divide="ignore"):  # samples of a cell each
         patches = np.where(has_spread.any(axis=1), 1 / (weight @ basis.correlation), np.nan)
