@@ -133,13 +133,13 @@ def overview(ds: xr.Dataset, name: str, methods: type) -> str:
 
 def list_contents(ds: xr.Dataset) -> list[str]:
     """List what a Dataset holds, a line each."""
-    labels, counts = np.unique(ds["label"].values, return_counts=True)
+    labels, counts = np.unique(ds["label"].values.astype(str), return_counts=True)
     queries = ", ".join(str(query) for query in np.atleast_1d(ds["query"].values))
     rows = {}
     if "run" in ds.dims:
         rows["runs"] = ", ".join(map(str, ds["run"].values))
     if "neighbor_sample" in ds.variables:
-        rows["samples"] = ", ".join(map(str, np.unique(ds["neighbor_sample"].values)))
+        rows["samples"] = ", ".join(map(str, np.unique(ds["neighbor_sample"].values.astype(str))))
     contents = {
         "receivers": queries,
         "heads": ", ".join(str(head) for head in np.atleast_1d(ds["head"].values)),

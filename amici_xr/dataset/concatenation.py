@@ -20,6 +20,7 @@ _SAMPLES = ("neighbor_sample", "receiver_sample")
 _POSITIONS = ("neighbor", "receiver", "neighborhood_index")
 _LARGEST_POSITION = 2**63 - 1
 _IGNORED = ("cell_type_color",)  # those of the first sample are kept
+_OF_ONE_TISSUE = ("n_cells", "n_repeated_names")  # details of an extraction
 _REMEDIES = {
     "head": "extract with the same model and the same heads=",
     "query": "extract with the same query=, or take one with amici_xr.select",
@@ -46,7 +47,7 @@ def concat_samples(
     ----------
     datasets
         One Dataset per sample, at least two, with the same heads, queries, vocabulary, unit, model
-        settings δ and u, and number of cells in a neighborhood. Lazy ones stay lazy; only
+        settings, and number of cells in a neighborhood. Lazy ones stay lazy; only
         ``neighborhood_index`` is read, unless `n_cells` is given.
     sample
         The name of each sample, in the same order.
@@ -61,7 +62,7 @@ def concat_samples(
         Dims (neighbor, head), or (query, neighbor, head), with all cells of the first sample before
         those of the second, and the coordinates ``neighbor_sample`` and ``receiver_sample``. The
         attribute ``sample_attributes`` holds the attributes of each Dataset, as a JSON list; those
-        that all share stay attributes.
+        that all share stay attributes, except for the number of cells of one tissue.
 
     Raises
     ------
@@ -101,7 +102,8 @@ def concat_samples(
     ]
     joined = {name: _join(name, parts) for name in parts[0].variables}
     attributes = json.dumps([ds.attrs for ds in given], ensure_ascii=False, default=_plain)
-    result = xr.Dataset(joined, attrs=_shared_attributes(given))
+    n_cells_of_all = None if n_cells is None else offsets[-1]
+    result = xr.Dataset(joined, attrs=_shared_attributes(given, n_cells_of_all))
     return result.set_coords(list(parts[0].coords)).assign_attrs(sample_attributes=attributes)
 
 
@@ -206,6 +208,14 @@ def _differences(first: xr.Dataset, other: xr.Dataset, number: int) -> Iterator[
             f"its unit is {units[1]!r}, that of datasets[0] {units[0]!r}; extract with one unit=, "
             "or convert with to_microns"
         )
+    settings = [_details(ds, "model_settings") for ds in (first, other)]
+    for setting in sorted(set(settings[0]) & set(settings[1])):
+        values = [_value(details[setting]) for details in settings]
+        if values[0] != values[1]:
+            yield (
+                f"its model has {setting}={values[1]!r}, that of datasets[0] {values[0]!r}; "
+                "extract with the same model"
+            )
     for owner, one, another in ((0, first, other), (number, other, first)):
         only = sorted(map(str, {*one.variables} - {*another.variables, *_IGNORED}))
         if only:
@@ -252,12 +262,37 @@ def _place(ds: xr.Dataset, offset: int, name: str) -> xr.Dataset:
     return ds.assign(shifted).set_coords([name for name in _SAMPLES if name in shifted])
 
 
-def _shared_attributes(given: Sequence[xr.Dataset]) -> dict[Any, Any]:
-    return {
+def _shared_attributes(given: Sequence[xr.Dataset], n_cells: int | None) -> dict[Any, Any]:
+    """Return the attributes that hold for all samples together."""
+    shared = {
         name: value
         for name, value in given[0].attrs.items()
         if all(name in ds.attrs and _plain(ds.attrs[name]) == _plain(value) for ds in given)
     }
+    extractions = [_details(ds, "extraction") for ds in given]
+    if all(extractions):
+        details = {
+            name: value
+            for name, value in extractions[0].items()
+            if name not in _OF_ONE_TISSUE and all(e.get(name) == value for e in extractions)
+        }
+        details |= {} if n_cells is None else {"n_cells": n_cells}
+        shared["extraction"] = json.dumps(details, ensure_ascii=False)
+    return shared
+
+
+def _details(ds: xr.Dataset, attribute: str) -> dict[str, Any]:
+    """Return the details that an attribute holds as JSON, none where it is missing or not ours."""
+    try:
+        details = json.loads(ds.attrs.get(attribute, "{}"))
+    except (TypeError, ValueError):
+        return {}
+    return details if isinstance(details, dict) else {}
+
+
+def _value(setting: Any) -> Any:
+    """Return the value of a setting, which is recorded beside its source."""
+    return setting.get("value") if isinstance(setting, dict) else setting
 
 
 def _plain(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -66,10 +67,11 @@ def _select_query(ds: xr.Dataset, query: str) -> xr.Dataset:
 
 
 def _select_sample(ds: xr.Dataset, sample: str) -> xr.Dataset:
+    sample = str(sample)  # names of samples are text, also where they are numbers
     _check_is_there("sample", sample, samples(ds))
     if has_neighborhoods(ds) and ds["neighborhood_index"].chunks is None:
         check_samples(ds)
-    for cell, names in _sample_names(ds).items():
+    for cell, names in read_sample_names(ds).items():
         ds = ds.isel({cell: np.flatnonzero(names == sample)})
     return ds
 
@@ -81,10 +83,20 @@ def _check_is_there(argument: str, name: str, present: NDArray[np.str_]) -> None
         )
 
 
-def _sample_names(ds: xr.Dataset) -> dict[str, NDArray[np.str_]]:
+def read_sample_names(ds: xr.Dataset) -> dict[str, NDArray[np.str_]]:
     """Return the sample of each neighbor and receiver, where the Dataset tells it."""
-    cells = [cell for cell in ("neighbor", "receiver") if f"{cell}_sample" in ds.variables]
-    return {cell: ds[f"{cell}_sample"].values.astype(str) for cell in cells}
+    names = {
+        cell: ds[f"{cell}_sample"].values
+        for cell in ("neighbor", "receiver")
+        if f"{cell}_sample" in ds.variables
+    }
+    for cell, values in names.items():
+        if values.dtype.kind == "O" and pd.isna(values).any():
+            raise SchemaError(
+                f"{cell}_sample is missing for {int(pd.isna(values).sum()):,} {cell}s (a join or "
+                f"reindex of tissues?); give each {cell} its sample"
+            )
+    return {cell: values.astype(str) for cell, values in names.items()}
 
 
 def samples(ds: xr.Dataset) -> NDArray[np.str_]:
@@ -100,7 +112,7 @@ def samples(ds: xr.Dataset) -> NDArray[np.str_]:
             "this Dataset has neighbor_sample but no receiver_sample; assign both, so that each "
             "sample keeps its own receivers"
         )
-    return np.unique(np.concatenate(list(_sample_names(ds).values())))
+    return np.unique(np.concatenate(list(read_sample_names(ds).values())))
 
 
 def with_head_dim(ds: xr.Dataset) -> xr.Dataset:
@@ -122,3 +134,10 @@ def one_run(ds: xr.Dataset, why: str) -> xr.Dataset:
             f"ds holds the runs {listed(ds['run'].values)}; {why}: take one, e.g. ds.isel(run=0)"
         )
     return ds
+
+
+def check_has_head(ds: xr.Dataset) -> None:
+    """Refuse a Dataset without any head, where a quantity is taken over its heads."""
+    check_structure(ds)
+    if ds.sizes.get("head") == 0:
+        raise ValueError("ds holds no attention head; keep at least one, e.g. ds.isel(head=[0])")

@@ -25,6 +25,7 @@ _DTYPE_KINDS = {
     "bool": "b",
     "string": "UOT",
 }
+_NEEDED_COORDINATES = ("label", "query", "receiver_label", "neighbor_sample", "receiver_sample")
 _TWO_TISSUES = (
     "two tissues? join them with amici_xr.concat_samples([first, second], sample=[…]), or extract "
     "them together with sample_key=…"
@@ -95,6 +96,9 @@ def _form_problems(ds: xr.Dataset) -> Iterator[str]:
     for name in _REPEATED:
         if name in ds.dims and name in ds.coords:
             yield from _index_problems(ds, name)
+    demoted = [name for name in _NEEDED_COORDINATES if name in ds.data_vars]
+    if demoted and "label" not in ds.dims:
+        yield f"{listed(demoted)}: not coordinates; ds.set_coords({demoted!r}) makes them so"
     if ds.sizes.get("query") == 0:
         yield "query is empty; keep at least one query"
     if "run" in ds.dims:

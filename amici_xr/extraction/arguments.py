@@ -39,7 +39,7 @@ def check_queries(query: Any, vocabulary: Sequence[str]) -> list[int] | None:
     """Return the positions of the queries in the vocabulary; None stands for all of them."""
     if query is None:
         return None
-    is_list = isinstance(query, Iterable) and not isinstance(query, str)
+    is_list = isinstance(query, Iterable) and not isinstance(query, str | bytes)
     names = list(query) if is_list else [query]
     if not all(isinstance(name, str | np.integer | int) for name in names):
         raise TypeError(

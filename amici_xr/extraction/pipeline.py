@@ -62,7 +62,8 @@ def extract(
     Parameters
     ----------
     model
-        A trained AMICI model, a `SavedModel`, or the path of a saved folder.
+        A trained AMICI model, a `SavedModel`, or the path of a saved folder. A ``~`` at the start
+        of a path, here and in `adata`, is the user's home folder.
     query
         A receiving cell type, a list of them, or None for every type that the AnnData has cells of.
     adata

@@ -35,7 +35,8 @@ def load_model(path: str | os.PathLike[str]) -> SavedModel:
     ----------
     path
         The folder that ``model.save`` of AMICI wrote, or the ``.pt`` file in it; or the folder
-        that `SavedModel.save` wrote. Where there is a ``model.pt``, it is read.
+        that `SavedModel.save` wrote. Where there is a ``model.pt``, it is read. A ``~`` at its
+        start is the user's home folder.
 
     Returns
     -------

@@ -154,8 +154,9 @@ class SavedModel:
         Parameters
         ----------
         path
-            The folder, made if it isn't there. One that holds a shared model is replaced, as a
-            whole; one that holds anything else is left alone.
+            The folder, made if it isn't there; a ``~`` at its start is the user's home folder. One
+            that holds a shared model is replaced, as a whole; one that holds anything else is left
+            alone.
 
         Raises
         ------

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from amici_xr.dataset.schema import UNKNOWN_UNIT, distance_unit
 from amici_xr.dataset.selection import one_run, select, with_head_dim
 from amici_xr.dataset.structure import check_structure
-from amici_xr.errors import NotFoundError, check_names, listed
+from amici_xr.errors import NotFoundError, SchemaError, check_names, listed
+
+OneRunUnit = Literal["cell", "spatial", "sample"]  # resampling units of a single run
+_UNITS = {"cell": "cells", "spatial": "spatial", "sample": "samples"}
 
 
 @dataclass(frozen=True)
@@ -56,11 +60,16 @@ def choose_content(
 
 
 def _choose_labels(ds: xr.Dataset, labels: Any) -> list[str]:
-    present: list[str] = np.unique(ds["label"].values).tolist()
+    values = ds["label"].values
+    n_missing = int(pd.isna(values).sum())
+    if n_missing:
+        raise SchemaError(f"label is missing for {n_missing:,} neighbors; give each its cell type")
+    present: list[str] = np.unique(values).tolist()
     if labels is None:
         if not present:
             raise ValueError("ds holds no neighbors, so there is nothing to draw")
         return present
+    labels = labels.values.tolist() if isinstance(labels, xr.DataArray) else labels
     names = [labels] if isinstance(labels, str) else list(labels)
     absent = [name for name in names if name not in present]
     if absent:
@@ -72,3 +81,8 @@ def _choose_labels(ds: xr.Dataset, labels: Any) -> list[str]:
 def with_unit(quantity: str, ds: xr.Dataset) -> str:
     """Name a distance with its unit, as axes do."""
     return f"{quantity} ({distance_unit(ds) or UNKNOWN_UNIT})"
+
+
+def name_interval(statistic: str, resampling_unit: OneRunUnit) -> str:
+    """Name the intervals of a figure, with what they take as independent."""
+    return f"95% interval of the {statistic} ({_UNITS[resampling_unit]})"

@@ -41,7 +41,8 @@ def plot_curve(
     head
         The attention head; several, or None for all, get a panel each, which share their axes.
     distance
-        Where to evaluate the curves, in the Dataset's unit of distance.
+        Where to evaluate the curves, in the Dataset's unit of distance; those of a DataArray with
+        another unit as its attribute ``units`` are converted.
     labels
         Cell types to draw, in this order; None draws all that have neighbors.
     n_traces
@@ -86,7 +87,8 @@ def plot_curve(
     content = choose_content(ds, head, labels, "head")
     if isinstance(n_traces, bool) or not isinstance(n_traces, int | np.integer):
         raise TypeError(f"n_traces={n_traces!r} must be an integer; 0 draws none")
-    distances = check_distance(content.ds, np.sort(np.atleast_1d(distance)))
+    given = check_distance(content.ds, distance).values  # in the unit of the Dataset
+    distances = check_distance(content.ds, np.sort(np.atleast_1d(given)))
     summary = curve_summary(content.ds, distances)
     traced = _sample_of_each_label(content, n_traces, random_state)
     reach = summary["mean"].mean("distance")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import xarray as xr
@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from amici_xr.analysis.length_scales import length_scale
 from amici_xr.dataset.reduction import Statistic, summary_of_labels
+from amici_xr.dataset.units import in_unit_of
 from amici_xr.errors import check_choice
 from amici_xr.plotting import marks
 from amici_xr.plotting.colors import Palette, label_colors
-from amici_xr.plotting.contents import choose_content, with_unit
+from amici_xr.plotting.contents import OneRunUnit, choose_content, name_interval, with_unit
 from amici_xr.plotting.layout import add_legend, name_panels, panel_axes, room_for_names
 from amici_xr.plotting.style import styled
 from amici_xr.uncertainty.length_scale_intervals import bootstrap
@@ -41,6 +42,7 @@ def plot_length_scale(
     *,
     statistic: Statistic = "median",
     panels: bool = False,
+    resampling_unit: OneRunUnit = "cell",
 ) -> Any:
     """Draw the length scales of each head and label, labels ordered by their largest median.
 
@@ -61,7 +63,8 @@ def plot_length_scale(
         "box" (quartiles, whiskers to 1.5 interquartile ranges), "violin" or "density" (half a
         violin).
     ci
-        Whether to draw beside each box the 95% bootstrap interval of the `statistic`.
+        Whether to draw beside each box the 95% interval of the `statistic`, from `bootstrap`. The
+        legend names the resampling unit; a group without an interval has none.
     ax
         Axes to draw on, one for each panel; None makes a figure in the package's style, the
         matplotlib style sheet ``amici_xr.figures``. Given axes keep your style.
@@ -70,11 +73,15 @@ def plot_length_scale(
         None takes the colors recorded with the tissue (``cell_type_color``), otherwise colors that
         are distinct with every kind of color vision.
     max_length_scale
-        Upper end of the axis; None is as above, ``numpy.inf`` shows all.
+        Upper end of the axis, in the Dataset's unit unless it is labelled with another; None is as
+        above, ``numpy.inf`` shows all.
     statistic
         "median" or "mean", for `ci`.
     panels
         Whether to draw each head in its own panel, with shared axes, instead of all side by side.
+    resampling_unit
+        For `ci`: "cell" takes cells as independent, "spatial" allows for spatial autocorrelation,
+        "sample" is over samples, around the mean of their statistics; see `bootstrap`.
 
     Returns
     -------
@@ -90,7 +97,7 @@ def plot_length_scale(
         or the number of `ax` is not that of the panels.
     SchemaError
         If `ds` is not a Dataset of scores, or has no neighborhoods while `sample_threshold` is
-        given.
+        given, or lacks the coordinates or samples that the `resampling_unit` needs.
 
     Examples
     --------
@@ -107,10 +114,19 @@ def plot_length_scale(
             "shows all, or None"
         )
     content = choose_content(ds, heads, labels)
+    if max_length_scale is not None:
+        max_length_scale = float(in_unit_of(ds, "max_length_scale", max_length_scale))
     lengths = length_scale(content.ds, threshold, sample_threshold)
     shown = content.labels_by_size(summary_of_labels(content.ds, lengths, "median"))
     uncorrected = length_scale(content.ds, threshold, None)
-    interval = bootstrap(content.ds, threshold, sample_threshold, statistic) if ci else None
+    check_choice("resampling_unit", resampling_unit, get_args(OneRunUnit))
+    interval = (
+        bootstrap(
+            content.ds, threshold, sample_threshold, statistic, resampling_unit=resampling_unit
+        )
+        if ci
+        else None
+    )
     groups = []
     for head, label in itertools.product(content.heads, shown):
         cells = {"head": content.heads.index(head), "neighbor": content.ds["label"].values == label}
@@ -134,7 +150,8 @@ def plot_length_scale(
         pad = marks.ROOM_ABOVE + 3 if panels else None
         is_ours = ax is None
         name_panels(axes, names, content.title, "", y_label, is_ours=is_ours, title_pad=pad)
-        legend = _legend(groups, end, statistic if ci else None)
+        of_interval = name_interval(statistic, resampling_unit) if ci else None
+        legend = _legend(groups, end, of_interval)
         add_legend(axes, marks.legend_handles({}, legend), is_ours=is_ours)
     return np.array(axes, dtype=object) if panels else axes[0]
 
@@ -157,16 +174,17 @@ def _end_of_axis(groups: Sequence[_Group]) -> float:
     upper_ends = [
         float(group.interval["ci_upper"]) for group in groups if group.interval is not None
     ]
-    return 1.05 * marks.end_of_axis([group.values for group in groups], upper_ends)
+    known = [upper for upper in upper_ends if np.isfinite(upper)]  # NaN: too few units
+    return 1.05 * marks.end_of_axis([group.values for group in groups], known)
 
 
-def _legend(groups: Sequence[_Group], end: float, statistic: str | None) -> dict[str, str]:
-    """Words for the marks that are drawn; `statistic` is that of the intervals."""
+def _legend(groups: Sequence[_Group], end: float, interval: str | None) -> dict[str, str]:
+    """Words for the marks that are drawn; `interval` names the intervals."""
     legend = {}
     if any(group.is_corrected for group in groups):
         legend["correction"] = "set to 0, see support"
-    if statistic is not None:
-        legend["bracket"] = f"95% interval of the {statistic}"
+    if interval is not None:
+        legend["bracket"] = interval
     if any(group.n_beyond(end) for group in groups):
         legend["beyond"] = "neighbors beyond the axis"
     return legend

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import xarray as xr
@@ -14,7 +14,7 @@ from amici_xr.dataset.reduction import STATISTICS, Statistic, summary_of_labels
 from amici_xr.errors import check_choice
 from amici_xr.plotting import marks
 from amici_xr.plotting.colors import Palette, label_colors
-from amici_xr.plotting.contents import choose_content, with_unit
+from amici_xr.plotting.contents import OneRunUnit, choose_content, name_interval, with_unit
 from amici_xr.plotting.line_panels import draw_line_panels
 from amici_xr.uncertainty.length_scale_intervals import bootstrap
 
@@ -34,6 +34,8 @@ def plot_threshold_sweep(
     ci: bool = False,
     ax: Axes | Sequence[Axes] | NDArray[np.object_] | None = None,
     palette: Palette = None,
+    *,
+    resampling_unit: OneRunUnit = "cell",
 ) -> Any:
     """Draw the length scale of each label against the threshold that defines it.
 
@@ -57,12 +59,15 @@ def plot_threshold_sweep(
     statistic
         "median" or "mean" of the neighbors of each label.
     ci
-        Whether to draw the 95% bootstrap interval of the `statistic` as a band.
+        Whether to draw the 95% interval of the `statistic`, as `bootstrap` gives it, as a band. The
+        legend names the resampling unit; a label without an interval has none.
     ax
         Axes to draw on, one for each panel; None makes a figure in the package's style, the
         matplotlib style sheet ``amici_xr.figures``. Given axes keep your style.
     palette
         Colors, as in `plot_curve`.
+    resampling_unit
+        For `ci`, as in `plot_length_scale`: "cell", "spatial" or "sample".
 
     Returns
     -------
@@ -78,7 +83,7 @@ def plot_threshold_sweep(
         there is none, or the number of `ax` is not that of the panels.
     SchemaError
         If `ds` is not a Dataset of scores, or has no neighborhoods while `sample_threshold` is
-        given.
+        given, or lacks the coordinates or samples that the `resampling_unit` needs.
 
     Examples
     --------
@@ -93,7 +98,14 @@ def plot_threshold_sweep(
     thresholds = np.unique(_THRESHOLDS if threshold is None else threshold).tolist()
     lengths = length_scale(content.ds, thresholds, sample_threshold)
     summary = summary_of_labels(content.ds, lengths, statistic)
-    interval = bootstrap(content.ds, thresholds, sample_threshold, statistic) if ci else None
+    check_choice("resampling_unit", resampling_unit, get_args(OneRunUnit))
+    interval = (
+        bootstrap(
+            content.ds, thresholds, sample_threshold, statistic, resampling_unit=resampling_unit
+        )
+        if ci
+        else None
+    )
     is_corrected = (lengths == 0) & (length_scale(content.ds, thresholds, None) > 0)
     corrected = summary_of_labels(content.ds, is_corrected.astype(float), "mean") > 0
 
@@ -106,7 +118,7 @@ def plot_threshold_sweep(
             axes.fill_between(thresholds, ends["ci_lower"], ends["ci_upper"], **band)
         _mark_correction(axes, corrected.sel(line), summary.sel(line), style["color"])
 
-    legend = {"band": f"95% interval of the {statistic}"} if ci else {}
+    legend = {"band": name_interval(statistic, resampling_unit)} if ci else {}
     legend |= {"correction": "set to 0, see support"} if bool(corrected.any()) else {}
     longest = summary.max("threshold")
     ordered = content.labels_by_size(longest) if labels is None else content.labels

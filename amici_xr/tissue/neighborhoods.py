@@ -22,6 +22,7 @@ def find_neighborhoods(tissue: Tissue, queries: list[int], n_neighbors: int) -> 
     carried, samples = tissue.carried_neighbors, tissue.sample_codes
     if carried is not None:
         if samples is None or not _crosses_samples(carried, samples):
+            _warn_of_another_size(carried, n_neighbors)
             return _take_carried(tissue, carried, queries)
         warnings.warn(
             f"the neighborhoods in adata.obsm[{carried.index_key!r}] cross samples, so they are "
@@ -37,6 +38,18 @@ def find_neighborhoods(tissue: Tissue, queries: list[int], n_neighbors: int) -> 
     return nearest_of_other_types(
         tissue.positions, tissue.codes, queries, n_neighbors, tissue.radii, samples
     )
+
+
+def _warn_of_another_size(carried: CarriedNeighbors, n_neighbors: int) -> None:
+    size = carried.index.shape[1]
+    if size != n_neighbors:
+        where = f"adata.obsm[{carried.index_key!r}]"
+        warnings.warn(
+            f"{where} has neighborhoods of {size} cells, while the model was set up with "
+            f"n_neighbors={n_neighbors}; delete {where} to have those computed",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def _crosses_samples(carried: CarriedNeighbors, samples: NDArray[np.intp]) -> bool:

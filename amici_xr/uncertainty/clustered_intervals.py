@@ -70,6 +70,7 @@ def interval_in_space(
         )
     sample = da.coords[f"{dim}_sample"].values.astype(str) if f"{dim}_sample" in da.coords else None
 
+    @np.errstate(under="ignore")  # weights and correlations become 0
     def estimate(values: Floats, members: Members) -> Floats:
         basis = prepare(places[members], None if sample is None else sample[members])
         numbers = spatial_interval(values, basis, statistic, confidence_level)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from amici_xr.dataset.reduction import STATISTICS, Statistic, ordered
 from amici_xr.dataset.schema import distance_attributes
-from amici_xr.dataset.structure import check_structure
+from amici_xr.dataset.selection import check_has_head
 from amici_xr.errors import check_choice, check_fraction, check_positive_integer, check_seed
 from amici_xr.kernels import permutation
 from amici_xr.kernels.permutation import FEWEST_UNITS
@@ -168,7 +168,7 @@ def contrast(
     >>> amici_xr.contrast(ds, group, method="permutation").p_value.sel(label="Tumor").item()
     0.1
     """
-    check_structure(ds)
+    check_has_head(ds)
     threshold = check_fraction("threshold", threshold)
     check_choice("statistic", statistic, tuple(STATISTICS))
     if head_summary is None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from amici_xr.analysis.length_scales import length_scale, reach_attributes
 from amici_xr.dataset.reduction import STATISTICS, Statistic, ordered, rechunked, summary_of_labels
 from amici_xr.dataset.schema import distance_attributes
+from amici_xr.dataset.selection import check_has_head
 from amici_xr.dataset.structure import check_structure
 from amici_xr.errors import SchemaError, check_choice, check_fraction
 from amici_xr.kernels.student_t import interval_of_units
@@ -90,6 +91,7 @@ def reach_across_runs(
     >>> reach.length_scale.dims, reach["mean"].dims
     (('run', 'label'), ('label',))
     """
+    check_has_head(ds)
     confidence_level = check_fraction("confidence_level", confidence_level)
     per_head = _per_run(ds, threshold, sample_threshold, statistic)
     heads = np.atleast_1d(per_head["head"].values)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from amici_xr.dataset.selection import read_sample_names
 from amici_xr.errors import NotFoundError, SchemaError, listed
 from amici_xr.kernels.permutation import FEWEST_UNITS
 
@@ -55,7 +56,11 @@ def read_design(ds: xr.Dataset, by: Any, biological_sample: Any) -> StudyDesign:
             "this Dataset has no neighbor_sample, so it can't tell samples apart; extract it with "
             "sample_key=…, or assign_coords(neighbor_sample=('neighbor', names))"
         )
-    samples = np.unique(ds["neighbor_sample"].values).tolist()
+    by, biological_sample = (
+        given.to_dict() if isinstance(given, pd.Series) else given
+        for given in (by, biological_sample)
+    )
+    samples = np.unique(read_sample_names(ds)["neighbor"]).tolist()
     groups_given = _values_of_samples("by", by, ds, samples)
     present = {sample: group for sample, group in groups_given.items() if not pd.isna(group)}
     in_order = by.values() if isinstance(by, Mapping) else sorted(set(present.values()))
@@ -107,6 +112,7 @@ def _values_of_samples(
 ) -> dict[str, Any]:
     """Look up each sample in a mapping, or in a coordinate on ``neighbor``."""
     if isinstance(source, Mapping):
+        source = {str(sample): value for sample, value in source.items()}  # as samples are named
         missing = [sample for sample in samples if sample not in source]
         if missing:
             remedy = ", or None to leave it out" if argument == "by" else ""
@@ -121,7 +127,9 @@ def _values_of_samples(
             f"{argument}={source!r} is neither a mapping from samples nor a coordinate on "
             f"neighbor; there are {listed(names)}"
         )
-    cells = pd.DataFrame({"sample": ds["neighbor_sample"].values, "value": ds[source].values})
+    cells = pd.DataFrame(
+        {"sample": ds["neighbor_sample"].values.astype(str), "value": ds[source].values}
+    )
     values_of = cells.drop_duplicates().groupby("sample")["value"].apply(list)
     for sample in samples:
         if len(values_of[sample]) > 1:

@@ -106,6 +106,55 @@ def test_attributes_of_each_sample_are_kept(pair):
     assert "slide" not in joined.attrs
 
 
+def with_details(ds, n_neighbors=30, **extraction):
+    settings = {"n_neighbors": {"value": n_neighbors, "source": "model"}}
+    details = {"n_cells": 200, "n_repeated_names": 0, "chunks": None} | extraction
+    return ds.assign_attrs(model_settings=json.dumps(settings), extraction=json.dumps(details))
+
+
+@pytest.mark.parametrize(("n_cells", "expected"), [(None, {}), ([200, 200], {"n_cells": 400})])
+def test_details_of_one_tissue_are_not_those_of_the_join(pair, n_cells, expected):
+    joined = amici_xr.concat_samples(
+        [with_details(ds) for ds in pair], sample=["a", "b"], n_cells=n_cells
+    )
+    assert json.loads(joined.attrs["extraction"]) == {"chunks": None} | expected
+    assert json.loads(joined.attrs["model_settings"])["n_neighbors"]["value"] == 30
+    apart = json.loads(joined.attrs["sample_attributes"])
+    assert [json.loads(each["extraction"])["n_cells"] for each in apart] == [200, 200]
+
+
+def test_samples_of_models_with_other_settings_are_not_joined(pair):
+    given = [with_details(pair[0]), with_details(pair[1], n_neighbors=50)]
+    with pytest.raises(
+        ValueError, match=r"its model has n_neighbors=50, that of datasets\[0\] 30; "
+    ):
+        amici_xr.concat_samples(given, sample=["a", "b"])
+
+
+@pytest.mark.parametrize("attribute", ["not JSON", "[1]", 3])
+def test_attributes_of_other_origin_do_not_matter(pair, attribute):
+    given = [ds.assign_attrs(model_settings=attribute, extraction=attribute) for ds in pair]
+    joined = amici_xr.concat_samples(given, sample=["a", "b"])
+    assert joined.attrs["extraction"] == attribute
+
+
+@needs_model
+@pytest.mark.filterwarnings("ignore:Observation names are not unique")
+def test_columns_of_a_join_go_to_the_concatenated_tissue(demo):
+    anndata = pytest.importorskip("anndata")
+    parts = [demo[1][:800].copy(), demo[1][800:1600].copy()]  # equally many cells, the same names
+    for part in parts:
+        part.obs_names = [f"cell{number}" for number in range(part.n_obs)]
+    apart = [amici_xr.extract(demo[0], "T_cell", part, progress=False) for part in parts]
+    sizes = [part.n_obs for part in parts]
+    joined = amici_xr.concat_samples(apart, sample=["a", "b"], n_cells=sizes)
+    both = anndata.concat(parts)
+    column = joined.cf.to_anndata(both, threshold=0.1, sample_threshold=None)[0]
+    expected = np.full(both.n_obs, np.nan)
+    expected[joined.neighbor] = joined.cf.length_scale(0.1, None).isel(head=0)
+    np.testing.assert_array_equal(both.obs[column], expected)
+
+
 def test_a_join_is_saved_and_one_sample_of_it_joins_again(pair, tmp_path):
     joined = amici_xr.concat_samples(pair, sample=[1, 2])
     amici_xr.save(joined, tmp_path / "both.nc")

@@ -1,5 +1,8 @@
 """Distances that say their unit: converted where it is another one, or refused."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -75,3 +78,42 @@ def test_units_without_a_known_relation_are_named(name, own, given, message):
     ds = simulate_dataset(n_cells=80, samples=["a", "b"], unit=own)
     with pytest.raises(ValueError, match=message):
         ASK[name](ds, labelled([0.0, 1.0, 2.5], given))
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_figure_of_curves_converts_its_distances(order):
+    ds = simulate_dataset(n_cells=80, unit="µm")
+    in_nm = labelled([0.0, 2000.0, 5000.0][::order], "nm")
+    drawn = ds.cf.plot_curve(0, in_nm, n_traces=0).lines[0]
+    expected = ds.cf.plot_curve(0, [0.0, 2.0, 5.0], n_traces=0).lines[0]
+    np.testing.assert_allclose(drawn.get_xdata(), [0.0, 2.0, 5.0])
+    np.testing.assert_allclose(drawn.get_ydata(), expected.get_ydata())
+    number = xr.DataArray(2000.0, attrs={"units": "nm"})
+    assert ds.cf.plot_curve(0, number, n_traces=0).lines[0].get_xdata().tolist() == [2.0]
+
+
+def test_a_page_converts_its_distances():
+    ds = simulate_dataset(n_cells=80, unit="µm")
+    pytest.importorskip("bokeh")
+    pages = []
+    for distance in (labelled([0.0, 5000.0], "nm"), [0.0, 5.0]):
+        ds.cf.report("page.html", thresholds=[0.5], distance=distance)
+        page = Path("page.html").read_text("utf-8")
+        pages.append(re.sub(r"\d{4}-\d\d-\d\dT[\d:]+Z", "now", page))
+    assert pages[0] == pages[1]
+
+
+def test_a_figure_refuses_a_unit_without_a_known_relation():
+    ds = simulate_dataset(n_cells=80, unit="µm")
+    for draw in (
+        lambda given: ds.cf.plot_curve(0, given),
+        lambda given: ds.cf.report("page.html", thresholds=[0.5], distance=given),
+    ):
+        with pytest.raises(ValueError, match="labelled with the unit 'px', while that of the Dat"):
+            draw(labelled([0.0, 1.0], "px"))
+
+
+def test_the_end_of_an_axis_is_converted_too():
+    ds = simulate_dataset(n_cells=80, unit="µm")
+    end = xr.DataArray(2000.0, attrs={"units": "nm"})
+    assert ds.cf.plot_length_scale(0.1, max_length_scale=end).get_ylim()[1] == pytest.approx(2.0)

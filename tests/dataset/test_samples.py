@@ -1,6 +1,7 @@
 """Several samples in one Dataset, and distances in microns."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -223,3 +224,32 @@ def test_of_no_cell_there_is_no_sample_to_take_by_itself(ds):
     for reduce in (amici_xr.support, amici_xr.atlas, amici_xr.bootstrap):
         with pytest.raises(amici_xr.SchemaError, match="no cell, and so no sample"):
             reduce(nothing, by_sample=True)
+
+
+def test_a_sample_may_be_named_by_its_number():
+    ds = amici_xr.testing.simulate_dataset(n_cells=200, samples=["1", "2", "3", "4"])
+    xr.testing.assert_identical(amici_xr.select(ds, sample=2), amici_xr.select(ds, sample="2"))
+    by = {1: "x", 2: "x", np.int64(3): "y", "4": "y"}
+    expected = ds.cf.contrast(by={str(sample): group for sample, group in by.items()})
+    xr.testing.assert_identical(ds.cf.contrast(by=by), expected)
+    xr.testing.assert_identical(ds.cf.contrast(by=pd.Series(by)), expected)
+    animal = {1: "m1", 2: "m2", 3: "m3", 4: "m4"}
+    xr.testing.assert_equal(ds.cf.contrast(by=by, biological_sample=animal), expected)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda ds: ds.cf.contrast(by={"left": "x", "middle": "y", "right": "y"}),
+        lambda ds: ds.cf.support(0.1, None, by_sample=True),
+        lambda ds: ds.cf.select(sample="left"),
+    ],
+)
+def test_cells_without_a_sample_are_counted_in_an_error(call):
+    ds = amici_xr.testing.simulate_dataset(n_cells=100, samples=SAMPLES).drop_dims("receiver")
+    names = ds.neighbor_sample.values.astype(object)
+    names[:3] = np.nan
+    missing = ds.assign_coords(neighbor_sample=("neighbor", names))
+    assert "left" in repr(missing.amici)
+    with pytest.raises(amici_xr.SchemaError, match="neighbor_sample is missing for 3 neighbors"):
+        call(missing)

@@ -106,6 +106,10 @@ def test_a_reduction_assigned_into_the_dataset_is_recognized(ds):
             ),
             "run is a dim, but not of 'base_attention_score', 'position_coefficient'; combine runs",
         ),
+        (
+            lambda ds: ds.reset_coords(["label", "query"]),
+            r"'label', 'query': not coordinates; ds\.set_coords\(\['label', 'query'\]\) makes them",
+        ),
         (lambda ds: ds.expand_dims(run=[0]).isel(run=[]), "run is empty; keep at least one"),
     ],
 )

@@ -253,11 +253,14 @@ def test_given_neighborhoods_are_used(model, tissue, expected):
     index[expected.receiver] = expected.neighborhood_index[:, :3]
     distance[expected.receiver] = expected.neighborhood_distance[:, :3]
     tissue.obsm["_nn_idx"], tissue.obsm["_nn_dist"] = index, distance
-    ds = extract(model, "T_cell", tissue)
+    another_size = "neighborhoods of 3 cells, while the model was set up with n_neighbors="
+    with pytest.warns(UserWarning, match=another_size):
+        ds = extract(model, "T_cell", tissue)
     assert ds.sizes["rank"] == 3
     np.testing.assert_array_equal(ds.neighbor, np.unique(index[expected.receiver]))
     del tissue.obsm["spatial"]  # not needed then
-    assert "neighbor_x" not in extract(model, "T_cell", tissue)
+    with pytest.warns(UserWarning, match=another_size):
+        assert "neighbor_x" not in extract(model, "T_cell", tissue)
 
 
 def test_heads_and_batch_size(model, tissue, expected):
@@ -713,3 +716,27 @@ class TestSurroundings:
     def test_a_device_that_holds_no_numbers_is_named(self, model, tissue):
         with pytest.raises(ValueError, match="device='meta' holds no numbers"):
             extract(model, "T_cell", tissue, device="meta")
+
+
+def test_a_query_of_bytes_is_told_to_be_text(demo):
+    with pytest.raises(TypeError, match="query must be a cell type or a list of them, not bytes"):
+        amici_xr.extract(demo[0], b"T_cell", demo[1], progress=False)
+
+
+def test_a_file_that_is_not_one_of_anndata_is_told_which_are(demo, tmp_path):
+    (tmp_path / "cells.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match=r"cells\.csv' can't be read.*the \.h5ad or \.zarr that"):
+        amici_xr.extract(demo[0], "T_cell", tmp_path / "cells.csv", progress=False)
+
+
+def test_carried_neighborhoods_of_another_size_than_the_model_s_are_told(demo):
+    tissue, settings = demo[1][:600].copy(), demo[0].settings
+    whole = amici_xr.extract(demo[0], None, tissue, progress=False)
+    tissue.obsm[settings.nn_idx_key] = whole.neighborhood_index.values[:, :10]
+    tissue.obsm[settings.nn_dist_key] = whole.neighborhood_distance.values[:, :10]
+    message = (
+        "has neighborhoods of 10 cells, while the model was set up with n_neighbors=30; delete"
+    )
+    with pytest.warns(UserWarning, match=message):
+        ds = amici_xr.extract(demo[0], "T_cell", tissue, progress=False)
+    assert ds.sizes["rank"] == 10

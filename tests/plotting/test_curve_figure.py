@@ -132,7 +132,53 @@ def test_brackets_are_the_bootstrap_intervals_of_the_corrected_lengths(ds, stati
     }
     assert brackets == expected
     texts = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert f"95% interval of the {statistic}" in texts
+    assert f"95% interval of the {statistic} (cells)" in texts
+
+
+@pytest.fixture
+def sampled():
+    """One query of four samples."""
+    return amici_xr.testing.simulate_dataset(n_cells=400, samples=list("abcd"), unit="µm")
+
+
+@pytest.mark.filterwarnings("ignore:.*effective patches")
+@pytest.mark.parametrize("unit", ["cell", "spatial", "sample"])
+def test_figures_draw_the_intervals_of_the_resampling_unit_and_name_it(sampled, unit):
+    interval = sampled.cf.bootstrap([0.1, 0.3], None, "median", resampling_unit=unit).sel(head=0)
+    how = {"heads": 0, "sample_threshold": None, "ci": True, "resampling_unit": unit}
+    word = f"95% interval of the median ({unit}{'' if unit == 'spatial' else 's'})"
+
+    boxes = sampled.cf.plot_length_scale(0.1, **how)
+    brackets = [line.get_ydata().tolist() for line in boxes.lines if line.get_marker() == "_"]
+    ends = interval.sel(threshold=0.1, label=names(boxes))
+    assert brackets == np.stack([ends.ci_lower, ends.ci_upper], axis=-1).tolist()
+    assert word in [text.get_text() for text in boxes.get_legend().get_texts()]
+
+    sweep = sampled.cf.plot_threshold_sweep([0.1, 0.3], **how)
+    for label, band in zip(legend(sweep), sweep.collections, strict=True):
+        edges = band.get_paths()[0].vertices[:, 1]
+        own = interval.sel(label=label)
+        assert edges.max() == pytest.approx(float(own.ci_upper.max()))
+        assert edges.min() == pytest.approx(float(own.ci_lower.min()))
+    assert word in [text.get_text() for text in sweep.get_legend().get_texts()]
+
+
+def test_groups_without_an_interval_are_drawn_without_one():
+    """Two samples give no interval, and the axis still ends at the values."""
+    ds = amici_xr.testing.simulate_dataset(n_cells=200, samples=["a", "b"])
+    ax = ds.cf.plot_length_scale(
+        0.1, None, sample_threshold=None, ci=True, resampling_unit="sample"
+    )
+    plain = ds.cf.plot_length_scale(0.1, None, sample_threshold=None)
+    assert ax.get_ylim() == plain.get_ylim()
+
+
+@pytest.mark.parametrize("draw", ["plot_length_scale", "plot_threshold_sweep"])
+def test_a_resampling_unit_that_figures_do_not_have_is_named(ds, draw):
+    with pytest.raises(ValueError, match="resampling_unit='run' is not known; choose one of 'cell"):
+        getattr(ds.cf, draw)(ci=True, resampling_unit="run")
+    with pytest.raises(amici_xr.SchemaError, match="'sample' needs the coordinate neighbor_sample"):
+        getattr(ds.cf, draw)(ci=True, resampling_unit="sample")
 
 
 def test_long_labels_cut_nothing_off():
@@ -353,3 +399,17 @@ def test_what_can_not_be_drawn_is_named(ds, draw, error, message):
 def test_several_queries_ask_for_one(several):
     with pytest.raises(ValueError, match=r"ds holds the queries 'A', 'C', 'D'; draw one at a time"):
         several.cf.plot_curve(0, DISTANCE)
+
+
+def test_neighbors_without_a_label_are_counted_in_an_error(ds):
+    labels = ds.label.values.astype(object)
+    labels[:2] = None
+    with pytest.raises(amici_xr.SchemaError, match="label is missing for 2 neighbors; give each"):
+        ds.assign_coords(label=("neighbor", labels)).cf.plot_curve(0, [0, 1])
+
+
+def test_labels_may_be_those_of_a_result(ds):
+    labels = ds.cf.support(0.1).label[[1, 3]]
+    assert names(ds.cf.plot_length_scale(0.1, labels=labels)) == names(
+        ds.cf.plot_length_scale(0.1, labels=["B", "D"])
+    )

@@ -276,3 +276,17 @@ def test_any_array_with_places_has_a_spatial_interval():
     for unit, message in (("run", "'run' is not known; choose"), ("block", "'spatial'")):
         with pytest.raises(ValueError, match=message):
             amici_xr.bootstrap_ci(gain, "receiver", None, resampling_unit=unit)
+
+
+@pytest.mark.parametrize("statistic", ["mean", "median"])
+def test_spatial_intervals_do_not_depend_on_the_state_of_numpy(statistic):
+    """Weights of models that do not fit underflow to 0, which is right."""
+    import warnings
+
+    ds = amici_xr.testing.simulate_dataset(n_cells=600)
+    how = {"sample_threshold": None, "statistic": statistic, "resampling_unit": "spatial"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        expected = ds.cf.bootstrap(0.1, **how)
+        with np.errstate(all="raise"):
+            xr.testing.assert_identical(ds.cf.bootstrap(0.1, **how), expected)

@@ -640,3 +640,12 @@ def test_heads_of_queries_without_neighbors_are_not_matched(several):
     of_others = of_others.isel(neighbor=~of_others["is_neighbor"].values)
     with pytest.raises(ValueError, match=r"datasets\[0\] holds no scores"):
         amici_xr.align_runs([of_others, of_others])
+
+
+def test_questions_over_heads_need_a_head():
+    ds = amici_xr.testing.simulate_dataset(n_cells=80, samples=["a", "b"])
+    runs = amici_xr.align_runs([ds, ds]).isel(head=[])
+    with pytest.raises(ValueError, match="ds holds no attention head; keep at least one"):
+        amici_xr.reach_across_runs(runs)
+    with pytest.raises(ValueError, match="ds holds no attention head; keep at least one"):
+        amici_xr.contrast(runs, by={"a": "x", "b": "y"})
