@@ -241,14 +241,14 @@ def _format(suffix: str, task: str) -> Any:
     return importlib.import_module("amici_xr.io.zarr_stores")
 
 
-def _is_identical(kept: xr.Variable, written: xr.Variable) -> bool:
+def _is_identical(kept: Any, written: Any) -> bool:
     """Compare a chunk of cells at a time: text takes much more room as Python's own strings."""
     if kept.dims != written.dims or kept.shape != written.shape:
         return False
     parts = [slice(start, start + _CELLS) for start in range(0, kept.size, _CELLS)]
     with _without_threads():
         if kept.ndim != 1 or not parts:
-            return kept.identical(written)
+            return bool(kept.identical(written))
         return all(kept[part].identical(written[part]) for part in parts)
 
 
