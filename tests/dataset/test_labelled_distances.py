@@ -104,6 +104,7 @@ def test_a_page_converts_its_distances():
 
 
 def test_a_figure_refuses_a_unit_without_a_known_relation():
+    pytest.importorskip("bokeh")  # the page's, an extra
     ds = simulate_dataset(n_cells=80, unit="µm")
     for draw in (
         lambda given: ds.cf.plot_curve(0, given),
