@@ -107,7 +107,8 @@ else:
         def __repr__(self) -> str:
             """Show our overview where the Dataset is valid, then that of cf_xarray."""
             theirs = str(super().__repr__())  # type: ignore[no-untyped-call]  # cf_xarray's
-            if not is_valid_structure(self._obj):
+            is_response = kind_of(self._obj) == "distance_response"
+            if not is_response and not is_valid_structure(self._obj):
                 return theirs
             return f"{overview(self._obj, 'cf', CounterfactualMethods)}\n\n{theirs}"
 
@@ -153,7 +154,7 @@ def list_response(ds: xr.Dataset) -> list[str]:
         "receivers": ", ".join(map(str, queries)),
         "senders": ", ".join(map(str, labels)),
         "genes": f"{ds['gene'].size:,}",
-        "pairs tested": f"{int(is_tested.sum()):,}, of which {int(is_called.sum()):,} have q < 0.05",
+        "pairs tested": f"{int(is_tested.sum()):,}; {int(is_called.sum()):,} with q < 0.05",
     }
     return [f"    {name + ':':<18} {value}" for name, value in contents.items()]
 

@@ -145,8 +145,9 @@ def make_room(ax: Axes, *, left: float = 0.0, right: float = 0.0, below: float =
     width, height = figure.get_size_inches()
     box = ax.get_position()
     x0, y0 = max(box.x0, left / width), max(box.y0, below / height)
-    x1 = min(box.x1, max(1.0 - right / width, x0 + 0.2))
-    ax.set_position((x0, y0, max(x1 - x0, 0.05), max(box.y1 - y0, 0.05)))
+    x1 = box.x1 - right / width
+    least = 0.05  # what is left of axes that are too small
+    ax.set_position((x0, y0, max(x1 - x0, least), max(box.y1 - y0, least)))
 
 
 def _legend_columns(n_entries: int) -> int:

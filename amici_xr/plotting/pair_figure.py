@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 LEAST_Q = 1e-10  # smaller ones are drawn as large; of them no more is known than that
 _LEGEND_WIDTH = 1.75  # inches
-_MOST_POINTS = 26.0  # diameter of the largest dot
+_MOST_POINTS = 16.0  # diameter of the largest dot
 _COLOR_BAR = 0.65  # inches above the pairs
 # Style of the pairs that were not tested, and its name in the legend.
 _STATES: dict[str, tuple[dict[str, Any], str]] = {
-    "same_type": ({"marker": "s", "size": 0.5}, "same type"),
+    "same_type": ({"marker": "s", "size": 0.35}, "same type"),
     "absent": ({"marker": "x", "size": 0.3}, "too few senders"),
     "too_few_receivers": ({"marker": "_", "size": 0.4}, "too few receivers"),
     "no_contrast": ({"marker": "|", "size": 0.4}, "none near, or none far"),
@@ -117,6 +117,8 @@ def _choose_pairs(response: xr.Dataset, q: str, level: float) -> xr.Dataset:
     available = [str(name) for name in response.data_vars if str(name).startswith("q_value")]
     if q not in available:
         raise NotFoundError(f"q={q!r} is not in the response, which has {', '.join(available)}")
+    if not response[q].size:
+        raise ValueError(f"the response has no pairs, with sizes {dict(response.sizes)}")
     pairs = xr.Dataset(
         {"q": response[q], "effect": mean_effect(response, level), "status": response["status"]}
     )
@@ -125,8 +127,6 @@ def _choose_pairs(response: xr.Dataset, q: str, level: float) -> xr.Dataset:
     pairs["is_spillover"] = pairs["is_called"] & (strict >= level)
     pairs = pairs.compute()
     pairs = pairs.expand_dims([dim for dim in ("query", "label") if dim not in pairs.dims])
-    if not pairs["q"].size:
-        raise ValueError(f"the response has no pairs, with sizes {dict(pairs.sizes)}")
     return pairs.transpose("query", "label")
 
 
@@ -164,17 +164,21 @@ def _draw_pairs(
     most = _dot_points(ax, pairs.sizes)
     row, column = np.nonzero(np.isfinite(pairs["q"].values))
     at = (row, column)
-    edges = np.where(pairs["is_called"].values[at], 1.0, 0.0)
+    is_called = pairs["is_called"].values[at]
+    look: dict[str, Any] = {
+        "linewidths": np.where(is_called, 1.0, 0.0),
+        "alpha": np.where(is_called, 1.0, 0.6),
+    }
     dots = ax.scatter(
         column, row, _areas(pairs["q"].values[at], most), pairs["effect"].values[at],
-        cmap=cmap, vmin=-largest, vmax=largest, linewidths=edges, edgecolors=ink, zorder=3,
+        cmap=cmap, vmin=-largest, vmax=largest, edgecolors=ink, zorder=3, **look,
     )  # fmt: skip
     row, column = np.nonzero(pairs["is_spillover"].values)
     cross: dict[str, Any] = {"marker": "x", "color": "black", "linestyle": "none", "zorder": 4}
-    cross |= {"markersize": max(3.0, 0.35 * most), "markeredgewidth": 1.2}
-    cross["path_effects"] = [patheffects.withStroke(linewidth=2.8, foreground="white")]
+    cross |= {"markersize": max(2.5, 0.35 * most), "markeredgewidth": 0.08 * most}
+    cross["path_effects"] = [patheffects.withStroke(linewidth=0.18 * most, foreground="white")]
     ax.plot(column, row, **cross)
-    faint: dict[str, Any] = {"color": ink, "alpha": 0.22, "linestyle": "none"}
+    faint: dict[str, Any] = {"color": ink, "alpha": 0.3, "linestyle": "none"}
     entries = _size_entries(ax, level, most, ink)
     if row.size:
         entries.append(_entry(**cross, label="spillover may explain it"))
@@ -188,9 +192,17 @@ def _draw_pairs(
     ax.legend(
         handles=entries, loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0,
         title=f"q {title}".strip(), frameon=False, fontsize="small", alignment="left",
-        labelspacing=0.8, handletextpad=0.6,
+        labelspacing=1.2, handletextpad=0.6,
     )  # fmt: skip
-    bar = figure.colorbar(dots, ax=ax, location="top", fraction=0.05, aspect=18, pad=0.03)
+    bar = figure.colorbar(
+        dots,
+        ax=ax,
+        location="top",
+        fraction=0.05,
+        aspect=max(18.0, 0.75 * pairs.sizes["label"]),
+        pad=0.03,
+        use_gridspec=False,
+    )
     bar.set_label("mean effect near the sender", fontsize="small")
     bar.ax.tick_params(labelsize="small")
     bar.locator = _ticks_of_color_bar()
@@ -225,7 +237,7 @@ def _dot_points(ax: Axes, sizes: Any) -> float:
 def _areas(q: Any, most: float) -> NDArray[np.float64]:
     """Return areas in square points: linear in −log10 q, from a small one at 1."""
     strength = np.log10(np.clip(q, LEAST_Q, 1.0)) / np.log10(LEAST_Q)
-    return np.asarray(most**2 * (0.04 + 0.96 * strength), dtype=np.float64)
+    return np.asarray(most**2 * (0.1 + 0.9 * strength), dtype=np.float64)
 
 
 def _size_entries(ax: Axes, level: float, most: float, ink: Any) -> list[Any]:

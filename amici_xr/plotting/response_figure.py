@@ -14,6 +14,7 @@ from amici_xr.errors import NotFoundError, check_names, check_positive_integer, 
 from amici_xr.plotting import marks
 from amici_xr.plotting.colors import DISTINCT_COLORS
 from amici_xr.plotting.layout import given_axes, grid_of_axes, make_room
+from amici_xr.plotting.pair_figure import LEAST_Q
 from amici_xr.plotting.style import styled
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def plot_response(
     """Draw the expression of one pair's receivers against the distance to the nearest sender.
 
     A line is a gene, its adjusted mean in bins of distance less that in the farthest bin, with a
-    band of one standard error; its name stands at the end. Genes that leaking transcripts could
+    band of one standard error; its name stands at the end. Where fewer than two bins hold receivers
+    enough, the step at the radius is drawn instead. Genes that leaking transcripts could
     explain are dashed, and have a star. A faint vertical line shows the radius at which the
     response is strongest as a step.
 
@@ -96,12 +98,14 @@ def plot_response(
             panel = grid_of_axes(1, 1, figsize or (5.2, max(3.4, 0.19 * len(names) + 1.0)))[0]
         else:
             panel = given_axes(ax, 1)[0]
-        make_room(panel, right=_LETTER * (max(map(len, names)) + 6), below=0.9)
+        make_room(panel, left=0.85, right=_LETTER * (max(map(len, names)) + 6), below=0.9)
         _draw_genes(panel, pair, names, model)
         panel.set_xlabel(marks.escape(f"distance to the nearest {label} (µm)"))
         panel.set_ylabel(marks.escape(f"expression of {query}\nless that far away"))
         q = float(pair["q_value"])
-        panel.set_title(marks.escape(f"{label} → {query}, q = {q:.1g}"))
+        is_tiny = q < LEAST_Q  # of which no more is known than that
+        words = f"q < {LEAST_Q:g}" if is_tiny else f"q = {q:.1g}"
+        panel.set_title(marks.escape(f"{label} → {query}, {words}"))
     return panel
 
 
@@ -124,7 +128,7 @@ def _choose_pair(response: xr.Dataset, query: str, label: str) -> xr.Dataset:
 
 def _choose_genes(pair: xr.Dataset, genes: Sequence[str] | str | None, n_genes: int) -> list[str]:
     known = [str(gene) for gene in pair["gene"].values]
-    told = np.isfinite(pair["response"]).any("distance_bin").values
+    told = np.isfinite(pair["response"].transpose("gene", "distance_bin").values).any(axis=1)
     if genes is None:
         order = np.lexsort((-np.abs(pair["effect"].values), pair["gene_q_value"].values))
         return [known[gene] for gene in order if told[gene]][:n_genes]
@@ -172,10 +176,8 @@ def _draw_genes(ax: Axes, pair: xr.Dataset, names: list[str], model: xr.DataArra
     ax.axhline(0.0, **faint)
     ax.axvline(float(pair["radius"]), linestyle=":", **faint)
     for gene, is_star, color in zip(names, starred, colors, strict=True):
-        mean, error = (pair[name].sel(gene=gene).values for name in ("response", "response_se"))
-        told = np.isfinite(mean)
-        x, y, width = distance[told], (mean - mean[told][-1])[told], error[told]
-        style = {"color": color, "linestyle": "--" if is_star else "-"}
+        x, y, width = _curve_of(pair.sel(gene=gene), distance)
+        style: dict[str, Any] = {"color": color, "linestyle": "--" if is_star else "-"}
         ax.plot(x, y, marker="o", markersize=3, linewidth=1.8, zorder=3, **style)
         ax.fill_between(x, y - width, y + width, color=color, alpha=0.15, linewidth=0)
         ends.append(float(y[0]))
@@ -190,6 +192,18 @@ def _draw_genes(ax: Axes, pair: xr.Dataset, names: list[str], model: xr.DataArra
     ax.margins(y=0.08)
     _write_names(ax, names, starred, colors, np.array(ends))
     _add_legend(ax, has_star=any(starred), has_model=model is not None)
+
+
+def _curve_of(gene: xr.Dataset, distance: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    """Return distance, expression less that in the last bin, and standard error of one gene."""
+    mean, error = gene["response"].values, gene["response_se"].values
+    told = np.isfinite(mean)
+    if told.sum() >= 2:
+        return distance[told], mean[told] - mean[told][-1], error[told]
+    radius, effect = float(gene["radius"]), float(gene["effect"])
+    x = np.array([0.0, radius, radius, max(distance[-1], radius)])
+    inside = np.array([1.0, 1.0, 0.0, 0.0])
+    return x, effect * inside, float(gene["effect_se"]) * inside
 
 
 def _write_names(
@@ -220,7 +234,7 @@ def _write_names(
 def _add_legend(ax: Axes, *, has_star: bool, has_model: bool) -> None:
     from matplotlib.lines import Line2D
 
-    gray = {"color": "0.5"}
+    gray: dict[str, Any] = {"color": "0.5"}
     entries = [Line2D([], [], marker="o", markersize=3, label="mean ± standard error", **gray)]
     if has_star:
         words = "* may be spillover"
