@@ -8,9 +8,8 @@ import xarray as xr
 
 from amici_xr.dataset.response_schema import RESPONSE_SCHEMA
 from amici_xr.dataset.schema import SCHEMA
-from amici_xr.errors import SchemaError, listed
 
-Kind = Literal["scores", "distance_response", "answer"]
+Kind = Literal["scores", "distance_response", "answer", "unknown"]
 
 KIND = "dataset_kind"  # attribute by which a Dataset declares its kind; scores need none
 # Every Dataset of scores, and every answer to a question about one, names its query and one more.
@@ -23,18 +22,15 @@ _RESPONSE = {row.name for row in RESPONSE_SCHEMA.values() if row.is_required}
 def kind_of(ds: xr.Dataset) -> Kind:
     """Return the kind that a Dataset declares, or else that of its variables.
 
-    An answer is a reduction such as that of `bootstrap`. What is none of them counts as scores,
-    whose validation says what is missing.
+    An answer is a reduction such as that of `bootstrap`. "unknown" is a kind that this version of
+    the package does not know. What is none of them counts as scores, whose validation says what
+    is missing.
     """
     declared = ds.attrs.get(KIND)
     if declared == "distance_response":
         return "distance_response"
     if declared not in (None, "scores"):
-        raise SchemaError(
-            f"{KIND} is {declared!r}, while this version of amici_xr knows "
-            f"{listed(['scores', 'distance_response'])}; pip install --upgrade amici-xr, or remove "
-            "the attribute"
-        )
+        return "unknown"
     names = set(map(str, ds.variables))
     if names & _SCORES:
         return "scores"

@@ -23,9 +23,9 @@ def check_response(ds: xr.Dataset) -> xr.Dataset:
         raise TypeError(f"response must be an xarray.Dataset, not {type(ds).__name__}")
     kind = kind_of(ds)
     if kind != "distance_response":
-        held = {"scores": "counterfactual attention scores", "answer": "an answer about scores"}
+        held = "counterfactual attention scores" if kind == "scores" else "something else"
         raise SchemaError(
-            f"response is not a distance response; it seems to hold {held[kind]}; "
+            f"response is not a distance response but holds {held}; "
             "amici_xr.distance_response(adata, labels_key) makes a response"
         )
     problems = list(_form_problems(ds))

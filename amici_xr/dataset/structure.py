@@ -52,7 +52,14 @@ def check_form(ds: xr.Dataset) -> None:
     """Check names, dims and kinds alone, without which no number can be checked."""
     if not isinstance(ds, xr.Dataset):
         raise TypeError(f"ds must be an xarray.Dataset, not {type(ds).__name__}")
-    if kind_of(ds) == "distance_response":
+    kind = kind_of(ds)
+    if kind == "unknown":
+        raise SchemaError(
+            f"{KIND} is {ds.attrs[KIND]!r}, while this version of amici_xr knows "
+            "'scores' and 'distance_response'; pip install --upgrade amici-xr, or remove the "
+            "attribute"
+        )
+    if kind == "distance_response":
         raise SchemaError(
             "ds is a distance response, which holds no counterfactual attention; plot_pairs and "
             "plot_response draw it, and extract gives the scores of a model"

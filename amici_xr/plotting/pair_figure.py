@@ -165,10 +165,9 @@ def _draw_pairs(
     row, column = np.nonzero(np.isfinite(pairs["q"].values))
     at = (row, column)
     is_called = pairs["is_called"].values[at]
-    look: dict[str, Any] = {
-        "linewidths": np.where(is_called, 1.0, 0.0),
-        "alpha": np.where(is_called, 1.0, 0.6),
-    }
+    look: dict[str, Any] = {"linewidths": np.where(is_called, 1.0, 0.0)}
+    if row.size:  # matplotlib refuses an empty array
+        look["alpha"] = np.where(is_called, 1.0, 0.6)
     dots = ax.scatter(
         column, row, _areas(pairs["q"].values[at], most), pairs["effect"].values[at],
         cmap=cmap, vmin=-largest, vmax=largest, edgecolors=ink, zorder=3, **look,
@@ -199,7 +198,7 @@ def _draw_pairs(
         ax=ax,
         location="top",
         fraction=0.05,
-        aspect=max(18.0, 0.75 * pairs.sizes["label"]),
+        aspect=max(18.0, 1.8 * pairs.sizes["label"]),
         pad=0.03,
         use_gridspec=False,
     )

@@ -74,7 +74,6 @@ def test_an_answer_about_scores_comes_back(ds, ask, suffix):
         (lambda ds: ds.assign(radius=ds.radius.mean("label")), "radius has dims .'query',., not"),
         (lambda ds: ds.assign(n_within=ds.n_within / 2), "n_within has dtype float64, not int64"),
         (lambda ds: ds.assign_attrs(schema_version=99), "schema_version 99 is newer than 1"),
-        (lambda ds: ds.assign_attrs(dataset_kind="x"), "dataset_kind is 'x', while this version"),
     ],
 )
 def test_a_spoiled_response_is_refused_wherever_it_comes_in(response, spoil, message):
@@ -91,6 +90,16 @@ def test_an_answer_of_a_newer_version_is_refused(ds):
     ds.cf.bootstrap(0.1).assign_attrs(schema_version=99).to_netcdf("a.nc")
     with pytest.raises(amici_xr.SchemaError, match="schema_version 99 is newer than 1"):
         amici_xr.open_dataset("a.nc")
+
+
+def test_a_kind_that_this_version_does_not_know_is_refused(response):
+    newer = response.assign_attrs(dataset_kind="refit")
+    for refuse in (amici_xr.validate, lambda ds: amici_xr.save(ds, "a.nc")):
+        with pytest.raises(amici_xr.SchemaError, match="dataset_kind is 'refit', while this"):
+            refuse(newer)
+    with pytest.raises(amici_xr.SchemaError, match="response is not a distance response but"):
+        amici_xr.plot_pairs(newer)
+    assert "dataset_kind is 'refit'" in repr(newer.amici)
 
 
 def test_what_is_of_no_kind_is_refused():
