@@ -700,17 +700,8 @@ def test_a_page_that_takes_long_shows_its_progress_on_the_same_terms(done, folde
 
 BY_HAND = {"extract", "info", "convert", "report", "demo"}
 NOT_COMMANDS = {"save", "to_dataframe", "to_anndata", "report"}  # convert; needs a tissue in memory
-GIVEN = {
-    "ds",
-    "datasets",
-    "response",
-    "ax",
-    "path",
-    "model",
-    "adata",
-    "indices",
-}  # files, or no words
-GIVEN |= {"counterfactual_effect"}
+GIVEN = {"ds", "datasets", "response", "ax", "path", "model", "adata"}  # files
+GIVEN |= {"indices", "counterfactual_effect"}  # not in words
 
 
 def methods():
