@@ -1,6 +1,7 @@
 """The benchmarks at small size: both sides answer the same, and the tables are printed."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
