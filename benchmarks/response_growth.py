@@ -52,6 +52,7 @@ def draw(sizes: dict[str, tuple[int, ...]], seconds: dict[str, list[float]], pat
         for ax, (name, values) in zip(axes[0], sizes.items(), strict=True):
             ax.plot(values, seconds[name], marker="o")
             ax.set_xlabel(name.removeprefix("n_"))
+        for ax in axes[0]:  # after all are drawn, since they share an axis
             ax.set_ylim(bottom=0)
             ax.set_xlim(left=0)
         axes[0, 0].set_ylabel("seconds of computing,\none thread")
