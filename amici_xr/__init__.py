@@ -31,6 +31,8 @@ from amici_xr.plotting import (
     plot_atlas,
     plot_curve,
     plot_length_scale,
+    plot_pairs,
+    plot_response,
     plot_spatial,
     plot_threshold_sweep,
 )
@@ -76,6 +78,8 @@ __all__ = [
     "plot_atlas",
     "plot_curve",
     "plot_length_scale",
+    "plot_pairs",
+    "plot_response",
     "plot_spatial",
     "plot_threshold_sweep",
     "reach_across_runs",

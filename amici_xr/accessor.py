@@ -13,6 +13,8 @@ import numpy as np
 import xarray as xr
 
 from amici_xr import analysis, dataset, io, plotting, uncertainty
+from amici_xr.dataset.kinds import kind_of
+from amici_xr.dataset.response_structure import check_response
 from amici_xr.dataset.schema import distance_unit, has_neighborhoods
 from amici_xr.dataset.structure import check_structure, is_valid_structure
 from amici_xr.errors import SchemaError
@@ -32,6 +34,10 @@ def _method(
         return function(self._obj, *args, **kwargs)
 
     return method
+
+
+_OF_RESPONSES = {"plot_pairs", "plot_response"}
+_OF_BOTH = {"save", "validate"}
 
 
 class CounterfactualMethods:
@@ -60,6 +66,8 @@ class CounterfactualMethods:
     plot_atlas = _method(plotting.plot_atlas)
     plot_curve = _method(plotting.plot_curve)
     plot_length_scale = _method(plotting.plot_length_scale)
+    plot_pairs = _method(plotting.plot_pairs)
+    plot_response = _method(plotting.plot_response)
     plot_spatial = _method(plotting.plot_spatial)
     plot_threshold_sweep = _method(plotting.plot_threshold_sweep)
 
@@ -99,7 +107,8 @@ else:
         def __repr__(self) -> str:
             """Show our overview where the Dataset is valid, then that of cf_xarray."""
             theirs = str(super().__repr__())  # type: ignore[no-untyped-call]  # cf_xarray's
-            if not is_valid_structure(self._obj):
+            is_response = kind_of(self._obj) == "distance_response"
+            if not is_response and not is_valid_structure(self._obj):
                 return theirs
             return f"{overview(self._obj, 'cf', CounterfactualMethods)}\n\n{theirs}"
 
@@ -117,18 +126,37 @@ def register() -> None:
 def overview(ds: xr.Dataset, name: str, methods: type) -> str:
     """Describe a Dataset in a few lines, and list the `methods` under ``ds.<name>``."""
     try:
-        check_structure(ds)
+        is_response = kind_of(ds) == "distance_response"
+        (check_response if is_response else check_structure)(ds)
     except SchemaError as error:
         return f"<ds.{name}: {error}>"
-    lines = [f"<ds.{name}: counterfactual attention>", *list_contents(ds), "Ask:"]
+    held = "distance response" if is_response else "counterfactual attention"
+    contents = list_response(ds) if is_response else list_contents(ds)
+    lines = [f"<ds.{name}: {held}>", *contents, "Ask:"]
     summaries = {
         f"{method}(…)": (inspect.getdoc(function) or "").partition("\n")[0]
         for method, function in vars(methods).items()
         if callable(function) and not method.startswith("_")
+        if method in (_OF_BOTH | _OF_RESPONSES if is_response else methods.__dict__)
+        if is_response or method not in _OF_RESPONSES
     }
     width = max(map(len, summaries))
     lines += [f"    ds.{name}.{call:<{width}}  {first}" for call, first in summaries.items()]
     return "\n".join(lines)
+
+
+def list_response(ds: xr.Dataset) -> list[str]:
+    """List what a distance response holds, a line each."""
+    is_tested = ds["status"] == "tested"
+    is_called = ds["q_value"] < 0.05
+    queries, labels = (np.atleast_1d(ds[dim].values) for dim in ("query", "label"))
+    contents = {
+        "receivers": ", ".join(map(str, queries)),
+        "senders": ", ".join(map(str, labels)),
+        "genes": f"{ds['gene'].size:,}",
+        "pairs tested": f"{int(is_tested.sum()):,}; {int(is_called.sum()):,} with q < 0.05",
+    }
+    return [f"    {name + ':':<18} {value}" for name, value in contents.items()]
 
 
 def list_contents(ds: xr.Dataset) -> list[str]:

@@ -11,6 +11,7 @@ import textwrap
 import numpy as np
 import pytest
 import xarray as xr
+from responses import simulate_response
 
 import amici_xr
 
@@ -28,6 +29,8 @@ METHODS = [
     "plot_atlas",
     "plot_curve",
     "plot_length_scale",
+    "plot_pairs",
+    "plot_response",
     "plot_spatial",
     "plot_threshold_sweep",
     "save",
@@ -37,6 +40,7 @@ METHODS = [
     "to_microns",
     "validate",
 ]
+OF_RESPONSES = {"plot_pairs", "plot_response"}
 has_cf_xarray = importlib.util.find_spec("cf_xarray") is not None
 beside_cf_xarray = pytest.mark.skipif(not has_cf_xarray, reason="cf_xarray is not installed")
 
@@ -68,12 +72,29 @@ def test_the_repr_shows_what_is_there_and_what_can_be_asked(ds):
         assert "receivers:         A" in shown
         assert "unit of distance:  µm" in shown
         assert "neighborhoods:     115, of up to 8 cells" in shown
-        for method in METHODS:
+        for method in set(METHODS) - OF_RESPONSES:
             assert f"ds.{name}.{method}(…)" in shown
         asked = shown.partition("Ask:\n")[2].partition("\n\n")[0].splitlines()
         starts = {line.index(line.partition("(…)")[2].lstrip()) for line in asked}
         assert len(starts) == 1  # what each does stands below what the others do
         assert all("(…)  " in line for line in asked)
+
+
+def test_the_repr_of_a_response_shows_its_pairs_and_its_methods():
+    shown = repr(simulate_response(3).cf)
+    assert "<ds.cf: distance response>" in shown
+    assert "receivers:         type_0, type_1, type_2" in shown
+    assert "pairs tested:      4; " in shown
+    asked = shown.partition("Ask:\n")[2].partition("\n\n")[0].splitlines()
+    names = {line.partition("ds.cf.")[2].partition("(")[0] for line in asked}
+    assert names == OF_RESPONSES | {"save", "validate"}
+
+
+@pytest.mark.parametrize("name", ["curve", "length_scale", "bootstrap", "atlas", "plot_atlas"])
+def test_a_method_for_scores_says_that_a_response_is_none(name):
+    arguments = {"curve": ([0, 5],)}.get(name, ())
+    with pytest.raises(amici_xr.SchemaError, match="ds is a distance response, which holds no"):
+        getattr(simulate_response(3).cf, name)(*arguments)
 
 
 def test_the_repr_of_another_dataset_says_what_is_missing():

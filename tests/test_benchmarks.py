@@ -1,6 +1,7 @@
 """The benchmarks at small size: both sides answer the same, and the tables are printed."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -209,6 +210,19 @@ def test_rates_of_the_distance_response_count_what_was_planted(monkeypatch, caps
     assert planted.startswith("| planted | 2 of 2; 0 of 10 (0) | 2 of 2; 0 of 10 (0) |")
     assert "| 8 of 8 / 0 of 8 |" in planted
     assert none.startswith("| none | –; 0 of 12 (0) |")
+
+
+def test_the_growth_of_a_distance_response_is_measured_and_drawn(monkeypatch, capsys):
+    import response_growth
+
+    monkeypatch.setattr(response_growth, "USUAL", {"n_cells": 600, "n_genes": 8, "n_types": 2})
+    sizes = {"n_cells": (500, 600), "n_genes": (8,), "n_types": (2, 3)}
+    monkeypatch.setattr(response_growth, "SIZES", sizes)
+    response_growth.main(["--figure", "growth.png"])
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| n_")]
+    assert [row.split(" | ")[1] for row in rows] == ["500", "600", "8", "2", "3"]
+    assert all(float(row.split(" | ")[2].rstrip(" |")) > 0 for row in rows)
+    assert Path("growth.png").stat().st_size > 5_000
 
 
 def test_steps_that_are_added_to_a_tissue_are_counted(capsys):

@@ -71,7 +71,8 @@ def command_of(function: Function, per_neighbor: Function | None = None) -> Call
     is_of_several = first.annotation.startswith("Iterable")
     draws, writes_page = function.__name__.startswith("plot_"), "path" in arguments
     taken = [*arguments, *(["heads"] if "head" in arguments else [])]
-    cuts = list(options_of(cut_down, "ds", *taken)) if is_of_datasets else []
+    is_cut = is_of_datasets and first.name != "response"
+    cuts = list(options_of(cut_down, "ds", *taken)) if is_cut else []
 
     def command(*inputs: Path, out: Path | None = None, dpi: int = _DPI, **given: Any) -> None:
         files = [expand_home(file) for file in inputs]

@@ -12,15 +12,19 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from amici_xr.accessor import list_contents
+from amici_xr.accessor import list_contents, list_response
+from amici_xr.dataset.kinds import kind_of
 from amici_xr.dataset.schema import has_neighborhoods
 from amici_xr.dataset.selection import samples, select
 
 
 def description_of(ds: xr.Dataset) -> Iterator[str]:
     """Yield lines that tell what a Dataset holds and where it comes from."""
-    yield from ("Counterfactual attention", *list_contents(ds))
-    if "query" in ds.dims:
+    if is_response(ds):
+        yield from ("Distance response", *list_response(ds))
+    else:
+        yield from ("Counterfactual attention", *list_contents(ds))
+    if "query" in ds.dims and not is_response(ds):
         for query in ds["query"].values:
             sizes = select(ds, str(query)).sizes
             counts = (f"{sizes[dim]:,} {dim}s" for dim in ("receiver", "neighbor") if dim in sizes)
@@ -45,6 +49,29 @@ def _json(text: Any) -> dict[str, Any]:
 
 def questions_to(file: Path, ds: xr.Dataset) -> Iterator[str]:
     """Yield commands that work with this file."""
+    if is_response(ds):
+        return questions_to_response(shlex.quote(str(file)), ds)
+    return questions_to_scores(file, ds)
+
+
+def is_response(ds: xr.Dataset) -> bool:
+    """Tell whether the file holds a distance response."""
+    return kind_of(ds) == "distance_response"
+
+
+def questions_to_response(name: str, ds: xr.Dataset) -> Iterator[str]:
+    """Yield commands that work with the file of a distance response."""
+    yield f"plot pairs {name} --out pairs.png"
+    if {"query", "label"} <= set(ds.dims) and bool((ds["status"] == "tested").any()):
+        q = ds["q_value"].compute()
+        query, label = (
+            shlex.quote(str(ds[dim].values[int(number)])) for dim, number in q.argmin(...).items()
+        )
+        yield f"plot response {name} --query {query} --label {label} --out response.png"
+
+
+def questions_to_scores(file: Path, ds: xr.Dataset) -> Iterator[str]:
+    """Yield commands that work with a file of scores."""
     is_known, has_places = has_neighborhoods(ds), "neighbor_x" in ds.variables
     name = shlex.quote(str(file))
     query, head = (np.atleast_1d(ds[dim].values)[0] for dim in ("query", "head"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import inspect
 import sys
-import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ import xarray as xr
 from amici_xr.analysis.column_names import distinguish
 from amici_xr.cli.info import description_of
 from amici_xr.cli.messages import printable
+from amici_xr.dataset.kinds import kind_of
 from amici_xr.dataset.schema import UNKNOWN_UNIT, distance_unit, has_neighborhoods
 from amici_xr.dataset.structure import is_valid_structure
 from amici_xr.io.atomic import replace_atomically
@@ -44,12 +44,13 @@ def deliver(ask: partial[Any], out: Path | None, labels: Sequence[str] | None) -
     """Write the answer to the file, or show it: Datasets of scores as `info` does."""
     answer = ask()
     ds = answer.to_dataset() if isinstance(answer, xr.DataArray) else answer
+    is_response = kind_of(ds) == "distance_response"
     if is_valid_structure(ds) and out is None:
         print(*map(printable, description_of(ds)), sep="\n")
     elif out is not None and (is_valid_structure(ds) or not out.name.endswith(TABLES)):
         write_dataset(ds, out)
     else:
-        rows = long_table(ds)
+        rows = table_of_pairs(ds) if is_response else long_table(ds)
         if labels is not None and "label" in rows:
             rows = rows[rows["label"].isin(labels)]
         constants = {name: value for name, value in _constants(ask, ds).items() if name not in rows}
@@ -91,13 +92,18 @@ def long_table(answer: xr.Dataset) -> pd.DataFrame:
     return rows.dropna(how="all", subset=list(table.data_vars), ignore_index=True)
 
 
+def table_of_pairs(response: xr.Dataset) -> pd.DataFrame:
+    """Return one row for each tested pair of a distance response, the smallest q first."""
+    pairs = response.drop_dims({"gene", "distance_bin", "sample"} & set(response.dims))
+    pairs = pairs[[name for name in pairs.data_vars if set(pairs[name].dims) >= {"query", "label"}]]
+    rows = pairs.to_dataframe().reset_index()
+    rows = rows[rows["status"] == "tested"].drop(columns="status")
+    return rows.sort_values("q_value", kind="stable", ignore_index=True)
+
+
 def write_dataset(ds: xr.Dataset, out: Path) -> None:
-    """Write scores by `save` or as the original's table, and any other Dataset as it is."""
-    if not is_valid_structure(ds):
-        with replace_atomically(out) as beside, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of Zarr, that its text is not specified
-            _ = ds.to_zarr(beside) if out.suffix == ".zarr" else ds.to_netcdf(beside)
-    elif not out.name.endswith(TABLES):
+    """Write a Dataset by `save`, or scores as the original's table."""
+    if not out.name.endswith(TABLES):
         with _progress_of_dask() if ds.chunks and sys.stderr.isatty() else contextlib.nullcontext():
             save(ds, out)
     else:

@@ -24,16 +24,16 @@ Kind = Literal["float32", "float64", "int16", "int64", "bool", "string"]
 class Variable:
     """One row of the schema: a data variable or coordinate of the Dataset.
 
-    `units` is "1" for pure numbers, "distance" for quantities in the coordinates' unit, and ""
-    for all others. `further_dims` may stand in front of `dims`: ``run`` where several training runs
-    differ, ``query`` with several queries. ``run``, ``query`` and ``head`` may be scalar
-    coordinates instead.
+    `units` is "1" for pure numbers, "distance" for quantities in the coordinates' unit, "µm" for
+    those in microns, and "" for all others. `further_dims` may stand in front of `dims`: ``run``
+    where several training runs differ, ``query`` with several queries. ``run``, ``query`` and
+    ``head`` may be scalar coordinates instead.
     """
 
     name: str
     dims: tuple[str, ...]
     kind: Kind
-    units: Literal["1", "distance", ""]
+    units: Literal["1", "distance", "µm", ""]
     doc: str
     is_coordinate: bool = False
     is_required: bool = False

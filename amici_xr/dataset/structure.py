@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import xarray as xr
 
+from amici_xr.dataset.kinds import KIND, kind_of
 from amici_xr.dataset.schema import (
     NEIGHBORHOODS,
     SCHEMA,
@@ -51,22 +52,39 @@ def check_form(ds: xr.Dataset) -> None:
     """Check names, dims and kinds alone, without which no number can be checked."""
     if not isinstance(ds, xr.Dataset):
         raise TypeError(f"ds must be an xarray.Dataset, not {type(ds).__name__}")
+    kind = kind_of(ds)
+    if kind == "unknown":
+        raise SchemaError(
+            f"{KIND} is {ds.attrs[KIND]!r}, while this version of amici_xr knows "
+            "'scores' and 'distance_response'; pip install --upgrade amici-xr, or remove the "
+            "attribute"
+        )
+    if kind == "distance_response":
+        raise SchemaError(
+            "ds is a distance response, which holds no counterfactual attention; plot_pairs and "
+            "plot_response draw it, and extract gives the scores of a model"
+        )
     raise_problems(list(_form_problems(ds)))
 
 
 def is_valid_structure(ds: xr.Dataset) -> bool:
     """Tell whether `check_structure` would pass."""
+    if ds.attrs.get(KIND, "scores") != "scores":
+        return False
     return not any(_form_problems(ds)) and not any(number_problems(ds))
 
 
-def raise_problems(problems: Sequence[str]) -> None:
+def raise_problems(
+    problems: Sequence[str], title: str = "Dataset of counterfactual attention scores"
+) -> None:
     """Raise one error that lists all problems, if there are any."""
     if problems:
         lines = "\n- ".join(problems)
-        raise SchemaError(f"not a Dataset of counterfactual attention scores:\n- {lines}")
+        raise SchemaError(f"not a {title}:\n- {lines}")
 
 
-def _form_problems(ds: xr.Dataset) -> Iterator[str]:
+def version_problems(ds: xr.Dataset) -> Iterator[str]:
+    """Check that this version of the package knows the Dataset's version of the schema."""
     version = ds.attrs.get("schema_version", SCHEMA_VERSION)
     if not isinstance(version, int | np.integer):
         yield f"schema_version {version!r} is not an integer; remove the attribute"
@@ -75,6 +93,12 @@ def _form_problems(ds: xr.Dataset) -> Iterator[str]:
             f"schema_version {version} is newer than {SCHEMA_VERSION}, which this version of "
             "amici_xr knows; pip install --upgrade amici-xr"
         )
+
+
+def _form_problems(ds: xr.Dataset) -> Iterator[str]:
+    problems = list(version_problems(ds))
+    yield from problems
+    if any("newer" in problem for problem in problems):
         return  # a newer schema may rightly look different
     if "label" in ds.dims:
         yield (
@@ -92,7 +116,7 @@ def _form_problems(ds: xr.Dataset) -> Iterator[str]:
     scalar = {name for name in ("run", "query", "head") if name in ds.coords and not ds[name].dims}
     for row in SCHEMA.values():
         if row.name in ds.variables and not (row.name == "label" and "label" in ds.dims):
-            yield from _shape_problems(ds.variables[row.name], row, scalar)
+            yield from shape_problems(ds.variables[row.name], row, scalar)
     for name in _REPEATED:
         if name in ds.dims and name in ds.coords:
             yield from _index_problems(ds, name)
@@ -147,7 +171,8 @@ def _run_problems(ds: xr.Dataset) -> Iterator[str]:
         yield f"run is a dim, but not of {listed(without)}; combine runs with align_runs"
 
 
-def _shape_problems(array: xr.Variable, row: Variable, scalar: set[str]) -> Iterator[str]:
+def shape_problems(array: xr.Variable, row: Variable, scalar: set[str]) -> Iterator[str]:
+    """Check dims and dtype of a variable against its row; scalar coordinates take no dim."""
     needed = set(row.dims) - scalar
     if not needed <= set(array.dims) <= needed | set(row.further_dims):
         is_of_runs = set(array.dims) - needed == {"run"}

@@ -10,6 +10,8 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from amici_xr.dataset.kinds import kind_of
+from amici_xr.dataset.response_structure import check_response
 from amici_xr.dataset.schema import NEIGHBORHOODS, SCHEMA, SCORES, SETTINGS, has_neighborhoods
 from amici_xr.dataset.structure import check_form, number_problems, raise_problems
 from amici_xr.errors import listed
@@ -30,7 +32,8 @@ def validate(ds: xr.Dataset) -> xr.Dataset:
     Parameters
     ----------
     ds
-        The Dataset, dims (neighbor, head), or (query, neighbor, head) with several queries.
+        The Dataset, dims (neighbor, head), or (query, neighbor, head) with several queries; or
+        the result of `distance_response`, which has a schema of its own.
 
     Returns
     -------
@@ -56,6 +59,8 @@ def validate(ds: xr.Dataset) -> xr.Dataset:
     amici_xr.errors.SchemaError: not a Dataset of counterfactual attention scores:
     - position_coefficient: 1 value is not above 0; extract the scores again
     """
+    if _is_response(ds):
+        return check_response(ds)
     check_form(ds)
     raise_problems(list(_value_problems(ds)))
     return ds
@@ -63,10 +68,16 @@ def validate(ds: xr.Dataset) -> xr.Dataset:
 
 def validate_loaded(ds: xr.Dataset) -> xr.Dataset:
     """Validate structure and those values that are not lazy."""
+    if _is_response(ds):
+        return check_response(ds)
     check_form(ds)
     lazy = [name for name, variable in ds.variables.items() if variable.chunks is not None]
     raise_problems(list(_value_problems(ds.drop_vars(lazy))))
     return ds
+
+
+def _is_response(ds: xr.Dataset) -> bool:
+    return isinstance(ds, xr.Dataset) and kind_of(ds) == "distance_response"
 
 
 def _value_problems(ds: xr.Dataset) -> Iterator[str]:

@@ -9,14 +9,12 @@ from pathlib import Path
 import h5py
 import pandas as pd
 
+from amici_xr.dataset.kinds import BESIDE_QUERY, QUERY_NAMES
 from amici_xr.dependencies import require
 from amici_xr.errors import listed
 from amici_xr.io.netcdf import has_record
 
 TABLES = (".csv", ".csv.gz", ".parquet")
-# Every Dataset of scores, and every answer to a question about one, names its query and one more.
-_QUERY = {"query", "query_label", "queries"}
-_BESIDE_QUERY = {"head", "head_idx", "label", "neighbor", "receiver", "threshold", "distance"}
 _METADATA_OF_ZARR = {".zgroup", ".zattrs", ".zmetadata", "zarr.json"}
 
 
@@ -39,7 +37,7 @@ def check_replaceable(target: Path, suffix: str) -> None:
             f"path={str(target)!r} is not a Zarr store; remove it, or choose another name"
         )
     names -= _METADATA_OF_ZARR
-    if names and not (names & _QUERY and names & _BESIDE_QUERY):
+    if names and not (names & QUERY_NAMES and names & BESIDE_QUERY):
         holds = f"holds {listed(sorted(names), 5)}, which is"
         raise ValueError(
             f"path={str(target)!r} {holds if any(names) else 'is'} neither scores of amici_xr nor "

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from amici_xr.dataset.kinds import kind_of
+from amici_xr.dataset.response_structure import check_response
 from amici_xr.dataset.schema import SCHEMA_VERSION
-from amici_xr.dataset.structure import check_structure
+from amici_xr.dataset.structure import check_structure, raise_problems, version_problems
 from amici_xr.dataset.validation import validate, validate_loaded
 from amici_xr.dependencies import require
 from amici_xr.errors import RefusedFileError, SchemaError, listed
@@ -48,7 +50,8 @@ def save(ds: xr.Dataset, path: str | os.PathLike[str]) -> None:
     Parameters
     ----------
     ds
-        The Dataset; valid by the schema, with attributes that are str, int or float.
+        A Dataset of scores, a result of `distance_response`, both valid by their schema, or an
+        answer about scores such as that of `bootstrap`; with attributes that are str, int or float.
     path
         Ends in ``.nc`` (NetCDF 4), ``.zarr`` (a Zarr folder) or ``.zarr.zip``. Scores, or an
         answer about them, that are there are replaced, and keep their permissions; anything else,
@@ -76,8 +79,10 @@ def save(ds: xr.Dataset, path: str | os.PathLike[str]) -> None:
     """
     target, suffix = _parse_path(path)
     check_replaceable(target, suffix)
-    ds = check_structure(ds).drop_encoding()
-    ds = validate_loaded(_compute_unstreamed(ds, in_this_process=suffix == ".nc"))
+    if not (is_answer := _is_answer(ds)):
+        _check_structure(ds)
+    ds = _compute_unstreamed(ds.drop_encoding(), in_this_process=suffix == ".nc")
+    ds = ds if is_answer else validate_loaded(ds)
     check_storable(ds)
     ds = ds.assign_attrs({"schema_version": SCHEMA_VERSION} | ds.attrs)
     chunks = {name: _chunk_shape(array) for name, array in ds.variables.items() if array.ndim}
@@ -159,11 +164,25 @@ def open_dataset(
         ) from error
     is_large = any(array.size > _SMALL for array in ds.data_vars.values())
     try:
+        if _is_answer(ds):
+            raise_problems(list(version_problems(ds)), "answer of this version")
+            return ds
         with _without_threads():
-            return check_structure(ds) if is_large and chunks is not None else validate(ds)
+            return _check_structure(ds) if is_large and chunks is not None else validate(ds)
     except SchemaError as error:
         ds.close()
         raise SchemaError(f"path={os.fspath(path)!r} is {error}") from None
+
+
+def _is_answer(ds: xr.Dataset) -> bool:
+    """Tell whether it is a reduction of scores, which has no schema but its names."""
+    return isinstance(ds, xr.Dataset) and kind_of(ds) == "answer"
+
+
+def _check_structure(ds: xr.Dataset) -> xr.Dataset:
+    """Check the structure by kind, and leave what is lazy as it is."""
+    is_response = isinstance(ds, xr.Dataset) and kind_of(ds) == "distance_response"
+    return check_response(ds) if is_response else check_structure(ds)
 
 
 def _drop_encoding(ds: xr.Dataset) -> xr.Dataset:
@@ -273,4 +292,5 @@ def _check_written(ds: xr.Dataset, beside: Path, suffix: str, path: str | os.Pat
             )
         if streamed:
             written[streamed].count().compute()
-            validate(ds.assign({name: written[name] for name in streamed}))
+            if not _is_answer(ds):
+                validate(ds.assign({name: written[name] for name in streamed}))

@@ -3,6 +3,8 @@
 from amici_xr.plotting.atlas_figure import plot_atlas
 from amici_xr.plotting.curve_figure import plot_curve
 from amici_xr.plotting.length_scale_figure import plot_length_scale
+from amici_xr.plotting.pair_figure import plot_pairs
+from amici_xr.plotting.response_figure import plot_response
 from amici_xr.plotting.threshold_figure import plot_threshold_sweep
 from amici_xr.plotting.tissue_map import plot_spatial
 from amici_xr.plotting.wandb_logging import log_figure
@@ -12,6 +14,8 @@ __all__ = [
     "plot_atlas",
     "plot_curve",
     "plot_length_scale",
+    "plot_pairs",
+    "plot_response",
     "plot_spatial",
     "plot_threshold_sweep",
 ]

@@ -137,5 +137,18 @@ def room_for_names(names: Sequence[str]) -> float:
     return 0.2 + _LETTER * max((len(marks.shorten_upright(name)) for name in names), default=0)
 
 
+def make_room(ax: Axes, *, left: float = 0.0, right: float = 0.0, below: float = 0.0) -> None:
+    """Shrink axes by inches for what stands beside them, where no layout engine does so."""
+    figure: Any = ax.figure
+    if figure.get_layout_engine() is not None:
+        return
+    width, height = figure.get_size_inches()
+    box = ax.get_position()
+    x0, y0 = max(box.x0, left / width), max(box.y0, below / height)
+    x1 = box.x1 - right / width
+    least = 0.05  # what is left of axes that are too small
+    ax.set_position((x0, y0, max(x1 - x0, least), max(box.y1 - y0, least)))
+
+
 def _legend_columns(n_entries: int) -> int:
     return 1 + (n_entries - 1) // _LEGEND_ROWS

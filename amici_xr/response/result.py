@@ -8,6 +8,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from amici_xr.dataset.kinds import KIND
+from amici_xr.dataset.response_schema import describe_response
 from amici_xr.dataset.schema import provenance
 from amici_xr.kernels.combined_p import holm
 from amici_xr.kernels.permutation import benjamini_hochberg
@@ -22,38 +24,6 @@ LEVEL = 0.05
 _PAIR = ("query", "label")
 _GENE = (*_PAIR, "gene")
 _BIN = (*_PAIR, "distance_bin")
-_DESCRIPTIONS = {
-    "p_value": "p that expression does not change with the distance to the sender, beyond trend, "
-    "other senders and autocorrelation",
-    "q_value": "p_value adjusted over all pairs",
-    "p_value_beyond_niche": "as p_value, and beyond the composition of the niche",
-    "q_value_beyond_niche": "p_value_beyond_niche adjusted over all pairs",
-    "p_value_strict": "as p_value, from the genes that spillover can't explain",
-    "q_value_strict": "p_value_strict adjusted over all pairs",
-    "radius": "distance at which the response is strongest as a step; not a length scale",
-    "n_receivers": "cells of the query type",
-    "n_within": "receivers nearer to the sender than the radius",
-    "status": "tested, or why not: absent (fewer than 20 senders), too_few_receivers, "
-    "no_contrast (too few receivers near or far), same_type",
-    "detectable_effect": "step of 8 genes, in standard deviations, that is found with 80% power",
-    "effect": "expression of receivers within the radius less that of the others, adjusted",
-    "effect_se": "standard error of effect",
-    "gene_p_value": "p of the gene, over all radii",
-    "gene_q_value": "gene_p_value adjusted over the genes of the pair",
-    "may_be_spillover": "whether transcripts of touching senders could explain the effect",
-    "response": "mean expression of receivers in the distance bin, adjusted",
-    "response_se": "standard error of response",
-    "stands_with": "other senders near which mostly the same receivers stand: one finding, not "
-    "several",
-    "effect_by_sample": "effect in each sample",
-    "effect_by_sample_se": "standard error of effect_by_sample",
-    "gene_p_value_over_samples": "p of a t test of the effects of samples, over all radii",
-    "p_value_over_samples": "gene_p_value_over_samples combined over genes (Simes)",
-    "q_value_over_samples": "p_value_over_samples adjusted over all pairs",
-    "mean_distance": "mean distance of the receivers in the bin from the sender",
-    "n_in_bin": "receivers in the bin",
-}
-_MICRONS = ("radius", "mean_distance")
 
 
 def assemble(
@@ -109,17 +79,18 @@ def assemble(
             "query": list(queries),
             "label": list(labels),
             "gene": list(genes),
-            "bin_start": ("distance_bin", bin_start, {"units": "µm"}),
-            "bin_end": ("distance_bin", bin_end, {"units": "µm"}),
+            "bin_start": ("distance_bin", bin_start),
+            "bin_end": ("distance_bin", bin_end),
         },
         attrs=provenance(source)
         | {
             "title": "Distance response",
+            KIND: "distance_response",
             "correction": correction,
             "trend_scale": settings.trend_scale,
             "niche_scale": settings.niche_scale,
-            "median_nearest_distance": spacing,
-        },
+        }
+        | ({"median_nearest_distance": spacing} if np.isfinite(spacing) else {}),
     )
     if len(samples) > 1:
         ds = ds.assign_coords(sample=list(samples)).assign(
@@ -133,13 +104,7 @@ def assemble(
             p_value_over_samples=(_PAIR, p),
             q_value_over_samples=(_PAIR, adjust(p)),
         )
-    for name, description in _DESCRIPTIONS.items():
-        if name not in ds:
-            continue
-        ds[name].attrs = {"long_name": name.replace("_", " "), "description": description}
-        if name in _MICRONS:
-            ds[name].attrs["units"] = "µm"
-    return ds
+    return describe_response(ds)
 
 
 def _joined_names(found: Sequence[Responses], vocabulary: Sequence[str]) -> NDArray[np.str_]:

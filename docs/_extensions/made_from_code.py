@@ -11,6 +11,7 @@ from sphinx.util.docutils import SphinxDirective
 MADE = {
     "schema-variables": lambda: tables.schema_table(False),
     "schema-coordinates": lambda: tables.schema_table(True),
+    "response-variables": tables.response_table,
     "accessor-methods": tables.method_table,
 }
 

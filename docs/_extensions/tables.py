@@ -2,18 +2,27 @@
 
 import inspect
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from amici_xr.accessor import AmiciAccessor, CounterfactualMethods
+from amici_xr.dataset.response_schema import RESPONSE_SCHEMA
 from amici_xr.dataset.schema import SCHEMA, Variable
 
-UNITS = {"1": "none (a pure number)", "distance": "that of the coordinates", "": ""}
+UNITS = {"1": "none (a pure number)", "distance": "that of the coordinates", "µm": "µm", "": ""}
 
 
 def schema_table(is_coordinate: bool) -> str:
     """Rows of the schema, data variables or coordinates, as a Markdown table."""
-    rows = [row for row in SCHEMA.values() if row.is_coordinate is is_coordinate]
+    return _rows_of([row for row in SCHEMA.values() if row.is_coordinate is is_coordinate])
+
+
+def response_table() -> str:
+    """Rows of the schema of a distance response, as a Markdown table."""
+    return _rows_of(RESPONSE_SCHEMA.values())
+
+
+def _rows_of(rows: Iterable[Variable]) -> str:
     return _table(
         ["name", "dims", "kind", "unit", "there", "meaning"],
         [

@@ -18,6 +18,7 @@ from cyclopts import App
 from matplotlib import image
 from matplotlib import pyplot as plt
 from recorded_data import data_folder, read_recorded
+from responses import simulate_response
 from rich.console import Console
 from slow_cases import slow
 
@@ -332,6 +333,63 @@ def test_a_table_that_is_there_is_replaced_and_the_file_named(done, folder, tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
 
 
+# Distance responses
+
+
+@pytest.fixture
+def response():
+    ds = simulate_response(4)
+    amici_xr.save(ds, "response.nc")
+    return ds
+
+
+@pytest.mark.parametrize(
+    ("words", "draw"),
+    [
+        (["pairs", "--q", "q_value_strict"], lambda ds: ds.cf.plot_pairs("q_value_strict")),
+        (
+            ["response", "--query", "type_0", "--label", "type_1", "--n-genes", 3],
+            lambda ds: ds.cf.plot_response("type_0", "type_1", n_genes=3),
+        ),
+    ],
+)
+def test_a_response_is_drawn_as_by_the_function(done, response, words, draw):
+    done("plot", words[0], "response.nc", *words[1:], "--out", "a.png", "--dpi", 60)
+    figure = draw(response).figure
+    with plt.style.context("amici_xr.figures"):
+        figure.savefig("b.png", dpi=60)
+    np.testing.assert_array_equal(image.imread("a.png"), image.imread("b.png"))
+
+
+def test_info_of_a_response_names_commands_that_work(done, response):
+    shown = done("info", "response.nc").out
+    assert "Distance response" in shown
+    q = response["q_value"].to_series()
+    query, label = q.idxmin()
+    command = f"amici-xr plot response response.nc --query {query} --label {label} --out response"
+    assert command in shown
+    for line in shown.splitlines():
+        if line.strip().startswith("amici-xr "):
+            done(*line.split()[1:])
+
+
+@pytest.mark.needs_model
+def test_a_response_is_computed_to_a_file_and_shown_by_pair(done, call):
+    pytest.importorskip("anndata")
+    settings = {"n_cells": 700, "n_types": 3, "n_genes": 9, "n_pairs": 1}
+    tissue = amici_xr.testing.simulate_tissue(**settings)
+    tissue.write_h5ad("tissue.h5ad")
+    words = ["distance-response", "tissue.h5ad", "--labels-key", "cell_type"]
+    done(*words, "--out", "response.nc")
+    expected = amici_xr.distance_response(tissue, "cell_type", progress=False)
+    opened = amici_xr.open_dataset("response.nc")
+    xr.testing.assert_equal(opened, expected)
+    lines = done(*words).out.splitlines()
+    assert lines[2].split()[:2] == ["query", "label"]
+    assert len(lines) == 3 + int((expected["status"] == "tested").sum())
+    assert lines[3].split()[:2] == list(expected["q_value"].to_series().idxmin())
+
+
 # Every other question
 
 
@@ -642,7 +700,8 @@ def test_a_page_that_takes_long_shows_its_progress_on_the_same_terms(done, folde
 
 BY_HAND = {"extract", "info", "convert", "report", "demo"}
 NOT_COMMANDS = {"save", "to_dataframe", "to_anndata", "report"}  # convert; needs a tissue in memory
-GIVEN = {"ds", "datasets", "ax", "path", "model", "adata", "indices"}  # files, or not in words
+GIVEN = {"ds", "datasets", "response", "ax", "path", "model", "adata"}  # files
+GIVEN |= {"indices", "counterfactual_effect"}  # not in words
 
 
 def methods():

@@ -14,6 +14,7 @@ import pytest
 from matplotlib import ft2font
 from matplotlib import pyplot as plt
 from matplotlib.testing.compare import compare_images
+from responses import simulate_response
 
 import amici_xr
 
@@ -52,6 +53,10 @@ FIGURES = {
     "map": lambda: tissue().cf.plot_spatial(head=0, threshold=0.1),
     "map_of_labels": lambda: tissue(n_labels=7).cf.plot_spatial("label"),
     "atlas": atlas,
+    "pairs": lambda: simulate_response(5).cf.plot_pairs(),
+    "pairs_of_17": lambda: simulate_response(17).cf.plot_pairs("q_value_strict"),
+    "pairs_of_40": lambda: simulate_response(40).cf.plot_pairs(),
+    "response": lambda: simulate_response().cf.plot_response("type_0", "type_1"),
 }
 MADE_WITH = {
     "matplotlib": ".".join(mpl.__version__.split(".")[:2]),
