@@ -446,6 +446,15 @@ def test_a_lazy_dataset_and_one_head_give_the_same_page_as_one_in_memory(several
 
 
 @needs_bokeh
+def test_distances_labelled_with_another_unit_are_converted(several, tmp_path):
+    in_nm = xr.DataArray([0.0, 5000.0], dims="distance", attrs={"units": "nm"})
+    several.cf.report(tmp_path / "nm.html", thresholds=[0.5], distance=in_nm)
+    several.cf.report(tmp_path / "um.html", thresholds=[0.5], distance=[0.0, 5.0])
+    nm, um = (content_of(tmp_path / f"{name}.html")["queries"] for name in ("nm", "um"))
+    assert nm == um
+
+
+@needs_bokeh
 def test_what_a_selection_left_without_scores_has_no_attention_in_place(several, tmp_path):
     few = several.isel(neighbor=np.flatnonzero(several.label == "B"))
     few.cf.report(tmp_path / "page.html", thresholds=[0.5])
