@@ -15,7 +15,7 @@ import xarray as xr
 from amici_xr import analysis, dataset, io, plotting, uncertainty
 from amici_xr.dataset.kinds import kind_of
 from amici_xr.dataset.response_structure import check_response
-from amici_xr.dataset.schema import distance_unit, has_neighborhoods
+from amici_xr.dataset.schema import distance_unit, has_effects, has_neighborhoods
 from amici_xr.dataset.structure import check_structure, is_valid_structure
 from amici_xr.errors import SchemaError
 from amici_xr.plotting import page
@@ -57,6 +57,12 @@ class CounterfactualMethods:
     in_context_length_scale = _method(analysis.in_context_length_scale)
     reach_across_runs = _method(uncertainty.reach_across_runs)
     contrast = _method(uncertainty.contrast)
+    gene_effects = _method(analysis.gene_effects)
+    prediction_gain = _method(uncertainty.prediction_gain)
+    explained_variance = _method(analysis.explained_variance)
+    effect_curve = _method(analysis.effect_curve)
+    effect_length_scale = _method(analysis.effect_length_scale)
+    attention_enrichment = _method(analysis.attention_enrichment)
     select = _method(dataset.select)
     to_microns = _method(dataset.to_microns)
     validate = _method(dataset.validate)
@@ -65,6 +71,8 @@ class CounterfactualMethods:
     to_anndata = _method(analysis.to_anndata)
     plot_atlas = _method(plotting.plot_atlas)
     plot_curve = _method(plotting.plot_curve)
+    plot_effect_curve = _method(plotting.plot_effect_curve)
+    plot_gene_effects = _method(plotting.plot_gene_effects)
     plot_length_scale = _method(plotting.plot_length_scale)
     plot_pairs = _method(plotting.plot_pairs)
     plot_response = _method(plotting.plot_response)
@@ -159,6 +167,12 @@ def list_response(ds: xr.Dataset) -> list[str]:
     return [f"    {name + ':':<18} {value}" for name, value in contents.items()]
 
 
+def _describe_effects(ds: xr.Dataset) -> str:
+    if not has_effects(ds):
+        return "none; extract(..., effects=True)"
+    return f"of {ds.sizes['gene']:,} genes" + (", by head" if "gene_effect_by_head" in ds else "")
+
+
 def list_contents(ds: xr.Dataset) -> list[str]:
     """List what a Dataset holds, a line each."""
     labels, counts = np.unique(ds["label"].values.astype(str), return_counts=True)
@@ -177,6 +191,7 @@ def list_contents(ds: xr.Dataset) -> list[str]:
         "neighborhoods": f"{ds.sizes['receiver']:,}, of up to {ds.sizes['rank']} cells"
         if has_neighborhoods(ds)
         else "unknown; pass sample_threshold=None",
+        "effects": _describe_effects(ds),
         "unit of distance": distance_unit(ds) or "unknown; extract(..., unit=…)",
     }
     return [f"    {name + ':':<18} {value}" for name, value in (rows | contents).items()]

@@ -1,7 +1,14 @@
-"""Analyses of a Dataset: curves, length scales, observed attention."""
+"""Analyses of a Dataset: curves, length scales, observed attention, effects."""
 
 from amici_xr.analysis.cell_columns import to_anndata
 from amici_xr.analysis.curves import curve, curve_summary
+from amici_xr.analysis.effects import (
+    attention_enrichment,
+    effect_curve,
+    effect_length_scale,
+    explained_variance,
+    gene_effects,
+)
 from amici_xr.analysis.length_scales import length_scale, support
 from amici_xr.analysis.length_scales_in_context import in_context_length_scale
 from amici_xr.analysis.observed_attention import attention, attention_by_distance, dummy_attention
@@ -9,9 +16,14 @@ from amici_xr.analysis.observed_attention import attention, attention_by_distanc
 __all__ = [
     "attention",
     "attention_by_distance",
+    "attention_enrichment",
     "curve",
     "curve_summary",
     "dummy_attention",
+    "effect_curve",
+    "effect_length_scale",
+    "explained_variance",
+    "gene_effects",
     "in_context_length_scale",
     "length_scale",
     "support",

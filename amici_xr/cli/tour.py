@@ -20,7 +20,10 @@ from amici_xr.cli.outputs import aligned, draw, long_table
 from amici_xr.demo_data import FOLDERS
 
 THRESHOLD = 0.1
-_COLUMNS = ["sender", "receiver", "planted", "recovered", "ci_lower", "ci_upper", "head", "support"]
+_COLUMNS = [
+    *("sender", "receiver", "planted", "recovered", "ci_lower", "ci_upper", "head", "support"),
+    *("effect", "effect_reach"),
+]
 
 
 def guide(folder: Path) -> None:
@@ -34,7 +37,7 @@ def guide(folder: Path) -> None:
         extract(model, receivers, adata) for model, adata in map(amici_xr.demo, FOLDERS)
     )
     saved = {receiver: extract(model, receiver, adata) for receiver in receivers}
-    saved |= {"tissue": extract(model, None, adata), "runs": runs}
+    saved |= {"tissue": extract(model, None, adata, effects=True), "runs": runs}
 
     recovered = aligned(_recovered(saved["tissue"], planted))
     lines = _reach(runs, planted)
@@ -63,7 +66,16 @@ def _recovered(ds: xr.Dataset, planted: pd.DataFrame) -> pd.DataFrame:
     """Return the length scales that the tissue supports, beside those that were planted."""
     rows = long_table(ds.cf.atlas(THRESHOLD)).query("status == 'reachable'")
     names = {"label": "sender", "query": "receiver", "median_length_scale": "recovered"}
-    return rows.rename(columns=names).merge(planted, "left", ["sender", "receiver"])[_COLUMNS]
+    pairs = ["sender", "receiver"]
+    rows = rows.rename(columns=names).merge(planted, "left", pairs)
+    return rows.merge(_effects(ds).rename(columns=names), "left", pairs)[_COLUMNS]
+
+
+def _effects(ds: xr.Dataset) -> pd.DataFrame:
+    """Return the norm over genes of the effect of each pair, and how far it reaches."""
+    effect = (ds.cf.gene_effects().effect ** 2).sum("gene") ** 0.5
+    reach = ds.cf.effect_length_scale().effect_length_scale
+    return long_table(xr.Dataset({"effect": effect, "effect_reach": reach}))
 
 
 def _written(folder: Path, saved: dict[str, xr.Dataset], receivers: list[str]) -> Iterator[Path]:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from amici_xr.dataset.schema import MATCHING, SCHEMA, distance_unit
+from amici_xr.dataset.joined_effects import join_effects
+from amici_xr.dataset.schema import MATCHING, REDUCED_EFFECTS, SCHEMA, distance_unit
 from amici_xr.dataset.selection import samples, with_head_dim
 from amici_xr.dataset.structure import check_structure
 from amici_xr.errors import SchemaError, check_positive_integer, listed
@@ -24,6 +25,7 @@ _OF_ONE_TISSUE = ("n_cells", "n_repeated_names")  # details of an extraction
 _REMEDIES = {
     "head": "extract with the same model and the same heads=",
     "query": "extract with the same query=, or take one with amici_xr.select",
+    "distance": "leave out what differs with drop_dims('distance')",
     "cell_type": "extract with the same model, whose vocabulary that is",
     "dummy_attention_score": "extract with the same model",
     "distance_kernel_unit_scale": "extract with the same model and unit",
@@ -60,7 +62,9 @@ def concat_samples(
     -------
     xarray.Dataset
         Dims (neighbor, head), or (query, neighbor, head), with all cells of the first sample before
-        those of the second, and the coordinates ``neighbor_sample`` and ``receiver_sample``. The
+        those of the second, and the coordinates ``neighbor_sample`` and ``receiver_sample``.
+        Effects are those of all receivers together: means weighted by the number of receivers, or
+        of neighbors; ``squared_deviation`` stays that from the mean within each sample. The
         attribute ``sample_attributes`` holds the attributes of each Dataset, as a JSON list; those
         that all share stay attributes, except for the number of cells of one tissue.
 
@@ -101,6 +105,7 @@ def concat_samples(
         for ds, offset, name in zip(given, offsets[:-1], names, strict=True)
     ]
     joined = {name: _join(name, parts) for name in parts[0].variables}
+    joined |= join_effects(parts)
     attributes = json.dumps([ds.attrs for ds in given], ensure_ascii=False, default=_plain)
     n_cells_of_all = None if n_cells is None else offsets[-1]
     result = xr.Dataset(joined, attrs=_shared_attributes(given, n_cells_of_all))
@@ -229,7 +234,7 @@ def _differences(first: xr.Dataset, other: xr.Dataset, number: int) -> Iterator[
             yield f"{name} has dims {theirs.dims}, not {ours.dims}; select the same from all"
         elif set(_CELLS) <= set(ours.dims):
             yield f"{name} has dims {ours.dims}, of pairs of cells; leave it out with drop_vars"
-        elif name in _IGNORED or set(_CELLS) & set(ours.dims):
+        elif name in (*_IGNORED, *REDUCED_EFFECTS) or set(_CELLS) & set(ours.dims):
             continue
         elif not _is_equal(ours, theirs):
             shown = [listed(np.ravel(array.values), 5) for array in (theirs, ours)]

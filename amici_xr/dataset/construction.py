@@ -116,7 +116,7 @@ def _variable(row: Variable, values: Any, has_query_dim: bool) -> xr.Variable:
     dims = row.dims
     if row.dims == ("query",) and not has_query_dim:
         dims = ()
-    elif row.dims == ("neighbor", "head") and has_query_dim:
+    elif has_query_dim and "query" in row.further_dims:
         dims = ("query", *dims)
     array = cast = _strings(values) if row.kind == "string" else _numbers(values)
     if array.ndim != len(dims):

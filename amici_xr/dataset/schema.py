@@ -63,6 +63,48 @@ _ROWS = (
     Variable("neighborhood_label", ("receiver", "rank"), "int16", "",
              "cell type of the rank-th nearest cell, as a position in cell_type; "
              "-1 where there is none"),
+    Variable("gene_effect", ("cell_type", "gene"), "float32", "1",
+             "mean over the receivers of predicted expression minus that without the sender, in "
+             "units of expression", further_dims=("run", "query")),
+    Variable("gene_gain", ("cell_type", "gene"), "float32", "1",
+             "mean over the receivers of the squared error without the sender minus that with it",
+             further_dims=("run", "query")),
+    Variable("gene_mean", ("gene",), "float64", "1",
+             "mean expression of the receivers", further_dims=("query",)),
+    Variable("gene_variance", ("gene",), "float64", "1",
+             "variance of expression over the receivers (ddof 0)", further_dims=("query",)),
+    Variable("residual_mean", ("gene",), "float64", "1",
+             "mean over the receivers of expression minus predicted expression",
+             further_dims=("run", "query")),
+    Variable("residual_variance", ("gene",), "float64", "1",
+             "variance over the receivers of expression minus predicted expression (ddof 0)",
+             further_dims=("run", "query")),
+    Variable("gene_effect_by_head", ("head", "cell_type", "gene"), "float32", "1",
+             "gene_effect with this head alone left on", further_dims=("run", "query")),
+    Variable("gene_gain_by_head", ("head", "cell_type", "gene"), "float32", "1",
+             "gene_gain with this head alone left on", further_dims=("run", "query")),
+    Variable("residual_mean_by_head", ("head", "gene"), "float64", "1",
+             "residual_mean with this head alone left on", further_dims=("run", "query")),
+    Variable("residual_variance_by_head", ("head", "gene"), "float64", "1",
+             "residual_variance with this head alone left on", further_dims=("run", "query")),
+    Variable("counterfactual_effect", ("cell_type", "gene", "distance"), "float32", "1",
+             "predicted change of expression if one neighbor of this cell type stood alone at that "
+             "distance, mean over (a sample of) these neighbors; NaN where there is none",
+             further_dims=("run", "query")),
+    Variable("counterfactual_noise", ("cell_type", "distance"), "float32", "1",
+             "norm over genes that counterfactual_effect would have if the effects of its "
+             "neighbors had no direction in common", further_dims=("run", "query")),
+    Variable("prediction_gain", ("receiver", "cell_type"), "float32", "1",
+             "squared error of the receiver's predicted expression without the sender minus that "
+             "with it, summed over genes", further_dims=("run",)),
+    Variable("squared_error", ("receiver",), "float64", "1",
+             "squared error of the receiver's predicted expression, summed over genes",
+             further_dims=("run",)),
+    Variable("squared_deviation", ("receiver",), "float64", "1",
+             "squared deviation of the receiver's expression from the mean of its cell type, "
+             "summed over genes"),
+    Variable("is_held_out", ("receiver",), "bool", "",
+             "whether training left this receiver out", further_dims=("run",)),
     Variable("is_neighbor", ("query", "neighbor"), "bool", "",
              "whether the cell stands in a neighborhood of the query; "
              "scores are NaN exactly where it does not"),
@@ -72,6 +114,9 @@ _ROWS = (
     Variable("label", ("neighbor",), "string", "",
              "cell type of the neighbor (sender)", True, True),
     Variable("query", ("query",), "string", "", "receiving cell type", True, True),
+    Variable("gene", ("gene",), "string", "", "gene, in the order of the model", True),
+    Variable("distance", ("distance",), "float64", "distance",
+             "distance of a neighbor that stands alone", True),
     Variable("run", ("run",), "int64", "", "training run, numbered in the order given", True),
     Variable("original_head", ("head",), "int64", "",
              "number of the head in its run's own Dataset", True, further_dims=("run",)),
@@ -108,6 +153,15 @@ SCORES = ("base_attention_score", "position_coefficient")
 SETTINGS = ("dummy_attention_score", "distance_kernel_unit_scale")  # of the model
 MATCHING = ("original_head", "is_matched", "matching_cost", "matching_margin")
 UNKNOWN_UNIT = "coordinate units"  # how figures call an unknown unit
+# What effects=True adds: reduced over receivers or neighbors, and per receiver.
+GENE_MOMENTS = ("gene_mean", "gene_variance", "residual_mean", "residual_variance")
+REDUCED_EFFECTS = (
+    *("gene_effect", "gene_gain", *GENE_MOMENTS, "counterfactual_effect", "counterfactual_noise"),
+    *("gene_effect_by_head", "gene_gain_by_head"),
+    *("residual_mean_by_head", "residual_variance_by_head"),
+)
+RECEIVER_EFFECTS = ("prediction_gain", "squared_error", "squared_deviation", "is_held_out")
+EFFECTS = (*REDUCED_EFFECTS, *RECEIVER_EFFECTS)
 NEIGHBORHOODS = ("neighborhood_index", "neighborhood_distance", "neighborhood_label")
 
 
@@ -182,6 +236,11 @@ def distance_unit(ds: xr.Dataset) -> str | None:
     """Return the name of the Dataset's unit of distance, None where it is unknown."""
     unit = ds["distance_kernel_unit_scale"].attrs.get("units")
     return None if unit is None else str(unit)
+
+
+def has_effects(ds: xr.Dataset) -> bool:
+    """Tell whether the Dataset holds effects, those of ``extract(..., effects=True)``."""
+    return "gene_effect" in ds.variables
 
 
 def has_neighborhoods(ds: xr.Dataset) -> bool:

@@ -7,7 +7,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from amici_xr.dataset.schema import SCHEMA, has_neighborhoods
+from amici_xr.dataset.schema import REDUCED_EFFECTS, SCHEMA, has_neighborhoods
 from amici_xr.dataset.structure import check_structure
 from amici_xr.dataset.validation import check_samples
 from amici_xr.errors import NotFoundError, SchemaError, listed
@@ -33,7 +33,8 @@ def select(ds: xr.Dataset, query: str | None = None, *, sample: str | None = Non
     -------
     xarray.Dataset
         With a query: scalar ``query``; scores with dims (neighbor, head); no ``is_neighbor``. With
-        a sample: only its neighbors and receivers.
+        a sample: only its neighbors and receivers. Effects that are means over all samples are left
+        out then, and those of each receiver kept.
 
     Raises
     ------
@@ -71,6 +72,8 @@ def _select_sample(ds: xr.Dataset, sample: str) -> xr.Dataset:
     _check_is_there("sample", sample, samples(ds))
     if has_neighborhoods(ds) and ds["neighborhood_index"].chunks is None:
         check_samples(ds)
+    if samples(ds).size > 1:
+        ds = ds.drop_vars([*REDUCED_EFFECTS, "distance", "gene"], errors="ignore")
     for cell, names in read_sample_names(ds).items():
         ds = ds.isel({cell: np.flatnonzero(names == sample)})
     return ds

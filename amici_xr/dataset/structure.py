@@ -9,7 +9,9 @@ import xarray as xr
 
 from amici_xr.dataset.kinds import KIND, kind_of
 from amici_xr.dataset.schema import (
+    EFFECTS,
     NEIGHBORHOODS,
+    RECEIVER_EFFECTS,
     SCHEMA,
     SCHEMA_VERSION,
     SCORES,
@@ -37,6 +39,7 @@ _REPEATED = {  # what to do about a name that occurs more than once
     "head": "number the heads anew, e.g. with assign_coords(head=range(ds.sizes['head']))",
     "query": "keep one of each, e.g. ds.isel(query=…), or join tissues with concat_samples",
     "run": "number the runs anew, e.g. with assign_coords(run=range(ds.sizes['run']))",
+    "gene": "give each gene a name of its own, e.g. with var_names_make_unique",
     "cell_type": "keep the vocabulary as the model has it",
 }
 
@@ -129,11 +132,33 @@ def _form_problems(ds: xr.Dataset) -> Iterator[str]:
         yield from _run_problems(ds)
     if "query" in ds.dims and "is_neighbor" not in ds.variables:
         yield "is_neighbor is missing: with several queries it tells whose neighbor a cell is"
+    yield from _effect_problems(ds)
     if any(name in ds.variables for name in NEIGHBORHOODS):
         needed = (*NEIGHBORHOODS, "receiver", "receiver_label", "cell_type")
         missing = [name for name in needed if name not in ds.variables]
         if missing:
             yield f"neighborhoods without {listed(missing)}; keep all of {listed(needed)}, or none"
+
+
+def _effect_problems(ds: xr.Dataset) -> Iterator[str]:
+    present = [name for name in EFFECTS if name in ds.variables]
+    needed = {dim for name in present for dim in SCHEMA[name].dims} & {"gene", "distance"}
+    if any("cell_type" in SCHEMA[name].dims for name in present):
+        needed.add("cell_type")
+    if any(name in RECEIVER_EFFECTS for name in present):
+        needed |= {"receiver", "receiver_label"}
+    missing = [name for name in sorted(needed) if name not in ds.variables]
+    if missing:
+        yield f"effects without {listed(missing)}; keep these coordinates, or drop the effects"
+    if "query" not in ds.dims:
+        return
+    without = [
+        name
+        for name in present
+        if "query" in SCHEMA[name].further_dims and "query" not in ds[name].dims
+    ]
+    if without:
+        yield f"query is a dim, but not of {listed(without)}; extract the effects of all queries"
 
 
 def _index_problems(ds: xr.Dataset, name: str) -> Iterator[str]:

@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 
 from amici_xr.dataset.kinds import kind_of
 from amici_xr.dataset.response_structure import check_response
-from amici_xr.dataset.schema import NEIGHBORHOODS, SCHEMA, SCORES, SETTINGS, has_neighborhoods
+from amici_xr.dataset.schema import (
+    EFFECTS,
+    NEIGHBORHOODS,
+    SCHEMA,
+    SCORES,
+    SETTINGS,
+    has_neighborhoods,
+)
 from amici_xr.dataset.structure import check_form, number_problems, raise_problems
 from amici_xr.errors import listed
 
@@ -106,6 +113,28 @@ def _value_problems(ds: xr.Dataset) -> Iterator[str]:
                 yield f"{name} holds {shown}, not in cell_type ({listed(sorted(vocabulary))})"
     if has_neighborhoods(ds):
         yield from _neighborhood_problems(ds)
+    yield from _effect_problems(ds)
+
+
+def _effect_problems(ds: xr.Dataset) -> Iterator[str]:
+    for name in (name for name in EFFECTS if name in ds.variables):
+        array, row = ds.variables[name], SCHEMA[name]
+        if row.kind == "bool":
+            continue
+        # NaN says that a cell type has no neighbor that could stand alone
+        n_wrong = int((np.isinf(array) if "distance" in row.dims else ~np.isfinite(array)).sum())
+        if n_wrong and name != "counterfactual_noise":
+            yield f"{name}: {_count_values(n_wrong)} not finite; extract the effects again"
+        if name.startswith(("squared", "gene_variance", "residual_variance")) and (array < 0).any():
+            yield f"{name} holds values below 0; extract the effects again"
+    if "distance" in ds.dims and "distance" in ds.variables:
+        distance = ds.variables["distance"].values
+        if (
+            not np.isfinite(distance).all()
+            or (distance < 0).any()
+            or (np.diff(distance) <= 0).any()
+        ):
+            yield "distance must ascend from 0 on; extract the effects again"
 
 
 def _role_problems(ds: xr.Dataset) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +62,13 @@ def check_heads(heads: Any, n_heads: int) -> NDArray[np.intp]:
         raise TypeError(f"heads={heads!r} must be integers, e.g. heads=[0, 2]")
     check_names("heads", numbers.tolist(), range(n_heads), "head")
     return numbers.astype(np.intp)
+
+
+def check_effects(effects: Any) -> bool | Literal["by_head"]:
+    """Return whether effects are extracted, or "by_head" for those of each head too."""
+    if isinstance(effects, bool) or effects == "by_head":
+        return effects  # type: ignore[no-any-return]  # one of these
+    raise ValueError(f"effects={effects!r} is not known; choose one of False, True, 'by_head'")
 
 
 def check_chunks(chunks: Any) -> int | None:

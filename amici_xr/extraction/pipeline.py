@@ -13,16 +13,18 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from amici_xr.dataset.construction import from_arrays
-from amici_xr.dataset.schema import check_unit, provenance
+from amici_xr.dataset.schema import SCHEMA, check_unit, provenance
 from amici_xr.dataset.units import check_microns_per_unit, to_microns
 from amici_xr.errors import NotFoundError, check_positive_integer, listed
 from amici_xr.extraction.arguments import (
     check_chunks,
     check_device,
+    check_effects,
     check_heads,
     check_queries,
     find_adata,
 )
+from amici_xr.model.architecture import check_prediction_weights
 from amici_xr.model.loading import as_saved_model
 from amici_xr.tissue.cells import Tissue, read_tissue
 from amici_xr.tissue.neighborhoods import find_neighborhoods
@@ -52,6 +54,7 @@ def extract(
     unit: str | None = None,
     microns_per_unit: float | None = None,
     progress: bool = True,
+    effects: bool | Literal["by_head"] = False,
 ) -> xr.Dataset:
     """Score every neighbor of one or several receiving cell types: the Dataset of all that follows.
 
@@ -99,6 +102,14 @@ def extract(
         coordinates themselves must be in the unit that it was trained in.
     progress
         Whether to show a progress bar where it takes more than a second.
+    effects
+        True adds what the attention does, gene by gene: the effect and the gain in prediction of
+        each sender (``gene_effect``, ``gene_gain``, ``prediction_gain``), how well expression is
+        predicted, and the effect of a lone neighbor against distance (``counterfactual_effect``).
+        "by_head" adds effects with each head alone left on, too. Predictions are of whole
+        neighborhoods and all heads, whatever `indices` and `heads` are. Effects are computed at
+        once, also with `chunks`; they are of the model, and in-sample wherever cells of the
+        training are among the receivers.
 
     Returns
     -------
@@ -127,7 +138,8 @@ def extract(
     -----
     UserWarning
         If the model was not trained, or given neighborhoods do not fit the coordinates or cross
-        samples.
+        samples; with effects, if explained variance is below −0.05: the model predicts expression
+        worse than the mean of each type does.
 
     References
     ----------
@@ -149,6 +161,9 @@ def extract(
     queries = check_queries(query, saved.labels)
     head = check_heads(heads, saved.n_heads)
     chunk = check_chunks(chunks)
+    effects = check_effects(effects)
+    if effects:
+        check_prediction_weights(saved.weights, len(saved.gene_names), len(saved.labels))
     torch_device = check_device(device)
     if batch_size is None:
         batch_size = BATCH_SIZE.get(torch_device.type, BATCH_SIZE_ELSEWHERE)
@@ -157,12 +172,12 @@ def extract(
         warnings.warn("the model was not trained: its scores mean nothing", stacklevel=2)
     tissue = read_tissue(
         find_adata(adata, model),
-        **_tissue_keys(saved.settings),
+        **tissue_keys(saved.settings),
         sample_key=sample_key,
         vocabulary=saved.labels,
         genes=saved.gene_names,
     )
-    queries = _queries_with_cells(queries, tissue)
+    queries = queries_with_cells(queries, tissue)
     neighborhoods = find_neighborhoods(tissue, queries, saved.settings.n_neighbors)
     warn_of_overlapping_samples(tissue, neighborhoods)
     is_neighbor = neighborhoods.is_neighbor(tissue.codes, queries)
@@ -174,11 +189,27 @@ def extract(
 
     offset = saved.settings.pos_coef_offset
     network = ScoringNetwork(saved.weights, offset, queries, torch_device)
-    scores: Any = (
-        score(neighbor, network, tissue.expression, batch_size, progress)
-        if chunk is None
-        else score_lazily(neighbor, network, tissue.expression, batch_size, chunk)
-    )
+    scores: Any = None
+    of_effects: dict[str, Any] = {}
+    if effects:
+        from amici_xr.extraction.effects import score_with_effects
+
+        scores, of_effects = score_with_effects(
+            saved,
+            tissue,
+            neighborhoods,
+            queries,
+            is_neighbor,
+            heads=head.tolist() if effects == "by_head" else None,
+            device=torch_device,
+            batch_size=batch_size,
+            keeps_scores=chunk is None,
+            progress=progress,
+        )
+    if chunk is not None:
+        scores = score_lazily(neighbor, network, tissue.expression, batch_size, chunk)
+    elif not effects:
+        scores = score(neighbor, network, tissue.expression, batch_size, progress)
     has_query_dim = query is None or not isinstance(query, str | int | np.generic)
     mask = {"is_neighbor": is_neighbor[:, neighbor]} if has_query_dim else {}
     kept_heads = slice(None) if heads is None else head
@@ -202,6 +233,7 @@ def extract(
         neighborhood_distance=neighborhoods.distance,
         neighborhood_label=neighborhoods.labels(tissue.codes),
         **mask,
+        **_without_query(of_effects, has_query_dim),
         **tissue.describe(neighbor=neighbor, receiver=neighborhoods.receiver),
         **colors,
     )
@@ -218,6 +250,7 @@ def extract(
         "sample_key": sample_key,
         "unit": unit,
         "microns_per_unit": microns_per_unit,
+        "effects": effects,
         "neighborhoods": "given" if neighborhoods.is_given else "computed",
     }
     settings = saved.settings.with_sources()
@@ -225,7 +258,7 @@ def extract(
     return ds if microns_per_unit is None else to_microns(ds, microns_per_unit)
 
 
-def _tissue_keys(settings: ModelSettings) -> dict[str, Any]:
+def tissue_keys(settings: ModelSettings) -> dict[str, Any]:
     """Where the model finds what it needs in an AnnData, as arguments of `read_tissue`."""
     return {
         "labels_key": settings.labels_key,
@@ -248,7 +281,16 @@ def _arrange(scores: Any, is_neighbor: NDArray[np.bool_] | None = None) -> Any:
     return np.where(is_neighbor[..., np.newaxis], scores, np.float32(np.nan))
 
 
-def _queries_with_cells(queries: list[int] | None, tissue: Tissue) -> list[int]:
+def _without_query(of_effects: dict[str, Any], has_query_dim: bool) -> dict[str, Any]:
+    """Take the query, which stands in front, from the effects of a single one."""
+    is_of_query = {name for name in of_effects if "query" in SCHEMA[name].further_dims}
+    return {
+        name: array[0] if name in is_of_query and not has_query_dim else array
+        for name, array in of_effects.items()
+    }
+
+
+def queries_with_cells(queries: list[int] | None, tissue: Tissue) -> list[int]:
     """Check that the tissue has cells of each query type; None takes every type that it has."""
     present: list[int] = np.unique(tissue.codes).tolist()
     if queries is None:

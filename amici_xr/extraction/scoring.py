@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from amici_xr.extraction.scratch import ScratchArray
 from amici_xr.iteration import ahead, watched
 from amici_xr.tissue.expression import Expression
 
@@ -36,21 +37,35 @@ def score(
     base, position = (  # query by query in memory, as they are used later
         np.empty((n_queries, cells.size, n_heads), np.float32).swapaxes(0, 1) for _ in range(2)
     )
+    score_into((base, position), cells, network, expression, batch_size, progress)
+    return base, position
+
+
+def score_into(
+    targets: Sequence[NDArray[np.float32] | ScratchArray],
+    cells: NDArray[np.intp],
+    network: ScoringNetwork,
+    expression: Expression,
+    batch_size: int,
+    progress: bool = False,
+) -> None:
+    """Write all that the network returns for cells in ascending order, one array for each."""
+    is_wrong = np.zeros(cells.size, dtype=bool)
     on_gpu = network.device.type == "cuda"
     every = range(0, cells.size, batch_size)
     starts = watched(every, "extract", "batch", "model", is_shown=progress)
     with contextlib.closing(_tensors(expression, cells, batch_size, on_gpu)) as batches:
         scored = _on_gpu(network, batches) if on_gpu else _on_cpu(network, batches)
-        for start, (a, p) in zip(starts, scored, strict=True):
-            base[start : start + batch_size] = a.numpy()
-            position[start : start + batch_size] = p.numpy()
-    wrong = ~(np.isfinite(base) & np.isfinite(position)).all(axis=(1, 2))
-    if wrong.any():
+        for start, results in zip(starts, scored, strict=True):
+            rows = slice(start, start + batch_size)
+            for target, result in zip(targets, results, strict=True):
+                target[rows] = result.numpy()
+                is_wrong[rows] |= ~np.isfinite(result.numpy()).all(axis=(1, 2))
+    if is_wrong.any():
         raise ValueError(
-            f"{wrong.sum()} cells have scores that are not finite, the first at position "
-            f"{cells[wrong][0]} of adata: is their expression missing or infinite?"
+            f"{is_wrong.sum()} cells have scores that are not finite, the first at position "
+            f"{cells[is_wrong][0]} of adata: is their expression missing or infinite?"
         )
-    return base, position
 
 
 def _tensors(
@@ -95,27 +110,27 @@ def score_lazily(
     return base, position
 
 
-def _on_cpu(network: ScoringNetwork, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+def _on_cpu(network: ScoringNetwork, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, ...]]:
     for batch in batches:
         with _ONE_AT_A_TIME, torch.autocast("cpu", enabled=False):
             scores = network.scores(batch)
         yield scores
 
 
-def _on_gpu(network: ScoringNetwork, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+def _on_gpu(network: ScoringNetwork, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, ...]]:
     """Fetch the scores of a batch while the GPU works on the next one."""
     before = None
     for batch in batches:
         with _ONE_AT_A_TIME, torch.autocast("cuda", enabled=False):
-            a, p = (scores.to("cpu", non_blocking=True) for scores in network.scores(batch))
+            scores = [each.to("cpu", non_blocking=True) for each in network.scores(batch)]
             done = torch.cuda.current_stream(network.device).record_event()
         if before is not None:
             yield _fetched(*before)
-        before = (a, p), done
+        before = tuple(scores), done
     if before is not None:
         yield _fetched(*before)
 
 
-def _fetched(scores: tuple[Tensor, Tensor], done: torch.cuda.Event) -> tuple[Tensor, Tensor]:
+def _fetched(scores: tuple[Tensor, ...], done: torch.cuda.Event) -> tuple[Tensor, ...]:
     done.synchronize()
     return scores

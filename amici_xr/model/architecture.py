@@ -10,7 +10,7 @@ from amici_xr.errors import listed
 if TYPE_CHECKING:
     import torch
 
-# How the names of the weights that scores depend on begin; values, output and linear head do not.
+# How the names of the weights that scores depend on begin.
 SCORING = (
     "ct_embed.",
     "nn_embed.",
@@ -18,6 +18,15 @@ SCORING = (
     "query_embed.",
     "pos_coef_mlp.",
     *(f"attention_layer.{name}" for name in ("W_Q", "b_Q", "W_K", "b_K")),
+)
+VALUES = ("attention_layer.W_V", "attention_layer.b_V")
+# What of values makes the prediction.
+PREDICTION = (
+    "ct_profiles",
+    "attention_layer.W_O",
+    "attention_layer.norm_o.weight",
+    "attention_layer.norm_o.bias",
+    "linear_head.weight",
 )
 # The other weights of a state dict, on which no score depends.
 _BESIDE = ("ct_profiles", "attention_layer.", "linear_head.")
@@ -69,6 +78,37 @@ def check_weights(
             f"types or each other: {first}"
         )
     check_finite({name: weights[name] for name in needed}, f"{source}: ")
+
+
+def check_prediction_weights(
+    weights: Mapping[str, torch.Tensor], n_genes: int, n_labels: int
+) -> None:
+    """Refuse weights from which expression can't be predicted: absent, misshapen, not finite."""
+    size, n_heads, n_key = weights["attention_layer.W_K"].shape
+    n_output = n_heads * size
+    needed: dict[str, tuple[int, ...]] = {
+        "attention_layer.W_V": (size, n_heads, n_key),
+        "attention_layer.b_V": (n_heads, size),
+        "attention_layer.W_O": (n_output, n_heads, size),
+        "attention_layer.norm_o.weight": (n_output,),
+        "attention_layer.norm_o.bias": (n_output,),
+        "linear_head.weight": (n_genes, n_output),
+        "ct_profiles": (n_labels, n_genes),
+    }
+    missing = [name for name in needed if name not in weights]
+    if missing:
+        raise ValueError(
+            f"effects need the model's weights {listed(missing)}, which it lacks; extract without "
+            "effects, or with the model as AMICI saved it"
+        )
+    wrong = [name for name, shape in needed.items() if tuple(weights[name].shape) != shape]
+    if wrong:
+        name = wrong[0]
+        raise ValueError(
+            f"effects need the model's weight {name!r} of the shape {needed[name]}, not "
+            f"{tuple(weights[name].shape)}; extract without effects, or with the model as saved"
+        )
+    check_finite({name: weights[name] for name in needed})
 
 
 def check_finite(weights: Mapping[str, torch.Tensor], prefix: str = "") -> None:

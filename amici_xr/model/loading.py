@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from amici_xr.errors import listed
 from amici_xr.io.atomic import recover
@@ -96,7 +97,8 @@ def as_saved_model(model: Any) -> SavedModel:
             f"not {type(model).__name__}"
         )
     attributes = {
-        name: getattr(model, name, None) for name in ("registry_", "init_params_", "is_trained_")
+        name: getattr(model, name, None)
+        for name in ("registry_", "init_params_", "is_trained_", "train_indices_")
     }
     weights = {name: tensor.detach().cpu() for name, tensor in module.state_dict().items()}
     return _from_attributes(
@@ -140,7 +142,25 @@ def _from_attributes(
     settings = build_settings(DEFAULTS | given, source, DEFAULTS.keys() - given)
     is_trained = attributes.get("is_trained_", True)
     is_trained = bool(is_trained) if isinstance(is_trained, bool | np.bool_ | None) else True
-    return check_model(SavedModel(weights, settings, genes, labels, is_trained), source)
+    held_out = _find_held_out_cells(registry, attributes.get("train_indices_"))
+    model = SavedModel(weights, settings, genes, labels, is_trained, held_out)
+    return check_model(model, source)
+
+
+def _find_held_out_cells(registry: Any, training: Any) -> NDArray[np.bool_] | None:
+    """Tell which cells training left out, None where the model does not say."""
+    try:
+        n_cells = int(registry["field_registries"]["X"]["state_registry"]["n_obs"])
+        positions = np.asarray(training)
+    except (KeyError, TypeError, ValueError):
+        return None
+    if positions.ndim != 1 or positions.dtype.kind not in "iu" or not positions.size:
+        return None
+    if n_cells <= 0 or positions.min() < 0 or positions.max() >= n_cells:
+        return None
+    is_held_out = np.ones(n_cells, dtype=bool)
+    is_held_out[positions] = False
+    return is_held_out
 
 
 def _read_names(array: Any) -> tuple[str, ...]:

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import layer_norm, linear, softplus
 
-from amici_xr.model.architecture import SCORING, check_finite
+from amici_xr.model.architecture import SCORING, VALUES, check_finite
 
 _LAYERS = ("nn_embed.", "kv_embed.nn.", "pos_coef_mlp.")  # what is run as it stands
-_LAYER_NORM_EPSILON = 1e-5  # torch's default, which the model uses
+LAYER_NORM_EPSILON = 1e-5  # torch's default, which the model uses
 
 
 class ScoringNetwork:
@@ -39,6 +39,8 @@ class ScoringNetwork:
         Positions of the receiving cell types in the model's vocabulary.
     device
         Where to compute.
+    with_values
+        Whether `scores` also returns what a neighbor sends, the values V of each head.
     """
 
     def __init__(
@@ -47,16 +49,21 @@ class ScoringNetwork:
         pos_coef_offset: float,
         queries: Sequence[int],
         device: torch.device,
+        *,
+        with_values: bool = False,
     ) -> None:
-        used = {name: tensor for name, tensor in weights.items() if name.startswith(SCORING)}
+        prefixes = (*SCORING, *VALUES) if with_values else SCORING
+        used = {name: tensor for name, tensor in weights.items() if name.startswith(prefixes)}
         check_finite(used)
         with torch.no_grad(), torch.autocast("cpu", enabled=False):
             exact = {name: tensor.to("cpu", torch.float64) for name, tensor in used.items()}
             labels = exact["ct_embed.weight"][list(queries)]
             layers = {name: weight for name, weight in exact.items() if name.startswith(_LAYERS)}
             layers |= _split_position(exact, labels) | _key_norm(exact)
-            q = torch.stack([_query_vector(used, query) for query in queries])
+            q = torch.stack([query_vector(used, query) for query in queries])
             folded = _fold_keys(exact, q.double())
+            if with_values:
+                folded |= _fold_values(exact)
         self._weights = {name: w.to(device, torch.float32) for name, w in layers.items()}
         precise = torch.float32 if device.type == "mps" else torch.float64  # MPS has no float64
         self._weights |= {name: w.to(device, precise) for name, w in folded.items()}
@@ -64,28 +71,49 @@ class ScoringNetwork:
         self.device = device
         self.shape = tuple(folded["folded.constant"].shape)  # (query, head)
 
+    @property
+    def output_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes, without the cell, of all that `scores` returns."""
+        values = self._weights.get("values.constant")
+        return (self.shape, self.shape, *([] if values is None else [tuple(values.shape)]))
+
     @torch.inference_mode()
-    def scores(self, expression: Tensor) -> tuple[Tensor, Tensor]:
-        """Base scores and position coefficients, (cell, query, head), of cells × genes."""
+    def scores(self, expression: Tensor) -> tuple[Tensor, ...]:
+        """Base scores and position coefficients, (cell, query, head), of cells × genes.
+
+        With values, these as a third tensor, (cell, head, size).
+        """
         x = expression.to(self.device, torch.float32, non_blocking=True)
         embedding = _project(self._weights, "nn_embed", _residual(self._weights, "nn_embed", x))
-        base = self._base_scores(_residual(self._weights, "kv_embed", embedding))
+        keys = self._from_keys(_residual(self._weights, "kv_embed", embedding))
         shared = linear(embedding, self._weights["split.weight"])
         constants, labels = self._weights["split.constant"], self._weights["split.label"]
         position = [
             self._position_coefficients(embedding, shared + constant, label)
             for constant, label in zip(constants, labels, strict=True)
         ]
-        return base, torch.stack(position, dim=1)
+        return keys[0], torch.stack(position, dim=1), *keys[1:]
 
-    def _base_scores(self, h: Tensor) -> Tensor:
-        constant = self._weights["folded.constant"]
-        base = _linear(self._weights, "folded", h.to(constant.dtype))
+    def _from_keys(self, h: Tensor) -> list[Tensor]:
+        """Base scores, (cell, query, head), and values, (cell, head, size), where asked for."""
+        precise = h.to(self._weights["folded.constant"].dtype)
+        scale = None
         if "key_norm.weight" in self._weights:
             root = _linear(self._weights, "key_norm", h)
-            norm = torch.linalg.vector_norm(root, dim=1, keepdim=True, dtype=base.dtype)
-            base *= (norm.square() + _LAYER_NORM_EPSILON).rsqrt()
-        return (base.view(-1, *constant.shape) + constant).float()
+            norm = torch.linalg.vector_norm(root, dim=1, keepdim=True, dtype=precise.dtype)
+            scale = (norm.square() + LAYER_NORM_EPSILON).rsqrt()
+        results = []
+        for name in ("folded", "values"):
+            if f"{name}.constant" not in self._weights:
+                continue
+            constant, folded = (
+                self._weights[f"{name}.constant"],
+                _linear(self._weights, name, precise),
+            )
+            if scale is not None:
+                folded *= scale
+            results.append((folded.view(-1, *constant.shape) + constant).float())
+        return results
 
     def _position_coefficients(self, embedding: Tensor, first: Tensor, label: Tensor) -> Tensor:
         n = embedding.shape[1]
@@ -96,7 +124,7 @@ class ScoringNetwork:
         return softplus(_project(self._weights, "pos_coef_mlp", h.relu_()) + self._pos_coef_offset)
 
 
-def _query_vector(weights: Mapping[str, Tensor], query: int) -> Tensor:
+def query_vector(weights: Mapping[str, Tensor], query: int) -> Tensor:
     """Q of each head, (head, size), in float32 as the model has it.
 
     One query at a time, so that its last bits do not depend on which others are asked for.
@@ -113,23 +141,42 @@ def _fold_keys(weights: Mapping[str, Tensor], q: Tensor) -> dict[str, Tensor]:
     """Weights, one row per query and head, and constants that give base scores from h."""
     q = q * q.shape[-1] ** -0.5
     constant = (q * weights["attention_layer.b_K"]).sum(dim=2)
-    n_queries, n_heads, _ = q.shape
     of_own_features = torch.einsum("qhs,shk->qhk", q, weights["attention_layer.W_K"])
-    # (query, head, head, feature): a head sees its own features alone, the others have weight 0.
-    fold = of_own_features.new_zeros(n_queries, n_heads, n_heads, of_own_features.shape[-1])
+    return _fold(weights, "folded", of_own_features.transpose(0, 1), constant)
+
+
+def _fold_values(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights, one row per head and element of its values, and constants that give V from h."""
+    of_own_features = weights["attention_layer.W_V"].transpose(0, 1)
+    constant = weights["attention_layer.b_V"]
+    return _fold(weights, "values", of_own_features, constant, heads_first=True)
+
+
+def _fold(
+    weights: Mapping[str, Tensor],
+    name: str,
+    of_own_features: Tensor,
+    constant: Tensor,
+    *,
+    heads_first: bool = False,
+) -> dict[str, Tensor]:
+    """Fold products with each head's own key features, (head, row, feature), into those with h.
+
+    The rows of the result are (row, head), or (head, row), as those of `constant`.
+    """
+    n_heads, n_rows, n_features = of_own_features.shape
+    # (head, row, head, feature): a head sees its own features alone, the others have weight 0.
+    fold = of_own_features.new_zeros(n_heads, n_rows, n_heads, n_features)
     heads = torch.arange(n_heads, device=fold.device)
-    fold[:, heads, heads] = of_own_features
-    fold = fold.flatten(2).flatten(0, 1)
+    fold[heads, :, heads] = of_own_features
+    fold = (fold if heads_first else fold.transpose(0, 1)).flatten(2).flatten(0, 1)
     if "kv_embed.project_nn.0.weight" not in weights:
-        nothing = fold.new_zeros(len(fold))
-        return {"folded.weight": fold, "folded.bias": nothing, "folded.constant": constant}
-    constant = constant + (fold @ weights["kv_embed.project_nn.1.bias"]).view_as(constant)
-    rows = fold * weights["kv_embed.project_nn.1.weight"] @ _centred(weights)
-    return {
-        "folded.weight": rows[:, :-1],
-        "folded.bias": rows[:, -1],
-        "folded.constant": constant,
-    }
+        bias = fold.new_zeros(len(fold))
+    else:
+        constant = constant + (fold @ weights["kv_embed.project_nn.1.bias"]).view_as(constant)
+        rows = fold * weights["kv_embed.project_nn.1.weight"] @ _centred(weights)
+        fold, bias = rows[:, :-1], rows[:, -1]
+    return {f"{name}.weight": fold, f"{name}.bias": bias, f"{name}.constant": constant}
 
 
 def _key_norm(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -182,4 +229,4 @@ def _norm(weights: Mapping[str, Tensor], name: str, x: Tensor) -> Tensor:
     if f"{name}.weight" not in weights:
         return x
     weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
-    return layer_norm(x, x.shape[-1:], weight, bias, _LAYER_NORM_EPSILON)
+    return layer_norm(x, x.shape[-1:], weight, bias, LAYER_NORM_EPSILON)

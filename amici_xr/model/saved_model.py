@@ -11,6 +11,7 @@ from reprlib import repr as short
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from amici_xr.errors import listed
 from amici_xr.model.architecture import check_weights
@@ -123,6 +124,9 @@ class SavedModel:
         The cell types, in the order of the weights.
     is_trained
         Whether the model says that it was trained.
+    is_held_out
+        For each cell of the AnnData that it was trained with, whether training left it out; None
+        where the model does not say. A shared model does not keep it.
 
     Examples
     --------
@@ -137,6 +141,7 @@ class SavedModel:
     gene_names: tuple[str, ...]
     labels: tuple[str, ...]
     is_trained: bool = True
+    is_held_out: NDArray[np.bool_] | None = None
 
     @property
     def n_heads(self) -> int:

@@ -168,6 +168,7 @@ def _ink(ax: Axes) -> Any:
 _CROSS: dict[str, Any] = {"marker": "x", "markersize": 4, "color": "0.35"}
 _MARKS: dict[str, dict[str, Any]] = {  # how the legend shows each kind of mark
     "mean": {"color": "0.35", "linewidth": 2},
+    "point": {"linestyle": "none", "marker": "o", "markersize": 4, "color": "0.35"},
     "band": {"color": "0.85", "linewidth": 7},
     "trace": {"color": "0.6", "linewidth": 0.5},
     "correction": {"linestyle": "none", **_CROSS},

@@ -11,7 +11,9 @@ import numpy as np
 import xarray as xr
 
 from amici_xr.dataset.schema import (
+    EFFECTS,
     MATCHING,
+    SCHEMA,
     SCORES,
     SETTINGS,
     describe,
@@ -73,7 +75,8 @@ def align_runs(
     Returns
     -------
     xarray.Dataset
-        Scores with dims (run, neighbor, head), or (run, query, neighbor, head);
+        Scores with dims (run, neighbor, head), or (run, query, neighbor, head); likewise effects,
+        where every run has them;
         ``dummy_attention_score`` and ``distance_kernel_unit_scale`` with dim ``run``; the rest,
         which describes the tissue, as in the reference run. ``head`` is numbered as in the
         reference run. Further coordinates are:
@@ -218,19 +221,19 @@ def _find_end_of_range(ds: xr.Dataset, distance: float | None) -> float:
 def _combine(
     given: Sequence[xr.Dataset], reference: int, matchings: Sequence[Matching]
 ) -> xr.Dataset:
-    """Replace scores and heads in the reference run's Dataset by those of every run."""
+    """Replace scores, effects and heads in the reference run's Dataset by those of every run."""
     first = given[reference]
-    dims = {name: first[name].dims for name in SCORES}
-    scores = {
-        name: xr.concat(
-            [
-                xr.DataArray(ds[name].variable.transpose(*dims[name]).isel(head=matching.order))
-                for ds, matching in zip(given, matchings, strict=True)
-            ],
-            dim="run",
-        )
-        for name in SCORES
-    }
+    of_runs = [name for name in EFFECTS if "run" in SCHEMA[name].further_dims]
+    shared = {name for name in of_runs if all(name in ds.variables for ds in given)}
+    first = first.drop_vars([name for name in of_runs if name not in shared], errors="ignore")
+    scores = {}
+    for name in (*SCORES, *sorted(shared)):
+        dims = first[name].dims
+        arrays = [ds[name].variable.transpose(*dims) for ds in given]
+        if "head" in dims:
+            pairs = zip(arrays, matchings, strict=True)
+            arrays = [array.isel(head=matching.order) for array, matching in pairs]
+        scores[name] = xr.concat([xr.DataArray(array) for array in arrays], dim="run")
     settings = {name: ("run", np.array([ds[name].item() for ds in given])) for name in SETTINGS}
     heads = [ds["head"].values[match.order] for ds, match in zip(given, matchings, strict=True)]
     coordinates = {

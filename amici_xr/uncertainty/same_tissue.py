@@ -7,11 +7,19 @@ from collections.abc import Iterator
 import numpy as np
 import xarray as xr
 
-from amici_xr.dataset.schema import MATCHING, NEIGHBORHOODS, SCHEMA, SCORES, Variable, distance_unit
+from amici_xr.dataset.schema import (
+    EFFECTS,
+    MATCHING,
+    NEIGHBORHOODS,
+    SCHEMA,
+    SCORES,
+    Variable,
+    distance_unit,
+)
 from amici_xr.errors import listed
 
 _OWN = {*SCORES, *MATCHING, "dummy_attention_score", "distance_kernel_unit_scale", "run", "head"}
-_OWN |= {"cell_type_color"}  # those of the first Dataset are kept
+_OWN |= {*EFFECTS, "cell_type_color"}  # those of the first Dataset are kept
 _CLOSE = 1e-5  # relative; distances of the same tissue, read and computed in another precision
 
 _SAME_CELLS = (
@@ -21,6 +29,8 @@ _SAME_CELLS = (
 _REMEDIES = {
     "query": "extract with the same query=, or take one with amici_xr.select",
     "cell_type": "train on the same labels, in the same order",
+    "gene": "train on the same genes, or extract without effects",
+    "distance": "extract effects from the same adata, with models of the same n_neighbors",
     "label": "give all the adata with the same labels",
 }
 

@@ -28,6 +28,9 @@ def test_the_tour_prints_planted_beside_recovered_and_writes_files_and_figures(t
         planted, recovered, lower, upper = map(float, rows[pair][:4])
         assert abs(recovered - planted) < tolerance
         assert lower <= recovered <= upper
+        effect, effect_reach = map(float, rows[pair][6:])
+        assert effect_reach == pytest.approx(planted, rel=0.2)
+        assert effect > 6 * float(rows["T_cell", "Tumor"][6])
     assert rows["T_cell", "Tumor"][0] == "–"  # supported, but not planted
     written = {path.name for path in tmp_path.iterdir()}
     assert {"tissue.nc", "runs.nc", "atlas.png", "atlas.svg"} <= written

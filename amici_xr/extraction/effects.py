@@ -1,0 +1,361 @@
+"""Effects of the attention, gene by gene, reduced as receivers pass by in batches."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from amici_xr.extraction.prediction import (
+    Ablations,
+    CellFeatures,
+    Predictor,
+    Receivers,
+    find_receivers,
+)
+from amici_xr.extraction.scoring import score_into
+from amici_xr.extraction.scratch import ScratchArray
+from amici_xr.iteration import watched
+from amici_xr.kernels.groups import Floats
+from amici_xr.kernels.lone_neighbor import lone_neighbor_effect, prepare_senders
+from amici_xr.kernels.nearest_cells import Neighborhoods, typical_edge
+from amici_xr.model.network import LAYER_NORM_EPSILON, ScoringNetwork
+from amici_xr.model.prediction import prediction_layers
+from amici_xr.model.saved_model import SavedModel
+from amici_xr.tissue.cells import Tissue
+from amici_xr.tissue.expression import Expression
+
+N_DISTANCES = 33
+LARGEST_SAMPLE = 2_000  # neighbors of a type over which a counterfactual effect is averaged
+RECEIVER_BATCH = 512
+_SEED = 0
+_FAR_TOO_LARGE = 1.05  # of the error: types without interactions are predicted as by the mean
+
+Integers = NDArray[np.intp]
+Variables = dict[str, NDArray[Any]]
+
+
+def score_with_effects(
+    saved: SavedModel,
+    tissue: Tissue,
+    neighborhoods: Neighborhoods,
+    queries: list[int],
+    is_neighbor: NDArray[np.bool_],
+    *,
+    heads: list[int] | None,
+    device: torch.device,
+    batch_size: int,
+    keeps_scores: bool,
+    progress: bool,
+) -> tuple[tuple[NDArray[np.float32], ...] | None, Variables]:
+    """Compute scores, and all variables that ``effects=True`` adds, their query in front.
+
+    Predictions take whole neighborhoods. `is_neighbor`, (query, cell), tells which cells are scored
+    and which of them counterfactual effects are averaged over. `heads` are left on alone, one after
+    the other. Without `keeps_scores` scores are None, and only a temporary file holds them.
+    """
+    predictor, receivers = make_predictor(
+        saved,
+        tissue,
+        neighborhoods,
+        queries,
+        device=device,
+        batch_size=batch_size,
+        keeps_scores=keeps_scores,
+        progress=progress,
+    )
+    features, settings = predictor.features, saved.settings
+    distances, n_labels = distance_grid(tissue, settings.n_neighbors), len(saved.labels)
+    variables: Variables = {"gene": np.array(saved.gene_names), "distance": distances}
+    if saved.is_held_out is not None and saved.is_held_out.size == tissue.n_cells:
+        variables["is_held_out"] = saved.is_held_out[neighborhoods.receiver]
+    cells, expression = neighborhoods.receiver, tissue.expression
+    variables |= reduce_effects(
+        predictor, receivers, cells, expression, n_labels, heads, progress=progress
+    )
+    variables |= counterfactual_effects(
+        predictor, is_neighbor, tissue.codes, queries, n_labels, distances
+    )
+    if not keeps_scores:
+        return None, variables
+    scored = np.searchsorted(features.cells, np.flatnonzero(is_neighbor.any(axis=0)))
+    every = scored.size == features.cells.size
+    chosen: Any = slice(None) if every else scored
+    return (features.base[chosen], features.position[chosen]), variables
+
+
+def make_predictor(
+    saved: SavedModel,
+    tissue: Tissue,
+    neighborhoods: Neighborhoods,
+    queries: list[int],
+    *,
+    device: torch.device,
+    batch_size: int,
+    keeps_scores: bool,
+    progress: bool,
+) -> tuple[Predictor, Receivers]:
+    """Run each cell of a neighborhood through the network once, for all receivers together."""
+    cells = np.flatnonzero(neighborhoods.is_neighbor(tissue.codes, queries).any(axis=0))
+    offset = saved.settings.pos_coef_offset
+    network = ScoringNetwork(saved.weights, offset, queries, device, with_values=True)
+    shapes = [(cells.size, *shape) for shape in network.output_shapes]
+    arrays: list[Any] = [ScratchArray(shape) for shape in shapes]
+    if keeps_scores:  # as in `score`, query by query in memory
+        arrays[:2] = [
+            np.empty((shape[1], shape[0], shape[2]), np.float32).swapaxes(0, 1)
+            for shape in shapes[:2]
+        ]
+    score_into(arrays, cells, network, tissue.expression, batch_size, progress)
+    predictor = Predictor(
+        CellFeatures(cells, *arrays),
+        prediction_layers(saved.weights, queries, device),
+        saved.settings.attention_dummy_score,
+        saved.settings.distance_kernel_unit_scale,
+    )
+    return predictor, find_receivers(neighborhoods, tissue.codes, queries)
+
+
+def distance_grid(tissue: Tissue, n_neighbors: int) -> Floats:
+    """Distances at which a neighbor stands alone, dense near contact, up to a round number.
+
+    That is at least three times the typical distance to the `n_neighbors`-th nearest cell. It
+    depends on the tissue alone, so that it is the same for every query, and mostly for tissues
+    that are equally dense.
+    """
+    if tissue.positions is not None:
+        edge = typical_edge(tissue.positions, n_neighbors, tissue.sample_codes)
+    else:
+        assert tissue.carried_neighbors is not None
+        farthest = tissue.carried_neighbors.distance.max(axis=1)
+        edge = float(np.median(farthest[np.isfinite(farthest)]))
+    least = 3 * edge if edge > 0 else 1.0
+    power = 10.0 ** np.floor(np.log10(least))
+    end = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least)
+    return np.asarray(end * (np.arange(N_DISTANCES) / (N_DISTANCES - 1)) ** 2)
+
+
+def reduce_effects(
+    predictor: Predictor,
+    receivers: Receivers,
+    cells: Integers,
+    expression: Expression,
+    n_labels: int,
+    heads: list[int] | None,
+    *,
+    progress: bool = False,
+) -> Variables:
+    """Compute what ablating each sender does, and how well expression is predicted.
+
+    Parameters
+    ----------
+    predictor
+        The network, with the features of all cells in a neighborhood.
+    receivers, cells
+        The receivers and their ascending positions in the AnnData.
+    expression
+        Expression of the genes of the model.
+    n_labels
+        Number of cell types, the senders.
+    heads
+        Heads that are left on alone, one after the other; None leaves this out.
+    progress
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    dict
+        Variables of the schema by their name, the query always in front.
+    """
+    mean, variance, deviation = _moments(predictor, receivers, cells, expression)
+    n_queries, n_genes = mean.shape
+    sums = [_Sums(predictor, n_queries, n_labels, n_genes) for _ in range(1 + len(heads or ()))]
+    gain = np.zeros((cells.size, n_labels), np.float32)
+    error = np.zeros(cells.size)
+    starts = range(0, cells.size, RECEIVER_BATCH)
+    shown = watched(starts, "effects", "batch", "model", is_shown=progress)
+    with contextlib.closing(expression.batches(cells, RECEIVER_BATCH)) as batches:
+        for start, x in zip(shown, batches, strict=True):
+            batch = receivers[start : start + RECEIVER_BATCH]
+            for number, ablations in enumerate(predictor.ablations(batch, x, heads)):
+                of_rows = sums[number].add(batch.query, ablations)
+                if number:
+                    continue
+                rows = (ablations.receiver.cpu().numpy() + start, ablations.label.cpu().numpy())
+                gain[rows] = of_rows.cpu().numpy()
+                error[start : start + len(x)] = ablations.residual.square().sum(dim=1).cpu()
+    n_receivers = np.bincount(receivers.query, minlength=n_queries)
+    together = sums[0].means(n_receivers)
+    result: Variables = {
+        "gene_mean": mean,
+        "gene_variance": variance,
+        "prediction_gain": gain,
+        "squared_error": error,
+        "squared_deviation": deviation,
+        **together,
+    }
+    if heads is not None:
+        alone = [each.means(n_receivers) for each in sums[1:]]
+        names = ("gene_effect", "gene_gain", "residual_mean", "residual_variance")
+        result |= {f"{name}_by_head": np.stack([of[name] for of in alone], 1) for name in names}
+    _warn_of_bad_predictions(error.sum(), deviation.sum())
+    return result
+
+
+class _Sums:
+    """Sums over receivers, (query, sender, gene), in float64."""
+
+    def __init__(self, predictor: Predictor, n_queries: int, n_labels: int, n_genes: int) -> None:
+        self._linear_head = predictor.layers.linear_head
+        self._shape = (n_queries, n_labels)
+        self._effect = np.zeros((n_queries * n_labels, n_genes))
+        self._gain = np.zeros_like(self._effect)
+        self._residual = np.zeros((2, n_queries, n_genes))
+
+    @torch.inference_mode()
+    def add(self, query: Integers, ablations: Ablations) -> Tensor:
+        """Add a batch, and return the gain of each of its rows, summed over genes.
+
+        With δ = ŷ − ŷ⁻ and r = x − ŷ, ``(x − ŷ⁻)² − (x − ŷ)² = (2r + δ)·δ``. The mean of δ is
+        that of the changes in norm_o's output, through the linear head.
+        """
+        n_labels = self._shape[1]
+        of_query = torch.from_numpy(query).to(ablations.receiver.device)
+        key, group = torch.unique(
+            of_query[ablations.receiver] * n_labels + ablations.label, return_inverse=True
+        )
+        change = _summed(ablations.change, group, len(key))
+        difference = ablations.change @ self._linear_head.T
+        gain = (2 * ablations.residual)[ablations.receiver].add_(difference).mul_(difference)
+        keys = key.cpu().numpy()
+        self._effect[keys] += (change @ self._linear_head.T).cpu().numpy()
+        self._gain[keys] += _summed(gain, group, len(key)).cpu().numpy()
+        present, group = torch.unique(of_query, return_inverse=True)
+        powers = (ablations.residual, ablations.residual.square())
+        for power, sums in zip(powers, self._residual, strict=True):
+            sums[present.cpu().numpy()] += _summed(power, group, len(present)).cpu().numpy()
+        return gain.sum(dim=1)
+
+    def means(self, n_receivers: Integers) -> Variables:
+        """Return the means over the receivers of each query."""
+        n = n_receivers[:, np.newaxis]
+        effect, gain = (
+            sums.reshape(*self._shape, -1) / n[..., np.newaxis]
+            for sums in (self._effect, self._gain)
+        )
+        mean, square = self._residual / n
+        return {
+            "gene_effect": effect,
+            "gene_gain": gain,
+            "residual_mean": mean,
+            "residual_variance": np.maximum(square - mean**2, 0.0),
+        }
+
+
+def _summed(rows: Tensor, group: Tensor, n_groups: int) -> Tensor:
+    return rows.new_zeros(n_groups, rows.shape[1]).index_add_(0, group, rows)
+
+
+def _moments(
+    predictor: Predictor, receivers: Receivers, cells: Integers, expression: Expression
+) -> tuple[Floats, Floats, Floats]:
+    """Mean and variance of expression, (query, gene), and squared deviation of each receiver.
+
+    About the profiles of the model, near which the means lie: with c the profile and m the mean,
+    ``Σ(x − m)² = Σ(x − c)² − n(m − c)²`` does not cancel. Each receiver is read twice.
+    """
+    profiles = predictor.layers.profiles.cpu().numpy().astype(np.float64)
+    n_queries, n_genes = profiles.shape
+    first, second = np.zeros((2, n_queries, n_genes))
+    for start, x in _numbered(expression, cells):
+        query = receivers.query[start : start + len(x)]
+        above = x - profiles[query]
+        if not np.isfinite(above).all():
+            wrong = np.flatnonzero(~np.isfinite(above).all(axis=1))
+            raise ValueError(
+                f"the expression of {wrong.size} receivers holds NaN or infinite values, the first "
+                f"at position {cells[start + wrong[0]]} of adata; drop these cells, or extract "
+                "without effects"
+            )
+        for code in np.unique(query):
+            first[code] += above[query == code].sum(axis=0)
+            second[code] += (above[query == code] ** 2).sum(axis=0)
+    n = np.bincount(receivers.query, minlength=n_queries)[:, np.newaxis]
+    mean = profiles + first / n
+    variance = np.maximum(second / n - (first / n) ** 2, 0.0)
+    deviation = np.empty(cells.size)
+    for start, x in _numbered(expression, cells):
+        rows = slice(start, start + len(x))
+        deviation[rows] = ((x - mean[receivers.query[rows]]) ** 2).sum(axis=1)
+    return mean, variance, deviation
+
+
+def _numbered(expression: Expression, cells: Integers) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    starts = range(0, cells.size, RECEIVER_BATCH)
+    with contextlib.closing(expression.batches(cells, RECEIVER_BATCH)) as batches:
+        yield from zip(starts, batches, strict=True)
+
+
+def _warn_of_bad_predictions(error: float, deviation: float) -> None:
+    if error > _FAR_TOO_LARGE * deviation > 0:
+        warnings.warn(
+            f"explained variance is {1 - error / deviation:.3g}: the model predicts the expression "
+            "of the receivers worse than the mean of their type does, so that its effects mean "
+            "little here; was it trained on other units, e.g. logarithms, where adata holds raw "
+            "counts?",
+            UserWarning,
+            stacklevel=5,
+        )
+
+
+def counterfactual_effects(
+    predictor: Predictor,
+    is_neighbor: NDArray[np.bool_],
+    codes: Integers,
+    queries: list[int],
+    n_labels: int,
+    distances: Floats,
+) -> Variables:
+    """Compute the effect of a neighbor that stands alone, averaged over those of each type.
+
+    Of more than 2,000 neighbors of a type, a seeded sample is taken. `is_neighbor` is (query, cell)
+    over the AnnData and `codes` the cell type of each cell; every neighbor is among the features.
+    """
+    layers = predictor.layers
+    w_o, q, norm_weight, linear_head = (
+        tensor.cpu().numpy()
+        for tensor in (layers.w_o, layers.q, layers.norm_weight, layers.linear_head)
+    )
+    shape = (len(queries), n_labels, distances.size)
+    noise = np.full(shape, np.nan, np.float32)
+    effect = np.full((*shape[:2], len(linear_head), shape[2]), np.nan, np.float32)
+    # Each cell has its place in the queue, so that a pair's sample does not depend on other pairs.
+    queue = np.random.default_rng(_SEED).permutation(codes.size)
+    for label in np.unique(codes[is_neighbor.any(axis=0)]):
+        samples = [_sample(np.flatnonzero(row & (codes == label)), queue) for row in is_neighbor]
+        cells = np.unique(np.concatenate(samples))
+        at = np.searchsorted(predictor.features.cells, cells)
+        sent = predictor.features.values[at].swapaxes(0, 1) @ w_o
+        senders = prepare_senders(sent, norm_weight, linear_head)
+        for row, sample in enumerate(samples):
+            if sample.size:
+                chosen = np.searchsorted(cells, sample)
+                weight = predictor.lone_attention(row, at[chosen], distances)
+                of_genes, noise[row, label] = lone_neighbor_effect(
+                    senders, chosen, weight, q[row], LAYER_NORM_EPSILON
+                )
+                effect[row, label] = of_genes.T
+    return {"counterfactual_effect": effect, "counterfactual_noise": noise}
+
+
+def _sample(cells: Integers, queue: Integers) -> Integers:
+    """Take the first 2,000 cells in the queue."""
+    if cells.size <= LARGEST_SAMPLE:
+        return cells
+    return np.sort(cells[np.argsort(queue[cells])[:LARGEST_SAMPLE]])

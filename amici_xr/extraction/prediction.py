@@ -1,0 +1,138 @@
+"""Batches of receivers through the whole network, with and without each sender."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from amici_xr.extraction.scratch import ScratchArray
+from amici_xr.kernels.lone_neighbor import lone_attention
+from amici_xr.kernels.nearest_cells import Neighborhoods
+from amici_xr.model.prediction import PredictionLayers
+
+Rows = NDArray[np.float32] | ScratchArray
+Integers = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class CellFeatures:
+    """What the network makes of each cell that stands in a neighborhood."""
+
+    cells: Integers  # ascending positions in the AnnData
+    base: Rows  # (cell, query, head)
+    position: Rows  # (cell, query, head)
+    values: Rows  # (cell, head, size)
+
+
+@dataclass(frozen=True)
+class Receivers:
+    """Cells that receive, each with its query and its neighborhood."""
+
+    query: Integers  # position among the queries, (receiver,)
+    index: NDArray[np.int64]  # positions in the AnnData, −1 where there is none, (receiver, rank)
+    distance: NDArray[np.float64]  # (receiver, rank)
+    codes: Integers  # cell type of each cell of the AnnData
+
+    def __getitem__(self, rows: slice) -> Receivers:
+        """Take some receivers."""
+        return Receivers(self.query[rows], self.index[rows], self.distance[rows], self.codes)
+
+
+def find_receivers(neighborhoods: Neighborhoods, codes: Integers, queries: list[int]) -> Receivers:
+    """Find the query of each receiver; the arrays of the neighborhoods are shared."""
+    of_receiver = codes[neighborhoods.receiver]
+    order = np.argsort(queries)
+    query = order[np.searchsorted(queries, of_receiver, sorter=order)]
+    return Receivers(query, neighborhoods.index, neighborhoods.distance, codes)
+
+
+@dataclass(frozen=True)
+class Ablations:
+    """A batch of receivers, predicted with all neighbors and without each sender among them.
+
+    `receiver` and `label` are those of each row, a pair of a receiver in the batch and a sender
+    that stands in its neighborhood: a sender that does not has no effect.
+    """
+
+    receiver: Tensor  # (row,)
+    label: Tensor  # (row,)
+    change: Tensor  # norm_o's output with the sender minus without it, (row, output)
+    residual: Tensor  # x − ŷ, (receiver, gene)
+
+
+class Predictor:
+    """Predicts expression from the features of the cells in a neighborhood."""
+
+    def __init__(self, features: CellFeatures, layers: PredictionLayers, delta: float, u: float):
+        self.features, self.layers, self._delta, self._u = features, layers, delta, u
+        self._device = layers.q.device
+
+    @torch.inference_mode()
+    def ablations(
+        self, receivers: Receivers, expression: NDArray[np.float32], heads: list[int] | None
+    ) -> Iterator[Ablations]:
+        """Yield the ablations with all heads on, then with each of `heads` alone."""
+        layers = self.layers
+        row_receiver, row_label, sent = self._sent_by_label(receivers)
+        query = self._tensor(receivers.query)
+        above_profile = self._tensor(expression) - layers.profiles[query]
+        q = layers.q[query]
+        for head in [None, *(heads or [])]:
+            if head is None:
+                from_label = sent.flatten(1) @ layers.w_o.flatten(0, 1)
+            else:
+                from_label = sent[:, head] @ layers.w_o[head]
+            output = q.index_add(0, row_receiver, from_label)
+            normalized = layers.normalize(output)
+            change = normalized[row_receiver]
+            change -= layers.normalize(output[row_receiver].sub_(from_label))
+            residual = above_profile - normalized @ layers.linear_head.T
+            yield Ablations(row_receiver, row_label, change, residual)
+
+    def lone_attention(
+        self, query: int, cells: Integers, distances: NDArray[np.float64]
+    ) -> NDArray[np.float32]:
+        """Weight of each cell, were it the only neighbor, (head, distance, cell)."""
+        base, position = self.features.base[cells, query], self.features.position[cells, query]
+        units = (distances / self._u).astype(np.float32)
+        return lone_attention((base - np.float32(self._delta)).T, position.T, units)
+
+    def _sent_by_label(self, receivers: Receivers) -> tuple[Tensor, Tensor, Tensor]:
+        """Σ α·V over the neighbors of each label that a receiver has: (row, head, size)."""
+        exists = receivers.index >= 0
+        index, at = receivers.index[exists], np.nonzero(exists)[0]
+        member = np.searchsorted(self.features.cells, index)
+        attention = self._attention(receivers, exists, member)
+        label = receivers.codes[index]
+        n_labels = int(label.max(initial=0)) + 1
+        pair = at * n_labels + label
+        row, row_of_pair = np.unique(pair, return_inverse=True)
+        values = self._tensor(self.features.values[member])
+        values *= self._tensor(attention.astype(np.float32)).unsqueeze(-1)
+        sent = values.new_zeros(row.size, *values.shape[1:])
+        sent.index_add_(0, self._tensor(row_of_pair.reshape(-1)), values)
+        return self._tensor(row // n_labels), self._tensor(row % n_labels), sent
+
+    def _attention(
+        self, receivers: Receivers, exists: NDArray[np.bool_], member: Integers
+    ) -> NDArray[np.float64]:
+        """Softmax over each neighborhood and the dummy: (neighbor that exists, head)."""
+        query = np.broadcast_to(receivers.query[:, np.newaxis], exists.shape)[exists]
+        distance = receivers.distance[exists][:, np.newaxis] / self._u
+        scores = self.features.base[member, query].astype(np.float64)
+        scores -= self.features.position[member, query] * distance
+        score = np.full((*exists.shape, scores.shape[1]), -np.inf)
+        score[exists] = scores
+        largest = np.maximum(score.max(axis=1, keepdims=True, initial=-np.inf), self._delta)
+        np.exp(score - largest, out=score)
+        score /= score.sum(axis=1, keepdims=True) + np.exp(self._delta - largest)
+        return np.asarray(score[exists])
+
+    def _tensor(self, array: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
