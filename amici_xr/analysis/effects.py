@@ -7,7 +7,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from amici_xr.analysis.observed_attention import attention_by_distance
-from amici_xr.dataset.reduction import ordered
+from amici_xr.dataset.reduction import ordered, rechunked
 from amici_xr.dataset.schema import distance_attributes, has_effects
 from amici_xr.dataset.structure import check_structure
 from amici_xr.errors import SchemaError, check_fraction, check_names
@@ -250,7 +250,7 @@ def effect_length_scale(ds: xr.Dataset, fraction: float = 0.5) -> xr.Dataset:
     contact = curve.isel(distance=0, drop=True)
     lengths = xr.apply_ufunc(
         _first_fall,
-        curve,
+        rechunked(curve, {"distance": -1}),
         ds["distance"].drop_vars("distance"),
         input_core_dims=[["distance"], ["distance"]],
         kwargs={"fraction": fraction},

@@ -361,3 +361,24 @@ def test_a_model_without_the_layers_after_the_attention_says_so(model, tissue):
 
 def test_attributes_tell_that_effects_were_extracted(every):
     assert json.loads(every.attrs["extraction"])["effects"] == "by_head"
+
+
+@pytest.mark.parametrize(
+    "hold",
+    [
+        pytest.param(lambda ds: ds.chunk(neighbor=50, receiver=40, gene=4, distance=7), id="chunk"),
+        pytest.param(lambda ds: ds.transpose(*reversed(list(ds.dims))), id="transpose"),
+        pytest.param(lambda ds: ds.sortby("label"), id="sortby"),
+        pytest.param(lambda ds: ds.isel(receiver=slice(None, None, -1)), id="receivers reversed"),
+    ],
+)
+def test_how_a_dataset_is_held_does_not_change_the_answers(every, hold):
+    held = hold(every)
+    for ask in (
+        amici_xr.gene_effects,
+        amici_xr.explained_variance,
+        amici_xr.effect_length_scale,
+        amici_xr.prediction_gain,
+        amici_xr.attention_enrichment,
+    ):
+        xr.testing.assert_allclose(ask(held).compute(), ask(every))
