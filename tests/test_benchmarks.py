@@ -237,3 +237,13 @@ def test_steps_that_are_added_to_a_tissue_are_counted(capsys):
         ours = np.sort(np.asarray(shuffled[labels == kind].X), axis=0)
         np.testing.assert_array_equal(ours, np.sort(np.asarray(tissue[labels == kind].X), axis=0))
     assert not np.array_equal(shuffled.X, tissue.X)
+
+
+def test_the_cost_of_effects_is_printed_for_each_mode(benchmarks, monkeypatch, capsys):
+    import effects
+
+    sizes = ["--cells", "300", "--genes", "20", "--types", "3", "--size", "of the tests' models"]
+    monkeypatch.setattr(sys, "argv", ["effects.py", *sizes])
+    effects.main()
+    rows = capsys.readouterr().out.splitlines()
+    assert [mode in row for mode, row in zip(effects.MODES, rows, strict=True)] == [True] * 3

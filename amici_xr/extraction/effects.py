@@ -180,7 +180,8 @@ def reduce_effects(
     error = np.zeros(cells.size)
     starts = range(0, cells.size, RECEIVER_BATCH)
     shown = watched(starts, "effects", "batch", "model", is_shown=progress)
-    with contextlib.closing(expression.batches(cells, RECEIVER_BATCH)) as batches:
+    full_precision = torch.autocast(predictor.layers.q.device.type, enabled=False)
+    with contextlib.closing(expression.batches(cells, RECEIVER_BATCH)) as batches, full_precision:
         for start, x in zip(shown, batches, strict=True):
             batch = receivers[start : start + RECEIVER_BATCH]
             for number, ablations in enumerate(predictor.ablations(batch, x, heads)):

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,7 @@ from recorded_data import data_folder
 from scipy import sparse
 
 import amici_xr
+from amici_xr.model.unpickling import read_safely
 
 anndata = pytest.importorskip("anndata")  # the core environment deselects what needs the model
 pytestmark = pytest.mark.needs_model
@@ -382,3 +385,61 @@ def test_how_a_dataset_is_held_does_not_change_the_answers(every, hold):
         amici_xr.attention_enrichment,
     ):
         xr.testing.assert_allclose(ask(held).compute(), ask(every))
+
+
+def test_receivers_without_any_neighbor_are_predicted_and_batches_do_not_matter(
+    model, tissue, every, monkeypatch
+):
+    from amici_xr.extraction import effects
+
+    monkeypatch.setattr(effects, "RECEIVER_BATCH", 1)
+    assert_same(extract(model, None, tissue, effects="by_head"), every)
+    alone = tissue.copy()
+    is_alone = (alone.obs["cell_type"] == "D").values & (np.arange(alone.n_obs) % 2 == 0)
+    alone.obs["piece"] = np.where(is_alone, "alone", "together")
+    ds = extract(model, "D", alone, effects=True, sample_key="piece")
+    lonely = ds.isel(receiver=(ds.receiver_sample == "alone").values)
+    assert (lonely.neighborhood_index == -1).all()
+    assert not lonely.prediction_gain.any()
+    decode, weight = plain_prediction(model, tissue.layers["log"][:1], None, 3, [1.0])
+    nothing = decode(0 * weight).numpy()
+    own = tissue.layers["log"][lonely.receiver.values]
+    np.testing.assert_allclose(lonely.squared_error, ((own - nothing) ** 2).sum(1), rtol=1e-5)
+
+
+def test_samples_with_other_distances_say_how_to_join_them(model, tissue):
+    first = extract(model, "D", tissue, effects=True)
+    wider = tissue.copy()
+    wider.obsm["spatial"] = 30 * wider.obsm["spatial"]
+    second = extract(model, "D", wider, effects=True)
+    with pytest.raises(ValueError, match=r"distance is .*drop_dims\('distance'\)"):
+        amici_xr.concat_samples([first, second], sample=["first", "second"])
+    without = [each.drop_dims("distance") for each in (first, second)]
+    assert "gene_effect" in amici_xr.concat_samples(without, sample=["first", "second"])
+
+
+def test_distances_end_at_a_round_number_that_no_query_changes(model, tissue, every):
+    one = extract(model, "E", tissue, effects=True)
+    np.testing.assert_array_equal(one.distance, every.distance)
+    end = every.distance.values[-1]
+    assert end / 10 ** np.floor(np.log10(end)) in (1.0, 2.0, 5.0)
+    farthest = every.neighborhood_distance.max("rank").median()
+    assert farthest < end < 20 * farthest
+
+
+def test_a_saved_folder_tells_which_cells_training_left_out(demo, tmp_path):
+    import torch
+
+    saved = read_safely(Path(str(files("amici_xr.demo_data") / "model" / "model.pt")))
+    left_out = np.arange(0, 6000, 7)
+    saved["attr_dict"]["train_indices_"] = np.setdiff1d(np.arange(6000), left_out)
+    torch.save(saved, tmp_path / "model.pt")
+    ds = extract(tmp_path, "T_cell", demo[1], effects=True)
+    np.testing.assert_array_equal(ds.is_held_out, np.isin(ds.receiver, left_out))
+    gain = amici_xr.prediction_gain(ds)
+    assert gain.attrs["evaluated_on"] == "held-out cells"
+    assert gain.n_receivers[0] == ds.is_held_out.sum()
+    for wrong in (np.array([6000]), np.array([-1]), np.array([0.5]), "all"):
+        saved["attr_dict"]["train_indices_"] = wrong
+        torch.save(saved, tmp_path / "model.pt")
+        assert amici_xr.load_model(tmp_path).is_held_out is None
