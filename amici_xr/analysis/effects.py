@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
-from amici_xr.analysis.observed_attention import attention_by_distance
-from amici_xr.dataset.reduction import ordered, rechunked
-from amici_xr.dataset.schema import distance_attributes, has_effects
+from amici_xr.dataset.reduction import ordered
+from amici_xr.dataset.schema import has_effects
 from amici_xr.dataset.structure import check_structure
-from amici_xr.errors import SchemaError, check_fraction, check_names
+from amici_xr.errors import SchemaError, check_names
 
 IN_SAMPLE = "in-sample: the receivers include cells that the model was trained on"
 UNKNOWN_SAMPLE = (
     "in-sample, as far as is known: the model does not say which cells it was trained on"
 )
-_NOISES = 2.0  # how many times its noise an effect is above it
 
 
 def explained_variance(ds: xr.Dataset) -> xr.Dataset:
@@ -158,190 +155,6 @@ def gene_effects(ds: xr.Dataset, label: str | None = None, *, by_head: bool = Fa
     return ordered(result).transpose(..., "gene")
 
 
-def effect_curve(ds: xr.Dataset) -> xr.DataArray:
-    """Compute the size of the effect of one neighbor that stands alone, against its distance.
-
-    The norm over genes of ``counterfactual_effect``, the predicted change of expression if one
-    neighbor of that type stood alone at that distance.
-
-    Parameters
-    ----------
-    ds
-        The Dataset, of ``extract(..., effects=True)``.
-
-    Returns
-    -------
-    xarray.DataArray
-        Dims (label, distance), ``query`` in front where `ds` has it, in units of expression; NaN
-        for a cell type without neighbors.
-
-    Raises
-    ------
-    SchemaError
-        If the Dataset has no effects.
-
-    Examples
-    --------
-    >>> import amici_xr
-    >>> model, adata = amici_xr.demo()
-    >>> ds = amici_xr.extract(model, "Tumor", adata, effects=True, progress=False)
-    >>> curve = amici_xr.effect_curve(ds).sel(label="Fibroblast")
-    >>> bool(curve[0] > 2 * curve[-1])
-    True
-    """
-    check_effects(ds)
-    square = ds["counterfactual_effect"].astype(np.float64) ** 2
-    norm = (square.sum("gene", skipna=False) ** 0.5).rename("effect_curve")
-    norm.attrs = {"long_name": "norm over genes of the effect of one neighbor"}
-    return ordered(norm.rename(cell_type="label"))
-
-
-def effect_length_scale(ds: xr.Dataset, fraction: float = 0.5) -> xr.Dataset:
-    """Find the distance where the effect of one neighbor falls to a fraction of that at contact.
-
-    A reach that needs no threshold on attention: where `effect_curve`, interpolated linearly, first
-    falls to `fraction` of its value at distance 0. It is a property of the model, and says nothing
-    of how large the effect is: see ``contact_effect``.
-
-    Parameters
-    ----------
-    ds
-        The Dataset, of ``extract(..., effects=True)``.
-    fraction
-        Of the effect at contact, strictly between 0 and 1.
-
-    Returns
-    -------
-    xarray.Dataset
-        Dims (label), ``query`` in front where `ds` has it:
-
-        ``effect_length_scale``
-            in the Dataset's unit of distance; NaN unless `status` is ``falls``;
-        ``contact_effect``
-            the norm over genes at distance 0;
-        ``status``
-            the first that applies of ``absent`` (no neighbor of that label), ``within_noise`` (at
-            no distance is the effect twice the norm that it would have if the effects of the
-            neighbors had no direction in common), ``does_not_fall`` (to that fraction, up to the
-            largest distance), ``falls``;
-        ``n_neighbors``
-            number of neighbors of the label.
-
-    Raises
-    ------
-    ValueError
-        If `fraction` lies out of its range.
-    SchemaError
-        If the Dataset has no effects.
-
-    Examples
-    --------
-    >>> import amici_xr
-    >>> model, adata = amici_xr.demo()
-    >>> ds = amici_xr.extract(model, "Tumor", adata, effects=True, progress=False)
-    >>> reach = amici_xr.effect_length_scale(ds).sel(label="Fibroblast")
-    >>> reach.status.item(), float(reach.effect_length_scale.round())  # planted within 20
-    ('falls', 21.0)
-    """
-    fraction = check_fraction("fraction", fraction)
-    curve = effect_curve(ds)
-    noise = ds["counterfactual_noise"].rename(cell_type="label").transpose(*curve.dims)
-    is_above = (curve > _NOISES * noise).any("distance")
-    contact = curve.isel(distance=0, drop=True)
-    lengths = xr.apply_ufunc(
-        _first_fall,
-        rechunked(curve, {"distance": -1}),
-        ds["distance"].drop_vars("distance"),
-        input_core_dims=[["distance"], ["distance"]],
-        kwargs={"fraction": fraction},
-        dask="parallelized",
-        output_dtypes=[np.float64],
-    )
-    status: xr.DataArray = xr.apply_ufunc(
-        _status,
-        contact,
-        is_above,
-        lengths,
-        dask="parallelized",
-        output_dtypes=[np.dtype("<U13")],
-    )
-    result = xr.Dataset(
-        {
-            "effect_length_scale": lengths.where(status == "falls"),
-            "contact_effect": contact,
-            "status": status,
-            "n_neighbors": count_neighbors(ds).rename(cell_type="label"),
-        }
-    )
-    attributes = distance_attributes(f"distance where the effect falls to {fraction:g}", ds)
-    result["effect_length_scale"].attrs = attributes
-    result["contact_effect"].attrs = {"long_name": "norm over genes of the effect at contact"}
-    for name in ("status", "n_neighbors"):
-        result[name].attrs = {"long_name": name.replace("n_", "number of ")}
-    return ordered(result).assign_attrs(fraction=fraction)
-
-
-def attention_enrichment(ds: xr.Dataset, *, by_sample: bool = False) -> xr.Dataset:
-    """Compare the attention that each sender gets with how many of the neighbors it makes up.
-
-    Its share of all attention to neighbors (without the dummy) over its share of all neighbors in
-    the neighborhoods: above 1 the model looks there more than composition explains.
-
-    Parameters
-    ----------
-    ds
-        The Dataset, dims (neighbor, head), with neighborhoods. It needs no effects.
-    by_sample
-        Whether to treat each sample separately, which adds a ``sample`` dim.
-
-    Returns
-    -------
-    xarray.Dataset
-        ``enrichment`` and ``attention_share``, dims (label, head), ``neighborhood_share`` and
-        ``n_pairs`` of receiver and neighbor, dims (label); ``query`` in front where `ds` has it.
-        NaN for a label that stands in no neighborhood.
-
-    Raises
-    ------
-    SchemaError
-        If the Dataset has no neighborhoods, or lacks the score of a cell that stands in one.
-
-    Examples
-    --------
-    >>> import amici_xr
-    >>> ds = amici_xr.testing.simulate_dataset(n_cells=200)
-    >>> enriched = amici_xr.attention_enrichment(ds)
-    >>> enriched.enrichment.dims
-    ('label', 'head')
-    >>> bool(abs((enriched.enrichment * enriched.neighborhood_share).sum("label") - 1).max() < 1e-9)
-    True
-    """
-    observed = attention_by_distance(ds, bins=1, by_sample=by_sample).isel(
-        distance_bin=0, drop=True
-    )
-    n_pairs = observed["n_pairs"]
-    received = (observed["mean_attention"] * n_pairs).fillna(0)
-    neighborhood_share = n_pairs / n_pairs.sum("label").where(n_pairs.sum("label") > 0)
-    attention_share = (received / received.sum("label")).where(n_pairs > 0)
-    result = xr.Dataset(
-        {
-            "enrichment": attention_share / neighborhood_share,
-            "attention_share": attention_share,
-            "neighborhood_share": neighborhood_share,
-            "n_pairs": n_pairs,
-        }
-    ).drop_vars(["bin_lower", "bin_upper"], errors="ignore")
-    long_names = {
-        "enrichment": "attention share over neighborhood share",
-        "attention_share": "share of the attention to neighbors",
-        "neighborhood_share": "share of the neighbors",
-        "n_pairs": "number of pairs of receiver and neighbor",
-    }
-    for name, long_name in long_names.items():
-        result[name].attrs = {"long_name": long_name, "units": "1"}
-    return ordered(result)
-
-
 def check_effects(ds: xr.Dataset) -> None:
     """Refuse a Dataset without effects."""
     check_structure(ds)
@@ -393,31 +206,3 @@ def _explained_of_held_out(ds: xr.Dataset) -> xr.DataArray:
     )
     coords = {name: ds[name] for name in ("query", "run") if name in ds.coords}
     return _share(*sums).assign_coords(coords)
-
-
-def _status(
-    contact: NDArray[np.float64], is_above: NDArray[np.bool_], lengths: NDArray[np.float64]
-) -> NDArray[np.str_]:
-    """Return the first status that applies."""
-    status = {
-        "absent": np.isnan(contact),
-        "within_noise": ~is_above,
-        "does_not_fall": np.isnan(lengths),
-    }
-    return np.select(list(status.values()), list(status), "falls").astype("<U13")
-
-
-def _first_fall(
-    curve: NDArray[np.float64], distance: NDArray[np.float64], fraction: float
-) -> NDArray[np.float64]:
-    """Find where each curve, (..., distance), first falls to a fraction of its first value."""
-    level = fraction * curve[..., :1]
-    is_below = curve <= level
-    at = np.argmax(is_below, axis=-1)[..., np.newaxis]
-    before = np.maximum(at - 1, 0)
-    upper, lower = (np.take_along_axis(curve, place, -1) for place in (before, at))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share = (upper - level) / (upper - lower)
-        lengths = distance[before] + share * (distance[at] - distance[before])
-    falls = is_below.any(axis=-1) & (curve[..., 0] > 0)
-    return np.where(falls, lengths[..., 0], np.nan)

@@ -14,7 +14,16 @@ Kind = Literal["scores", "distance_response", "answer", "unknown"]
 KIND = "dataset_kind"  # attribute by which a Dataset declares its kind; scores need none
 # Every Dataset of scores, and every answer to a question about one, names its query and one more.
 QUERY_NAMES = {"query", "query_label", "queries"}
-BESIDE_QUERY = {"head", "head_idx", "label", "neighbor", "receiver", "threshold", "distance"}
+BESIDE_QUERY = {
+    "head",
+    "head_idx",
+    "label",
+    "neighbor",
+    "receiver",
+    "threshold",
+    "distance",
+    "gene",
+}
 _SCORES = {row.name for row in SCHEMA.values() if row.is_required and not row.is_coordinate}
 _RESPONSE = {row.name for row in RESPONSE_SCHEMA.values() if row.is_required}
 

@@ -9,7 +9,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from amici_xr.analysis.effects import effect_curve, effect_length_scale, gene_effects
+from amici_xr.analysis.effect_reach import effect_curve, effect_length_scale
+from amici_xr.analysis.effects import gene_effects
 from amici_xr.dataset.selection import one_run
 from amici_xr.dataset.structure import check_structure
 from amici_xr.errors import check_fraction, check_names, check_positive_integer, listed

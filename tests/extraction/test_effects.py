@@ -443,3 +443,10 @@ def test_a_saved_folder_tells_which_cells_training_left_out(demo, tmp_path):
         saved["attr_dict"]["train_indices_"] = wrong
         torch.save(saved, tmp_path / "model.pt")
         assert amici_xr.load_model(tmp_path).is_held_out is None
+
+
+def test_answers_about_effects_are_saved_like_any_other(every, tmp_path):
+    for ask in (amici_xr.explained_variance, amici_xr.gene_effects, amici_xr.prediction_gain):
+        answer = ask(every)
+        amici_xr.save(answer, tmp_path / "answer.nc")
+        xr.testing.assert_identical(amici_xr.open_dataset(tmp_path / "answer.nc"), answer)
