@@ -67,8 +67,8 @@ def counterfactual_effects(
         samples = [_sample(np.flatnonzero(row & (codes == label)), queue) for row in is_neighbor]
         cells = np.unique(np.concatenate(samples))
         at = np.searchsorted(predictor.features.cells, cells)
-        sent = predictor.features.values[at].swapaxes(0, 1) @ w_o
-        senders = prepare_senders(sent, norm_weight, linear_head)
+        values = predictor.features.values[at]
+        senders = prepare_senders(values, w_o, norm_weight, linear_head)
         for row, sample in enumerate(samples):
             if sample.size:
                 chosen = np.searchsorted(cells, sample)

@@ -57,7 +57,8 @@ class Ablations:
     """A batch of receivers, predicted with all neighbors and without each sender among them.
 
     `receiver` and `label` are those of each row, a pair of a receiver in the batch and a sender
-    that stands in its neighborhood: a sender that does not has no effect.
+    that stands in its neighborhood: a sender that does not has no effect. Rows of one query and
+    one sender stand together.
     """
 
     receiver: Tensor  # (row,)
@@ -98,10 +99,10 @@ class Predictor:
     def lone_attention(
         self, query: int, cells: Integers, distances: NDArray[np.float64]
     ) -> NDArray[np.float32]:
-        """Weight of each cell, were it the only neighbor, (head, distance, cell)."""
+        """Weight of each cell, were it the only neighbor, (cell, head, distance)."""
         base, position = self.features.base[cells, query], self.features.position[cells, query]
         units = (distances / self._u).astype(np.float32)
-        return lone_attention((base - np.float32(self._delta)).T, position.T, units)
+        return lone_attention(base - np.float32(self._delta), position, units)
 
     def _sent_by_label(self, receivers: Receivers) -> tuple[Tensor, Tensor, Tensor]:
         """Σ α·V over the neighbors of each label that a receiver has: (row, head, size)."""
@@ -110,14 +111,15 @@ class Predictor:
         member = np.searchsorted(self.features.cells, index)
         attention = self._attention(receivers, exists, member)
         label = receivers.codes[index]
-        n_labels = int(label.max(initial=0)) + 1
-        pair = at * n_labels + label
-        row, row_of_pair = np.unique(pair, return_inverse=True)
+        n_labels, n_receivers = int(label.max(initial=0)) + 1, len(exists)
+        group = receivers.query[at] * n_labels + label
+        row, row_of_pair = np.unique(group * n_receivers + at, return_inverse=True)
         values = self._tensor(self.features.values[member])
         values *= self._tensor(attention.astype(np.float32)).unsqueeze(-1)
         sent = values.new_zeros(row.size, *values.shape[1:])
         sent.index_add_(0, self._tensor(row_of_pair.reshape(-1)), values)
-        return self._tensor(row // n_labels), self._tensor(row % n_labels), sent
+        group, row_receiver = np.divmod(row, n_receivers)
+        return self._tensor(row_receiver), self._tensor(group % n_labels), sent
 
     def _attention(
         self, receivers: Receivers, exists: NDArray[np.bool_], member: Integers

@@ -33,6 +33,6 @@ class ScratchArray:
         if 0 in self.shape:
             return np.asarray(np.empty(self.shape, self.dtype)[key])
         self._file.flush()
-        mapped = np.memmap(self._file, self.dtype, "r", shape=self.shape)
-        part: NDArray[Any] = np.array(mapped[key])
-        return part
+        mapped = np.memmap(self._file, self.dtype, "r", shape=self.shape).view(np.ndarray)
+        part: NDArray[Any] = mapped[key]
+        return part if part.flags.owndata else part.copy()

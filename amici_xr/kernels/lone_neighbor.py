@@ -1,15 +1,14 @@
 """The effect of one neighbor that stands alone, on plain arrays.
 
-The output of the attention is ``o = Σ_h w_h·s_h + Q``, with what the neighbor sends through head h,
-``s_h = W_O[:, h]·V_h``, weighted by ``w_h = σ(a − p·d/u − δ)``. A LayerNorm of scale γ follows, and
-a linear map L to genes, so that the effect is ``L·γ·(C·o/σ(o) − C·Q/σ(Q))``, with C the subtraction
-of the mean. σ(o) is the root of a quadratic form in the weights, so that no output is made for each
-distance, and the mean over neighbors is taken before the linear map.
+The output of the attention is ``o = Σ_h w_h·W_O[h]·V_h + Q``, with the values V that the neighbor
+sends, weighted by ``w_h = σ(a − p·d/u − δ)``. A LayerNorm of scale γ follows, and a linear map L to
+genes, so that the effect is ``L·γ·(C·o/σ(o) − C·Q/σ(Q))``, with C the subtraction of the mean. σ(o)
+is the root of a quadratic form in the weights, so that no output is made for each distance, and the
+mean over neighbors is taken before any linear map.
 """
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,42 +25,39 @@ class SenderParts:
 
     Attributes
     ----------
-    parts
-        ``C·s``, (head, cell, output).
-    products, gene_products
-        Scalar products of the parts of each pair of heads, twice those of two different heads, as
-        they are and as L·γ makes them, (pair, cell).
+    values
+        V, (cell, head, size).
+    products
+        Scalar products of ``C·W_O·V`` of each head with that of each other, (cell, head, head), and
+        below them those of ``L·γ·C·W_O·V``: (cell, 2 head, head).
+    centered
+        ``C·W_O``, (head, size, output).
     scaled_head
         ``L·γ``, (gene, output).
     """
 
-    parts: Singles
+    values: Singles
     products: Singles
-    gene_products: Singles
+    centered: Singles
     scaled_head: Singles
 
 
-def prepare_senders(sent: Singles, norm_weight: Singles, linear_head: Singles) -> SenderParts:
-    """Prepare what cells send: (head, cell, output), γ (output,) and L (gene, output)."""
-    parts = sent - sent.mean(axis=-1, keepdims=True)
+def prepare_senders(
+    values: Singles, w_o: Singles, norm_weight: Singles, linear_head: Singles
+) -> SenderParts:
+    """Prepare V (cell, head, size), with W_O (head, size, output), γ (output,), L (gene, output)."""
+    centered = w_o - w_o.mean(axis=-1, keepdims=True)
     scaled_head = linear_head * norm_weight
-    through_genes = parts @ (scaled_head.T @ scaled_head)
-    products, gene_products = (
-        np.stack(
-            [
-                (1 + (first != second)) * np.einsum("co,co->c", parts[first], other[second])
-                for first, second in _pairs(len(parts))
-            ]
-        )
-        for other in (parts, through_genes)
-    )
-    return SenderParts(parts, products, gene_products, scaled_head)
+    parts = np.matmul(values.swapaxes(0, 1), centered).swapaxes(0, 1)
+    both = [parts, parts @ (scaled_head.T @ scaled_head)]
+    products = np.concatenate([other @ parts.swapaxes(1, 2) for other in both], axis=1)
+    return SenderParts(values, products, centered, scaled_head)
 
 
 def lone_attention(score: Singles, slope: Singles, distance: Singles) -> Singles:
-    """Compute ``σ(score − slope·d)``: (head, cell) and (distance,) → (head, distance, cell)."""
-    fall = slope[:, np.newaxis] * distance[:, np.newaxis]
-    fall -= score[:, np.newaxis]
+    """Compute ``σ(score − slope·d)``: (cell, head) and (distance,) → (cell, head, distance)."""
+    fall = slope[..., np.newaxis] * distance
+    fall -= score[..., np.newaxis]
     with np.errstate(over="ignore"):  # to ∞, of which the inverse is 0
         np.exp(fall, out=fall)
     fall += 1
@@ -78,7 +74,7 @@ def lone_neighbor_effect(
     senders, cells
         What cells send, and which of them are the neighbors.
     weight
-        Attention to each of these, (head, distance, neighbor).
+        Attention to each of these, (neighbor, head, distance).
     q
         Q of the receivers, (output,).
     epsilon
@@ -91,41 +87,30 @@ def lone_neighbor_effect(
         the norm that the mean would have if the neighbors' effects had no direction in common.
         Infinite for one neighbor.
     """
-    n_neighbors = cells.size
+    n_neighbors, n_heads, n_distances = weight.shape
     q = q - q.mean()
     own = (q**2).mean()
-    parts = senders.parts[:, cells]
-    with_q, genes_of_q = parts @ q, senders.scaled_head @ q
-    genes_with_q = parts @ (genes_of_q @ senders.scaled_head)
-    forms = (senders.products[:, cells], senders.gene_products[:, cells])
-    square, gene_square = _quadratic_forms(weight, forms)
-    cross, gene_cross = (
-        np.einsum("hdn,hn->dn", weight, products) for products in (with_q, genes_with_q)
-    )
-    scale = ((square + 2 * cross) / q.size + (own + epsilon)) ** -0.5
+    genes_of_q = senders.scaled_head @ q
+    with_q = senders.centered @ np.stack([q, genes_of_q @ senders.scaled_head], axis=1)
+    values = senders.values[cells].swapaxes(0, 1)  # (head, neighbor, size)
+    forms = np.empty((n_neighbors, 2 * n_heads + 2, n_heads), np.float32)
+    forms[:, :-2] = senders.products[cells]
+    forms[:, -2:] = (values @ with_q).transpose(1, 2, 0)
+    applied = forms @ weight
+    cross, gene_cross = applied[:, -2], applied[:, -1]
+    applied = applied[:, :-2].reshape(n_neighbors, 2, n_heads, n_distances)
+    square, gene_square = np.einsum("nkhd,nhd->nkd", applied, weight).swapaxes(0, 1)
+    scale = 1 / np.sqrt((square + 2 * cross) / q.size + (own + epsilon))
     shift = scale - (own + epsilon) ** -0.5
-    change = ((weight * scale) @ parts).sum(axis=0)
-    change += shift.sum(axis=1)[:, np.newaxis] * q
+    scaled_weight = weight * scale[:, np.newaxis]
+    sent = scaled_weight.transpose(1, 2, 0) @ values  # (head, distance, size)
+    change = (sent @ senders.centered).sum(axis=0)
+    change += shift.sum(axis=0)[:, np.newaxis] * q
     effect = (change / n_neighbors) @ senders.scaled_head.T
     if n_neighbors < 2:
         return effect, np.full(len(effect), np.inf, np.float32)
     squares = scale**2 * gene_square + 2 * scale * shift * gene_cross
     squares += shift**2 * (genes_of_q @ genes_of_q)
-    spread = squares.mean(axis=1, dtype=np.float64) - (effect.astype(np.float64) ** 2).sum(axis=1)
+    spread = squares.mean(axis=0, dtype=np.float64) - (effect.astype(np.float64) ** 2).sum(axis=1)
     noise = np.sqrt(np.maximum(spread, 0) / (n_neighbors - 1))
     return effect, noise.astype(np.float32)
-
-
-def _quadratic_forms(weight: Singles, forms: tuple[Singles, ...]) -> list[Singles]:
-    """Σ over pairs of heads of their weights and products, for each form: (distance, neighbor)."""
-    totals = [np.zeros(weight.shape[1:], np.float32) for _ in forms]
-    both, term = (np.empty_like(totals[0]) for _ in range(2))
-    for number, (first, second) in enumerate(_pairs(len(weight))):
-        np.multiply(weight[first], weight[second], out=both)
-        for total, products in zip(totals, forms, strict=True):
-            total += np.multiply(both, products[number], out=term)
-    return totals
-
-
-def _pairs(n_heads: int) -> list[tuple[int, int]]:
-    return list(itertools.combinations_with_replacement(range(n_heads), 2))

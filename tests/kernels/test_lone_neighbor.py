@@ -36,8 +36,10 @@ def of_each_neighbor(layers):
 
 
 def closed_form(layers, cells):
-    senders = prepare_senders(layers["sent"], layers["norm_weight"], layers["linear_head"])
-    weight = layers["weight"][:, :, cells]
+    values = layers["sent"].swapaxes(0, 1)
+    as_it_is = np.broadcast_to(np.eye(N_OUTPUT, dtype=np.float32), (N_HEADS, N_OUTPUT, N_OUTPUT))
+    senders = prepare_senders(values, as_it_is, layers["norm_weight"], layers["linear_head"])
+    weight = np.ascontiguousarray(layers["weight"][:, :, cells].transpose(2, 0, 1))
     return lone_neighbor_effect(senders, np.array(cells), weight, layers["q"], EPSILON)
 
 
@@ -61,7 +63,7 @@ def test_one_neighbor_tells_no_noise(layers):
 
 
 def test_attention_falls_with_distance_and_never_overflows():
-    score, slope = np.array([[0.0, 1.0]], np.float32), np.array([[1.0, 1000.0]], np.float32)
+    score, slope = np.array([[0.0], [1.0]], np.float32), np.array([[1.0], [1000.0]], np.float32)
     weight = lone_attention(score, slope, np.array([0.0, 2.0], np.float32))
-    assert weight[0, 0] == pytest.approx([0.5, 1 / (1 + np.exp(-1.0))])
-    assert weight[0, 1] == pytest.approx([1 / (1 + np.exp(2.0)), 0.0])
+    assert weight[0, 0] == pytest.approx([0.5, 1 / (1 + np.exp(2.0))])
+    assert weight[1, 0] == pytest.approx([1 / (1 + np.exp(-1.0)), 0.0])
