@@ -91,12 +91,15 @@ def main() -> None:
         path = Path(folder) / "tissue.h5ad"
         setting.tissue(arguments.cells, arguments.genes, arguments.types).write_h5ad(path)
         for size in [arguments.size] if arguments.size else SIZES:
+            without = None
             for mode in [arguments.mode] if arguments.mode else MODES:
                 words = [*sys.argv[1:], "--tissue", str(path), "--size", size, "--mode", mode]
                 run = [sys.executable, "-W", "ignore", __file__, *words]
                 result = json.loads(subprocess.run(run, check=True, capture_output=True).stdout)
                 shown = ", ".join(f"{value:,.2f} {name}" for name, value in result.items())
-                print(f"{size:22} {mode:10} {shown}", flush=True)
+                without = result["seconds"] if mode == "without" else without
+                ratio = "" if without is None else f", {result['seconds'] / without:.1f} × without"
+                print(f"{size:22} {mode:10} {shown}{ratio}", flush=True)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -210,13 +211,14 @@ class _Sums:
         groups, counts = torch.unique_consecutive(group, return_counts=True)
         twice_residual = 2 * ablations.residual
         changes, gains = [], []
-        of_rows = [each.split(counts.tolist()) for each in (ablations.change, ablations.receiver)]
-        gain_of_rows = torch.empty_like(ablations.change[:, 0])
-        parts = gain_of_rows.split(counts.tolist())
-        for change, receiver, part in zip(*of_rows, parts, strict=True):
+        gain_of_rows = torch.empty_like(ablations.from_label[:, 0])
+        ends = counts.cumsum(0).tolist()
+        for start, end in itertools.pairwise([0, *ends]):
+            rows = slice(start, end)
+            change = ablations.change(rows)
             difference = change @ self._linear_head.T
-            gain = twice_residual[receiver].add_(difference).mul_(difference)
-            torch.sum(gain, dim=1, out=part)
+            gain = twice_residual[ablations.receiver[rows]].add_(difference).mul_(difference)
+            gain_of_rows[rows] = gain.sum(dim=1)
             gains.append(gain.sum(dim=0))
             changes.append(change.sum(dim=0))
         if gains:

@@ -63,8 +63,17 @@ class Ablations:
 
     receiver: Tensor  # (row,)
     label: Tensor  # (row,)
-    change: Tensor  # norm_o's output with the sender minus without it, (row, output)
     residual: Tensor  # x − ŷ, (receiver, gene)
+    output: Tensor  # of the attention, (receiver, output)
+    normalized: Tensor  # that after norm_o, (receiver, output)
+    from_label: Tensor  # what the sender adds to the output, (row, output)
+    layers: PredictionLayers
+
+    def change(self, rows: slice) -> Tensor:
+        """Return norm_o's output with the sender minus without it, (row, output)."""
+        receiver = self.receiver[rows]
+        without = self.layers.normalize(self.output[receiver].sub_(self.from_label[rows]))
+        return self.normalized[receiver].sub_(without)
 
 
 class Predictor:
@@ -73,6 +82,8 @@ class Predictor:
     def __init__(self, features: CellFeatures, layers: PredictionLayers, delta: float, u: float):
         self.features, self.layers, self._delta, self._u = features, layers, delta, u
         self._device = layers.q.device
+        self._member = np.zeros(int(features.cells.max(initial=-1)) + 1, np.intp)
+        self._member[features.cells] = np.arange(features.cells.size)
 
     @torch.inference_mode()
     def ablations(
@@ -91,10 +102,10 @@ class Predictor:
                 from_label = sent[:, head] @ layers.w_o[head]
             output = q.index_add(0, row_receiver, from_label)
             normalized = layers.normalize(output)
-            change = normalized[row_receiver]
-            change -= layers.normalize(output[row_receiver].sub_(from_label))
             residual = above_profile - normalized @ layers.linear_head.T
-            yield Ablations(row_receiver, row_label, change, residual)
+            yield Ablations(
+                row_receiver, row_label, residual, output, normalized, from_label, layers
+            )
 
     def lone_attention(
         self, query: int, cells: Integers, distances: NDArray[np.float64]
@@ -108,7 +119,7 @@ class Predictor:
         """Σ α·V over the neighbors of each label that a receiver has: (row, head, size)."""
         exists = receivers.index >= 0
         index, at = receivers.index[exists], np.nonzero(exists)[0]
-        member = np.searchsorted(self.features.cells, index)
+        member = self._member[index]
         attention = self._attention(receivers, exists, member)
         label = receivers.codes[index]
         n_labels, n_receivers = int(label.max(initial=0)) + 1, len(exists)

@@ -45,7 +45,7 @@ class SenderParts:
 def prepare_senders(
     values: Singles, w_o: Singles, norm_weight: Singles, linear_head: Singles
 ) -> SenderParts:
-    """Prepare V (cell, head, size), with W_O (head, size, output), γ (output,), L (gene, output)."""
+    """Prepare V (cell, head, size); W_O is (head, size, output), γ (output,), L (gene, output)."""
     centered = w_o - w_o.mean(axis=-1, keepdims=True)
     scaled_head = linear_head * norm_weight
     parts = np.matmul(values.swapaxes(0, 1), centered).swapaxes(0, 1)
