@@ -17,6 +17,7 @@ from amici_xr.model.architecture import check_is_network
 from amici_xr.model.safetensors_folder import SETTINGS, WEIGHTS, is_safetensors_folder, read_folder
 from amici_xr.model.saved_model import (
     DEFAULTS,
+    HELD_OUT,
     SETTING_NAMES,
     SavedModel,
     build_settings,
@@ -111,8 +112,21 @@ def _load_shared_model(path: Path) -> SavedModel:
     weights, description = read_folder(folder)
     settings = settings_from_sources(description["settings"], f"{folder / SETTINGS}")
     genes, labels = tuple(description["gene_names"]), tuple(description["labels"])
-    model = SavedModel(weights, settings, genes, labels, description["is_trained"])
+    held_out = _read_held_out_cells(weights.pop(HELD_OUT, None), f"{folder / WEIGHTS}")
+    model = SavedModel(weights, settings, genes, labels, description["is_trained"], held_out)
     return check_model(model, f"{folder / WEIGHTS}")
+
+
+def _read_held_out_cells(tensor: torch.Tensor | None, source: str) -> NDArray[np.bool_] | None:
+    if tensor is None:
+        return None
+    is_held_out: NDArray[np.bool_] = tensor.numpy()
+    if is_held_out.ndim != 1 or is_held_out.dtype != bool:
+        raise ValueError(
+            f"{source}: {HELD_OUT} is of dtype {is_held_out.dtype} and shape {is_held_out.shape}; "
+            "it must hold true or false for each cell; save the model anew"
+        )
+    return is_held_out
 
 
 def _from_attributes(

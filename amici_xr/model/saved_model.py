@@ -39,6 +39,7 @@ _NUMBERS: dict[str, tuple[type, float, str]] = {
     "pos_coef_offset": (float, -math.inf, "a finite number"),
 }
 _SOURCES = ("file", "AMICI default")  # of a setting
+HELD_OUT = "is_held_out"  # its name beside the weights of a shared model
 _MAY_BE_NONE = ("layer", "cell_radius_key")
 
 
@@ -126,7 +127,7 @@ class SavedModel:
         Whether the model says that it was trained.
     is_held_out
         For each cell of the AnnData that it was trained with, whether training left it out; None
-        where the model does not say. A shared model does not keep it.
+        where the model does not say.
 
     Examples
     --------
@@ -151,10 +152,10 @@ class SavedModel:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a folder that can be shared: no pickle, nothing that could run.
 
-        It holds ``model.safetensors``, the weights, and ``settings.json``, all else in a form that
-        can be read: gene names, cell types, the settings with their sources, the shapes of the
-        weights, and a digest by which a damaged file is known. Either the whole folder is written
-        or nothing is.
+        It holds ``model.safetensors``, the weights and `is_held_out`, and ``settings.json``, all
+        else in a form that can be read: gene names, cell types, the settings with their sources,
+        the shapes of the weights, and a digest by which a damaged file is known. Either the whole
+        folder is written or nothing is.
 
         Parameters
         ----------
@@ -186,7 +187,12 @@ class SavedModel:
             "settings": self.settings.with_sources(),
             "gene_names": list(self.gene_names),
         }
-        write_folder(path, self.weights, description)
+        tensors = dict(self.weights)
+        if self.is_held_out is not None:
+            import torch
+
+            tensors[HELD_OUT] = torch.from_numpy(self.is_held_out)
+        write_folder(path, tensors, description)
 
     def __repr__(self) -> str:
         """Show what can be asked of the model, not its weights."""

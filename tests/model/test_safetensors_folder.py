@@ -89,6 +89,21 @@ def test_labels_of_any_script_are_written_as_they_are(demo, tmp_path):
     assert "類" in (tmp_path / "shared" / "settings.json").read_bytes().decode(errors="replace")
 
 
+def test_a_shared_model_keeps_which_cells_training_left_out(demo, tmp_path):
+    import dataclasses
+
+    is_held_out = np.arange(10) % 3 == 0
+    model = dataclasses.replace(demo[0], is_held_out=is_held_out)
+    model.save(tmp_path / "shared")
+    read = amici_xr.load_model(tmp_path / "shared")
+    np.testing.assert_array_equal(read.is_held_out, is_held_out)
+    assert read.weights.keys() == model.weights.keys()
+    weights = dict(read.weights) | {"is_held_out": torch.zeros(3, 2)}
+    replace_weights(tmp_path / "shared", weights)
+    with pytest.raises(ValueError, match=r"is_held_out is of dtype float32 and shape \(3, 2\)"):
+        amici_xr.load_model(tmp_path / "shared")
+
+
 def test_a_shared_model_is_replaced_as_a_whole(demo, shared):
     amici_xr.demo(run=1)[0].save(shared)
     assert sorted(entry.name for entry in shared.iterdir()) == [
