@@ -57,7 +57,7 @@ nitpick_ignore_regex = [
     (r"py:class", r"(bool|int|float|str|tuple|list|dict|frozenset|KeyError|ValueError|object)"),
     (r"py:class", r"SearchStrategy.*"),
     # names of the choices of an argument, which its description lists
-    (r"py:class", r"Palette|Scores|Statistic|Competitors|HeadSummary|(\w+\.)?Kind"),
+    (r"py:class", r"Palette|Scores|Statistic|OneRunUnit|Competitors|HeadSummary|(\w+\.)?Kind"),
 ]
 
 # Cells are run when the pages are built, each page in an empty folder of its own.

@@ -142,7 +142,7 @@ class SavedModel:
     gene_names: tuple[str, ...]
     labels: tuple[str, ...]
     is_trained: bool = True
-    is_held_out: NDArray[np.bool_] | None = None
+    is_held_out: NDArray[Any] | None = None
 
     @property
     def n_heads(self) -> int:

@@ -78,7 +78,7 @@ def plot_pairs(
     ValueError
         If `level` or `max_effect` is out of its range, or there is no pair.
     SchemaError
-        If `response` is not the result of `distance_response`.
+        If ``response`` is not the result of `distance_response`.
 
     Examples
     --------

@@ -77,7 +77,7 @@ def plot_response(
     ValueError
         If the pair was not tested, or the model's effects have other dims.
     SchemaError
-        If `response` is not the result of `distance_response`.
+        If ``response`` is not the result of `distance_response`.
 
     Examples
     --------
