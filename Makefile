@@ -52,7 +52,8 @@ coverage: .venv/test
 
 test-long: .venv/test
 	HYPOTHESIS_PROFILE=long AMICI_XR_LONG=1 .venv/bin/python -m pytest $(ON_EVERY_CORE) \
-		tests/test_properties.py tests/model/test_damaged_checkpoints.py tests/io/test_file_faults.py
+		tests/test_properties.py tests/model/test_damaged_checkpoints.py tests/io/test_file_faults.py \
+		tests/test_selections_and_calls.py
 
 # MUTATED="bootstrap_distribution storage" for those; mutmut keeps its copy of the code in mutants/.
 # One thread for linear algebra, since as many mutants are tried at a time as there are cores.

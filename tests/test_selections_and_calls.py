@@ -1,5 +1,6 @@
 """What users do to a Dataset before they ask it: a right answer, or an error that helps."""
 
+import os
 import traceback
 import warnings
 
@@ -153,7 +154,9 @@ def test_a_call_on_a_selection_is_right_or_an_error_of_ours(layouts, layout, sel
     check(layouts[layout], selection, call)
 
 
+@pytest.mark.long
 @pytest.mark.slow
+@pytest.mark.skipif(os.environ.get("AMICI_XR_LONG") != "1", reason="an hour; make test-long")
 @pytest.mark.parametrize("selection", SELECTIONS)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_call_on_every_selection_is_right_or_an_error_of_ours(layouts, layout, selection):
