@@ -304,7 +304,9 @@ def test_quantities_of_other_cells_are_refused(ds, adata):
     doubled = ds["label"].isel(neighbor=[0, 1, 1])
     with pytest.raises(ValueError, match=r"'label' holds a neighbor more than once.*drop_dupl"):
         amici_xr.to_anndata(ds, adata, {"label": doubled})
-    renamed = ds["label"].assign_coords(neighbor_name="other_" + ds["neighbor_name"])
+    renamed = ds["label"].assign_coords(
+        neighbor_name=("neighbor", np.char.add("other_", ds["neighbor_name"].values))
+    )
     with pytest.raises(ValueError, match=r"[\d,]+ neighbors of 'label' have other names"):
         amici_xr.to_anndata(ds, adata, {"label": renamed})
     assert list(adata.obs.columns) == []
