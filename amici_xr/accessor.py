@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from amici_xr import analysis, dataset, io, plotting, uncertainty
-from amici_xr.dataset.kinds import kind_of
+from amici_xr.dataset.kinds import is_response
 from amici_xr.dataset.response_structure import check_response
 from amici_xr.dataset.schema import distance_unit, has_effects, has_neighborhoods
 from amici_xr.dataset.structure import check_structure, is_valid_structure
@@ -115,8 +115,7 @@ else:
         def __repr__(self) -> str:
             """Show our overview where the Dataset is valid, then that of cf_xarray."""
             theirs = str(super().__repr__())  # type: ignore[no-untyped-call]  # cf_xarray's
-            is_response = kind_of(self._obj) == "distance_response"
-            if not is_response and not is_valid_structure(self._obj):
+            if not is_response(self._obj) and not is_valid_structure(self._obj):
                 return theirs
             return f"{overview(self._obj, 'cf', CounterfactualMethods)}\n\n{theirs}"
 
@@ -133,20 +132,23 @@ def register() -> None:
 
 def overview(ds: xr.Dataset, name: str, methods: type) -> str:
     """Describe a Dataset in a few lines, and list the `methods` under ``ds.<name>``."""
+    public = {method for method in vars(methods) if not method.startswith("_")}
     try:
-        is_response = kind_of(ds) == "distance_response"
-        (check_response if is_response else check_structure)(ds)
+        if is_response(ds):
+            check_response(ds)
+            held, contents = "distance response", list_response(ds)
+            listed_methods = _OF_BOTH | _OF_RESPONSES
+        else:
+            check_structure(ds)
+            held, contents = "counterfactual attention", list_contents(ds)
+            listed_methods = public - _OF_RESPONSES
     except SchemaError as error:
         return f"<ds.{name}: {error}>"
-    held = "distance response" if is_response else "counterfactual attention"
-    contents = list_response(ds) if is_response else list_contents(ds)
     lines = [f"<ds.{name}: {held}>", *contents, "Ask:"]
     summaries = {
         f"{method}(…)": (inspect.getdoc(function) or "").partition("\n")[0]
         for method, function in vars(methods).items()
-        if callable(function) and not method.startswith("_")
-        if method in (_OF_BOTH | _OF_RESPONSES if is_response else methods.__dict__)
-        if is_response or method not in _OF_RESPONSES
+        if callable(function) and method in listed_methods
     }
     width = max(map(len, summaries))
     lines += [f"    ds.{name}.{call:<{width}}  {first}" for call, first in summaries.items()]

@@ -97,6 +97,16 @@ def several_calls(ds):
     names = np.unique(ds["neighbor_sample"].values).tolist() if "neighbor_sample" in ds else []
     conditions = {name: "ab"[place % 2] for place, name in enumerate(names)}
     yield "contrast", lambda: amici_xr.contrast(ds, conditions)
+    for by_sample in (False, True):
+        yield (
+            "attention_enrichment",
+            lambda by=by_sample: amici_xr.attention_enrichment(ds, by_sample=by),
+        )
+    yield "explained_variance", lambda: amici_xr.explained_variance(ds)
+    yield "gene_effects", lambda: amici_xr.gene_effects(ds)
+    yield "prediction_gain", lambda: amici_xr.prediction_gain(ds)
+    yield "effect_curve", lambda: amici_xr.effect_curve(ds)
+    yield "effect_length_scale", lambda: amici_xr.effect_length_scale(ds)
 
 
 def anndata_of(ds):
@@ -123,6 +133,8 @@ def drawings(ds):
     yield "plot_spatial", lambda: amici_xr.plot_spatial(ds, head=head, sample_threshold=None)
     yield "plot_atlas", lambda: amici_xr.plot_atlas(ds)
     yield "plot_threshold_sweep", lambda: amici_xr.plot_threshold_sweep(ds, [0.1, 0.5])
+    yield "plot_gene_effects", lambda: amici_xr.plot_gene_effects(ds)
+    yield "plot_effect_curve", lambda: amici_xr.plot_effect_curve(ds)
     if HAS_BOKEH:
         yield "report", lambda: amici_xr.report(ds, "page.html", thresholds=[0.1, 0.5], n_points=5)
 

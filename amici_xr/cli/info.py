@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from amici_xr.accessor import list_contents, list_response
-from amici_xr.dataset.kinds import kind_of
+from amici_xr.dataset.kinds import is_response
 from amici_xr.dataset.schema import has_neighborhoods
 from amici_xr.dataset.selection import samples, select
 
@@ -52,11 +52,6 @@ def questions_to(file: Path, ds: xr.Dataset) -> Iterator[str]:
     if is_response(ds):
         return questions_to_response(shlex.quote(str(file)), ds)
     return questions_to_scores(file, ds)
-
-
-def is_response(ds: xr.Dataset) -> bool:
-    """Tell whether the file holds a distance response."""
-    return kind_of(ds) == "distance_response"
 
 
 def questions_to_response(name: str, ds: xr.Dataset) -> Iterator[str]:

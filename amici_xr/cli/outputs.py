@@ -17,7 +17,7 @@ import xarray as xr
 from amici_xr.analysis.column_names import distinguish
 from amici_xr.cli.info import description_of
 from amici_xr.cli.messages import printable
-from amici_xr.dataset.kinds import kind_of
+from amici_xr.dataset.kinds import is_response
 from amici_xr.dataset.schema import UNKNOWN_UNIT, distance_unit, has_neighborhoods
 from amici_xr.dataset.structure import is_valid_structure
 from amici_xr.io.atomic import replace_atomically
@@ -44,13 +44,12 @@ def deliver(ask: partial[Any], out: Path | None, labels: Sequence[str] | None) -
     """Write the answer to the file, or show it: Datasets of scores as `info` does."""
     answer = ask()
     ds = answer.to_dataset() if isinstance(answer, xr.DataArray) else answer
-    is_response = kind_of(ds) == "distance_response"
     if is_valid_structure(ds) and out is None:
         print(*map(printable, description_of(ds)), sep="\n")
     elif out is not None and (is_valid_structure(ds) or not out.name.endswith(TABLES)):
         write_dataset(ds, out)
     else:
-        rows = table_of_pairs(ds) if is_response else long_table(ds)
+        rows = table_of_pairs(ds) if is_response(ds) else long_table(ds)
         if labels is not None and "label" in rows:
             rows = rows[rows["label"].isin(labels)]
         constants = {name: value for name, value in _constants(ask, ds).items() if name not in rows}

@@ -28,6 +28,11 @@ _SCORES = {row.name for row in SCHEMA.values() if row.is_required and not row.is
 _RESPONSE = {row.name for row in RESPONSE_SCHEMA.values() if row.is_required}
 
 
+def is_response(ds: object) -> bool:
+    """Tell whether this is a distance response."""
+    return isinstance(ds, xr.Dataset) and kind_of(ds) == "distance_response"
+
+
 def kind_of(ds: xr.Dataset) -> Kind:
     """Return the kind that a Dataset declares, or else that of its variables.
 

@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from amici_xr.dataset.kinds import kind_of
+from amici_xr.dataset.kinds import is_response
 from amici_xr.dataset.response_structure import check_response
 from amici_xr.dataset.schema import (
     EFFECTS,
@@ -66,7 +66,7 @@ def validate(ds: xr.Dataset) -> xr.Dataset:
     amici_xr.errors.SchemaError: not a Dataset of counterfactual attention scores:
     - position_coefficient: 1 value is not above 0; extract the scores again
     """
-    if _is_response(ds):
+    if is_response(ds):
         return check_response(ds)
     check_form(ds)
     raise_problems(list(_value_problems(ds)))
@@ -75,16 +75,12 @@ def validate(ds: xr.Dataset) -> xr.Dataset:
 
 def validate_loaded(ds: xr.Dataset) -> xr.Dataset:
     """Validate structure and those values that are not lazy."""
-    if _is_response(ds):
+    if is_response(ds):
         return check_response(ds)
     check_form(ds)
     lazy = [name for name, variable in ds.variables.items() if variable.chunks is not None]
     raise_problems(list(_value_problems(ds.drop_vars(lazy))))
     return ds
-
-
-def _is_response(ds: xr.Dataset) -> bool:
-    return isinstance(ds, xr.Dataset) and kind_of(ds) == "distance_response"
 
 
 def _value_problems(ds: xr.Dataset) -> Iterator[str]:

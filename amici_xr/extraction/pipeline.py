@@ -187,8 +187,6 @@ def extract(
     from amici_xr.extraction.scoring import score, score_lazily
     from amici_xr.model.network import ScoringNetwork
 
-    offset = saved.settings.pos_coef_offset
-    network = ScoringNetwork(saved.weights, offset, queries, torch_device)
     scores: Any = None
     of_effects: dict[str, Any] = {}
     if effects:
@@ -206,10 +204,14 @@ def extract(
             keeps_scores=chunk is None,
             progress=progress,
         )
-    if chunk is not None:
-        scores = score_lazily(neighbor, network, tissue.expression, batch_size, chunk)
-    elif not effects:
-        scores = score(neighbor, network, tissue.expression, batch_size, progress)
+    if scores is None:
+        offset = saved.settings.pos_coef_offset
+        network = ScoringNetwork(saved.weights, offset, queries, torch_device)
+        scores = (
+            score(neighbor, network, tissue.expression, batch_size, progress)
+            if chunk is None
+            else score_lazily(neighbor, network, tissue.expression, batch_size, chunk)
+        )
     has_query_dim = query is None or not isinstance(query, str | int | np.generic)
     mask = {"is_neighbor": is_neighbor[:, neighbor]} if has_query_dim else {}
     kept_heads = slice(None) if heads is None else head

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from amici_xr.dataset.kinds import kind_of
+from amici_xr.dataset.kinds import is_response, kind_of
 from amici_xr.dataset.response_structure import check_response
 from amici_xr.dataset.schema import SCHEMA_VERSION
 from amici_xr.dataset.structure import check_structure, raise_problems, version_problems
@@ -181,8 +181,7 @@ def _is_answer(ds: xr.Dataset) -> bool:
 
 def _check_structure(ds: xr.Dataset) -> xr.Dataset:
     """Check the structure by kind, and leave what is lazy as it is."""
-    is_response = isinstance(ds, xr.Dataset) and kind_of(ds) == "distance_response"
-    return check_response(ds) if is_response else check_structure(ds)
+    return check_response(ds) if is_response(ds) else check_structure(ds)
 
 
 def _drop_encoding(ds: xr.Dataset) -> xr.Dataset:

@@ -39,6 +39,17 @@ class Content:
         return f"{sender} → {self.ds['query'].item()}"
 
 
+def check_one_query(ds: xr.Dataset) -> xr.Dataset:
+    """Refuse several runs or queries, of which a figure can't tell which is meant."""
+    one_run(check_structure(ds), "draw one at a time")
+    if "query" in ds.dims:
+        queries = listed(ds["query"].values)
+        raise ValueError(
+            f"ds holds the queries {queries}; draw one at a time, e.g. amici_xr.select(ds, query)"
+        )
+    return ds
+
+
 def choose_content(
     ds: xr.Dataset,
     heads: int | Sequence[int] | None,
@@ -46,12 +57,7 @@ def choose_content(
     heads_argument: str = "heads",
 ) -> Content:
     """Take the heads and labels that were asked for; None is all heads, and all labels met."""
-    one_run(check_structure(ds), "draw one at a time")
-    if "query" in ds.dims:
-        queries = listed(ds["query"].values)
-        raise ValueError(
-            f"ds holds the queries {queries}; draw one at a time, e.g. amici_xr.select(ds, query)"
-        )
+    check_one_query(ds)
     ds = with_head_dim(select(ds, ds["query"].item())).compute()
     every_head: list[int] = ds["head"].values.tolist()
     chosen: list[int] = every_head if heads is None else np.atleast_1d(heads).tolist()

@@ -11,12 +11,10 @@ from numpy.typing import NDArray
 
 from amici_xr.analysis.effect_reach import effect_curve, effect_length_scale
 from amici_xr.analysis.effects import gene_effects
-from amici_xr.dataset.selection import one_run
-from amici_xr.dataset.structure import check_structure
-from amici_xr.errors import check_fraction, check_names, check_positive_integer, listed
+from amici_xr.errors import check_fraction, check_names, check_positive_integer
 from amici_xr.plotting import marks
 from amici_xr.plotting.colors import Palette, label_colors, label_lines
-from amici_xr.plotting.contents import with_unit
+from amici_xr.plotting.contents import check_one_query, with_unit
 from amici_xr.plotting.layout import add_legend, given_axes, grid_of_axes, panel_axes
 from amici_xr.plotting.style import styled
 
@@ -83,7 +81,7 @@ def plot_gene_effects(
     'Fibroblast'
     """
     n_genes = check_positive_integer("n_genes", n_genes)
-    shown = gene_effects(_one_query(ds)).compute()
+    shown = gene_effects(check_one_query(ds)).compute()
     labels = _choose_labels(shown, abs(shown["effect"]).max("gene"), labels)
     effect = shown["effect"].sel(label=labels)
     if genes is None:
@@ -147,7 +145,7 @@ def plot_effect_curve(
     'distance (coordinate units)'
     """
     fraction = check_fraction("fraction", fraction)
-    ds = _one_query(ds)
+    ds = check_one_query(ds)
     curve = effect_curve(ds).compute()
     reach = effect_length_scale(ds, fraction).compute()
     names = _choose_labels(reach, reach["contact_effect"], labels)
@@ -170,16 +168,6 @@ def plot_effect_curve(
         handles = marks.legend_handles(colors, {"point": f"{fraction:g} of contact"}, lines)
         add_legend([axes], handles, is_ours=ax is None)
     return axes
-
-
-def _one_query(ds: xr.Dataset) -> xr.Dataset:
-    one_run(check_structure(ds), "draw one at a time")
-    if "query" in ds.dims:
-        raise ValueError(
-            f"ds holds the queries {listed(ds['query'].values)}; draw one at a time, e.g. "
-            "amici_xr.select(ds, query)"
-        )
-    return ds
 
 
 def _choose_labels(
