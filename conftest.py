@@ -11,20 +11,11 @@ from hypothesis import HealthCheck, settings
 from matplotlib import pyplot as plt
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
-DOCTESTS_THAT_NEED_MODEL = (
-    "amici_xr.analysis.cell_columns",
-    "amici_xr.model.saved_model",
-    "amici_xr.model.loading",
-    "amici_xr.extraction.pipeline",
-    "amici_xr.demo_data",
-    "amici_xr.response.pipeline",
-    "amici_xr.testing.tissues",
-)
+# Examples that read a model or make a tissue, which takes torch and AnnData.
+NEED_MODEL = ("demo(", "load_model(", "simulate_tissue(", "simulate_model(")
 DOCTESTS_THAT_NEED_WANDB = ("amici_xr.plotting.wandb_logging",)
 HAS_WANDB = importlib.util.find_spec("wandb") is not None
-collect_ignore = (
-    [] if HAS_TORCH else ["amici_xr/model/network.py", "amici_xr/extraction/scoring.py"]
-)
+collect_ignore = []
 if importlib.util.find_spec("bokeh") is None:  # an extra, without which its example can't run
     collect_ignore.append("amici_xr/plotting/page/document.py")
 if importlib.util.find_spec("numcodecs") is None:  # the extra zarr
@@ -44,8 +35,10 @@ for _name, _examples in {"default": 15, "ci": 300, "long": 5_000}.items():
     )
 
 
-def pytest_configure():
+def pytest_configure(config):
     mpl.use("agg")
+    if not HAS_TORCH:  # modules that import it have no examples there
+        config.option.doctest_ignore_import_errors = True
     settings.load_profile(f"amici_xr_{os.environ.get('HYPOTHESIS_PROFILE', 'default')}")
 
 
@@ -59,7 +52,8 @@ TRIED_BY_FILE = {
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        if item.name.startswith(DOCTESTS_THAT_NEED_MODEL):
+        examples = item.dtest.examples if isinstance(item, pytest.DoctestItem) else ()
+        if any(call in example.source for example in examples for call in NEED_MODEL):
             item.add_marker(pytest.mark.needs_model)
         if item.name.startswith(DOCTESTS_THAT_NEED_WANDB) and not HAS_WANDB:
             item.add_marker(pytest.mark.skip(reason="needs wandb (the extra `wandb`)"))

@@ -1,5 +1,6 @@
 """Layouts, selections and calls of which every combination is tried; see the test of this name."""
 
+import importlib.util
 import pickle
 from pathlib import Path
 
@@ -288,4 +289,6 @@ CALLS = {
     "plot_threshold_sweep": lambda ds: _drawn(ds.cf.plot_threshold_sweep([0.1, 0.5])),
     "report": _page,
 }
+if importlib.util.find_spec("anndata") is None:  # which its call begins with
+    del CALLS["to_anndata"]
 SELECTIONS = HELD_OTHERWISE | ALONG_AN_AXIS | OTHER_CELLS

@@ -28,7 +28,7 @@ def saved(tmp_path_factory):
     folder = tmp_path_factory.mktemp("saved")
     model, adata = amici_xr.demo()
     for name, query in (("T_cell", "T_cell"), ("tissue", None)):
-        ds = amici_xr.extract(model, query, adata, progress=False)
+        ds = amici_xr.extract(model, query, adata, progress=False, effects=query is None)
         amici_xr.save(ds, folder / f"{name}.nc")
     trainings = (
         amici_xr.extract(one, ["T_cell", "Tumor"], adata, progress=False)
@@ -102,6 +102,21 @@ def test_the_whole_tissue_is_answered_from_its_file(open_saved):
     spatial = t_cell.bootstrap(0.1, None, resampling_unit="spatial")
     spatial = spatial.sel(label="Macrophage", head=2)
     assert spatial.ci_lower < 9.84 < spatial.ci_upper
+
+
+def test_effects_are_answered_from_their_file(open_saved):
+    tissue = open_saved("tissue")
+    for receiver, sender, planted in (("T_cell", "Macrophage", 10), ("Tumor", "Fibroblast", 20)):
+        pair = {"query": receiver, "label": sender}
+        norms = (tissue.cf.gene_effects().effect ** 2).sum("gene").sel(query=receiver)
+        assert norms.idxmax("label") == sender
+        reach = tissue.cf.effect_length_scale(0.5).sel(pair)
+        assert reach.status == "falls"
+        np.testing.assert_allclose(reach.effect_length_scale, planted, rtol=0.2)
+        assert tissue.cf.effect_curve().sel(pair)[0] == pytest.approx(reach.contact_effect)
+    assert tissue.cf.explained_variance().explained_variance.sel(query="Tumor") > 0.2
+    assert tissue.cf.attention_enrichment().enrichment.sel(query="T_cell").max() > 1
+    assert tissue.cf.select("Tumor").cf.plot_gene_effects(n_genes=10).get_xlabel() == "gene"
 
 
 def test_several_trainings_are_answered_from_their_file(open_saved):
