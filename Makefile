@@ -91,9 +91,10 @@ test-scvi: .venv-scvi/installed
 	.venv-scvi/bin/python -m pytest -m "not once" -W default tests/live/test_live_scvi.py \
 		tests/model/test_loading.py tests/model/test_checkpoint_versions.py tests/extraction/test_pipeline.py
 
-# A user's own AMICI environment: old NumPy and SciPy, and the live model itself.
+# A user's own AMICI environment: old NumPy and SciPy, and the live model itself. One thread for linear
+# algebra, since as many tests run at a time as there are cores.
 test-amici: .venv-amici/installed
-	WANDB_MODE=disabled .venv-amici/bin/python -m pytest $(ON_EVERY_CORE) -m "not once and not slow"
+	WANDB_MODE=disabled OMP_NUM_THREADS=1 .venv-amici/bin/python -m pytest $(ON_EVERY_CORE) -m "not once and not slow"
 
 docs: .venv/docs
 	rm -rf docs/_build docs/generated
