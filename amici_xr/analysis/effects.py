@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from amici_xr.dataset.ablation import ablation_of
 from amici_xr.dataset.reduction import ordered
 from amici_xr.dataset.schema import has_effects
 from amici_xr.dataset.structure import check_structure
@@ -80,8 +81,10 @@ def explained_variance(ds: xr.Dataset) -> xr.Dataset:
 def gene_effects(ds: xr.Dataset, label: str | None = None, *, by_head: bool = False) -> xr.Dataset:
     """Tell which genes each sender changes in the model's prediction, and by how much.
 
-    The sender is ablated: its attention weights are set to 0 after the softmax, in each real
-    neighborhood. These are effects of the model, not of the tissue.
+    The sender is ablated in each real neighborhood: its attention weights are set to 0 after the
+    softmax, or, in a Dataset of ``extract(..., renormalize=True)``, its cells are masked before it,
+    so that the rest of the neighborhood takes over its attention. The attribute ``ablation`` says
+    which. These are effects of the model, not of the tissue.
 
     Parameters
     ----------
@@ -151,7 +154,8 @@ def gene_effects(ds: xr.Dataset, label: str | None = None, *, by_head: bool = Fa
     for name, long_name in long_names.items():
         result[name].attrs = {"long_name": long_name}
     result["variance_share"].attrs["units"] = "1"
-    result = _of_label(result, label).assign_attrs(evaluated_on=evaluated_on(ds))
+    attributes = {"evaluated_on": evaluated_on(ds), "ablation": str(ablation_of(ds))}
+    result = _of_label(result, label).assign_attrs(attributes)
     return ordered(result).transpose(..., "gene")
 
 

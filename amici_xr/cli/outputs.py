@@ -76,7 +76,8 @@ def draw(plot: partial[Any], out: Path, dpi: int) -> None:
 def long_table(answer: xr.Dataset) -> pd.DataFrame:
     """Return one row for each position along the dims, without rows that hold no value.
 
-    Quantiles become columns. What has no dim is left out.
+    Quantiles become columns. A variable without dims has its value in every row, and variables
+    without dims alone make one row; such coordinates are left out.
     """
     if "quantile" in answer.dims:
         quantiles = answer["quantiles"].to_dataset("quantile")
@@ -84,11 +85,14 @@ def long_table(answer: xr.Dataset) -> pd.DataFrame:
         texts = zip(levels.tolist(), distinguish(levels), strict=True)
         names = {level: f"quantile_{text}" for level, text in texts}
         answer = answer.drop_dims("quantile").assign(quantiles.rename(names))
-    table = answer.drop_vars([name for name in answer.variables if not answer[name].ndim])
+    table = answer.drop_vars([name for name in answer.coords if not answer[name].ndim])
+    if not table.dims:
+        return pd.DataFrame({name: [array.item()] for name, array in table.data_vars.items()})
     dims = sorted(table.dims, key=lambda dim: _DIMS.index(dim) if dim in _DIMS else len(_DIMS))
     about = [name for name in table.coords if name not in dims]
     rows = table.to_dataframe(dim_order=dims).reset_index()[[*dims, *about, *table.data_vars]]
-    return rows.dropna(how="all", subset=list(table.data_vars), ignore_index=True)
+    varying = [name for name, array in table.data_vars.items() if array.ndim]
+    return rows.dropna(how="all", subset=varying, ignore_index=True)
 
 
 def table_of_pairs(response: xr.Dataset) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from amici_xr.dataset.ablation import describe_difference
 from amici_xr.dataset.joined_effects import join_effects
 from amici_xr.dataset.schema import MATCHING, REDUCED_EFFECTS, SCHEMA, distance_unit
 from amici_xr.dataset.selection import samples, with_head_dim
@@ -213,6 +214,8 @@ def _differences(first: xr.Dataset, other: xr.Dataset, number: int) -> Iterator[
             f"its unit is {units[1]!r}, that of datasets[0] {units[0]!r}; extract with one unit=, "
             "or convert with to_microns"
         )
+    if ablation := describe_difference(first, other):
+        yield ablation
     settings = [_details(ds, "model_settings") for ds in (first, other)]
     for setting in sorted(set(settings[0]) & set(settings[1])):
         values = [_value(details[setting]) for details in settings]

@@ -71,6 +71,18 @@ def check_effects(effects: Any) -> bool | Literal["by_head"]:
     raise ValueError(f"effects={effects!r} is not known; choose one of False, True, 'by_head'")
 
 
+def check_renormalize(renormalize: Any, effects: bool | Literal["by_head"]) -> bool:
+    """Return whether ablated senders are masked before the softmax, which needs effects."""
+    if not isinstance(renormalize, bool | np.bool_):
+        raise TypeError(f"renormalize={renormalize!r} must be True or False")
+    if renormalize and not effects:
+        raise ValueError(
+            "renormalize=True changes effects alone, and none are asked for; add effects=True, or "
+            "leave it out"
+        )
+    return bool(renormalize)
+
+
 def check_chunks(chunks: Any) -> int | None:
     """Return the number of neighbors in a chunk; None where nothing is to be lazy."""
     if chunks is None or chunks == "auto":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -47,6 +46,7 @@ def score_with_effects(
     is_neighbor: NDArray[np.bool_],
     *,
     heads: list[int] | None,
+    renormalize: bool,
     device: torch.device,
     batch_size: int,
     keeps_scores: bool,
@@ -56,13 +56,15 @@ def score_with_effects(
 
     Predictions take whole neighborhoods. `is_neighbor`, (query, cell), tells which cells are scored
     and which of them counterfactual effects are averaged over. `heads` are left on alone, one after
-    the other. Without `keeps_scores` scores are None, and only a temporary file holds them.
+    the other; `renormalize` masks an ablated sender before the softmax. Without `keeps_scores`
+    scores are None, and only a temporary file holds them.
     """
     predictor, receivers = make_predictor(
         saved,
         tissue,
         neighborhoods,
         queries,
+        renormalize=renormalize,
         device=device,
         batch_size=batch_size,
         keeps_scores=keeps_scores,
@@ -98,6 +100,7 @@ def make_predictor(
     batch_size: int,
     keeps_scores: bool,
     progress: bool,
+    renormalize: bool = False,
 ) -> tuple[Predictor, Receivers]:
     """Run each cell of a neighborhood through the network once, for all receivers together."""
     cells = np.flatnonzero(neighborhoods.is_neighbor(tissue.codes, queries).any(axis=0))
@@ -116,6 +119,7 @@ def make_predictor(
         prediction_layers(saved.weights, queries, device),
         saved.settings.attention_dummy_score,
         saved.settings.distance_kernel_unit_scale,
+        renormalizes=renormalize,
     )
     return predictor, find_receivers(neighborhoods, tissue.codes, queries)
 
@@ -152,17 +156,18 @@ def reduce_effects(
     dict
         Variables of the schema by their name, the query always in front.
     """
-    mean, variance, deviation = _moments(predictor, receivers, cells, expression)
+    mean, variance = _moments(predictor, receivers, cells, expression)
     n_queries, n_genes = mean.shape
     sums = [_Sums(predictor, n_queries, n_labels, n_genes) for _ in range(1 + len(heads or ()))]
     gain = np.zeros((cells.size, n_labels), np.float32)
-    error = np.zeros(cells.size)
+    error, deviation = np.zeros((2, cells.size))
     starts = range(0, cells.size, RECEIVER_BATCH)
     shown = watched(starts, "effects", "batch", "model", is_shown=progress)
     full_precision = torch.autocast(predictor.layers.q.device.type, enabled=False)
     with contextlib.closing(expression.batches(cells, RECEIVER_BATCH)) as batches, full_precision:
         for start, x in zip(shown, batches, strict=True):
             batch = receivers[start : start + RECEIVER_BATCH]
+            deviation[start : start + len(x)] = ((x - mean[batch.query]) ** 2).sum(axis=1)
             for number, ablations in enumerate(predictor.ablations(batch, x, heads)):
                 of_rows = sums[number].add(batch.query, ablations)
                 if number:
@@ -211,7 +216,7 @@ class _Sums:
         groups, counts = torch.unique_consecutive(group, return_counts=True)
         twice_residual = 2 * ablations.residual
         changes, gains = [], []
-        gain_of_rows = torch.empty_like(ablations.from_label[:, 0])
+        gain_of_rows = torch.empty_like(ablations.removed[:, 0])
         ends = counts.cumsum(0).tolist()
         for start, end in itertools.pairwise([0, *ends]):
             rows = slice(start, end)
@@ -253,42 +258,38 @@ def _summed(rows: Tensor, group: Tensor, n_groups: int) -> Tensor:
 
 def _moments(
     predictor: Predictor, receivers: Receivers, cells: Integers, expression: Expression
-) -> tuple[Floats, Floats, Floats]:
-    """Mean and variance of expression, (query, gene), and squared deviation of each receiver.
+) -> tuple[Floats, Floats]:
+    """Mean and variance of expression, (query, gene).
 
     About the profiles of the model, near which the means lie: with c the profile and m the mean,
-    ``Σ(x − m)² = Σ(x − c)² − n(m − c)²`` does not cancel. Each receiver is read twice.
+    ``Σ(x − m)² = Σ(x − c)² − n(m − c)²`` does not cancel. Deviations of single receivers from the
+    mean need it first, so that expression is read twice, here and with the predictions.
     """
     profiles = predictor.layers.profiles.cpu().numpy().astype(np.float64)
     n_queries, n_genes = profiles.shape
     first, second = np.zeros((2, n_queries, n_genes))
-    for start, x in _numbered(expression, cells):
-        query = receivers.query[start : start + len(x)]
-        above = x - profiles[query]
-        if not np.isfinite(above).all():
-            wrong = np.flatnonzero(~np.isfinite(above).all(axis=1))
-            raise ValueError(
-                f"the expression of {wrong.size} receivers holds NaN or infinite values, the first "
-                f"at position {cells[start + wrong[0]]} of adata; drop these cells, or extract "
-                "without effects"
-            )
-        for code in np.unique(query):
-            first[code] += above[query == code].sum(axis=0)
-            second[code] += (above[query == code] ** 2).sum(axis=0)
-    n = np.bincount(receivers.query, minlength=n_queries)[:, np.newaxis]
-    mean = profiles + first / n
-    variance = np.maximum(second / n - (first / n) ** 2, 0.0)
-    deviation = np.empty(cells.size)
-    for start, x in _numbered(expression, cells):
-        rows = slice(start, start + len(x))
-        deviation[rows] = ((x - mean[receivers.query[rows]]) ** 2).sum(axis=1)
-    return mean, variance, deviation
-
-
-def _numbered(expression: Expression, cells: Integers) -> Iterator[tuple[int, NDArray[np.float32]]]:
     starts = range(0, cells.size, RECEIVER_BATCH)
     with contextlib.closing(expression.batches(cells, RECEIVER_BATCH)) as batches:
-        yield from zip(starts, batches, strict=True)
+        for start, x in zip(starts, batches, strict=True):
+            query = receivers.query[start : start + len(x)]
+            above = x - profiles[query]
+            _check_finite(above, cells[start : start + len(x)])
+            for code in np.unique(query):
+                first[code] += above[query == code].sum(axis=0)
+                second[code] += (above[query == code] ** 2).sum(axis=0)
+    n = np.bincount(receivers.query, minlength=n_queries)[:, np.newaxis]
+    return profiles + first / n, np.maximum(second / n - (first / n) ** 2, 0.0)
+
+
+def _check_finite(above: Floats, cells: Integers) -> None:
+    """Refuse a batch of receivers whose expression is not finite, and name the first of them."""
+    wrong = np.flatnonzero(~np.isfinite(above).all(axis=1))
+    if wrong.size:
+        raise ValueError(
+            f"the expression of {wrong.size} receivers holds NaN or infinite values, the first "
+            f"at position {cells[wrong[0]]} of adata; drop these cells, or extract without "
+            "effects"
+        )
 
 
 def _warn_of_bad_predictions(error: float, deviation: float) -> None:

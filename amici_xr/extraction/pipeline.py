@@ -12,6 +12,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from amici_xr.dataset.ablation import MASKED, ZEROED, record_ablation
 from amici_xr.dataset.construction import from_arrays
 from amici_xr.dataset.schema import SCHEMA, check_unit, provenance
 from amici_xr.dataset.units import check_microns_per_unit, to_microns
@@ -22,6 +23,7 @@ from amici_xr.extraction.arguments import (
     check_effects,
     check_heads,
     check_queries,
+    check_renormalize,
     find_adata,
 )
 from amici_xr.model.architecture import check_prediction_weights
@@ -55,6 +57,7 @@ def extract(
     microns_per_unit: float | None = None,
     progress: bool = True,
     effects: bool | Literal["by_head"] = False,
+    renormalize: bool = False,
 ) -> xr.Dataset:
     """Score every neighbor of one or several receiving cell types: the Dataset of all that follows.
 
@@ -110,6 +113,11 @@ def extract(
         neighborhoods and all heads, whatever `indices` and `heads` are. Effects are computed at
         once, also with `chunks`; they are of the model, and in-sample wherever cells of the
         training are among the receivers.
+    renormalize
+        Ablation sets the weights α of a sender S to 0, and the rest keeps its own, as in the
+        original. True masks the cells of S before the softmax instead, so that the other neighbors
+        and the dummy take over its attention: ``α'_j = α_j / (1 − Σ_{k∈S} α_k)`` in each head.
+        Which of the two it was is recorded as the attribute ``ablation`` of the variables.
 
     Returns
     -------
@@ -164,6 +172,7 @@ def extract(
     effects = check_effects(effects)
     if effects:
         check_prediction_weights(saved.weights, len(saved.gene_names), len(saved.labels))
+    renormalize = check_renormalize(renormalize, effects)
     torch_device = check_device(device)
     if batch_size is None:
         batch_size = BATCH_SIZE.get(torch_device.type, BATCH_SIZE_ELSEWHERE)
@@ -199,6 +208,7 @@ def extract(
             queries,
             is_neighbor,
             heads=head.tolist() if effects == "by_head" else None,
+            renormalize=renormalize,
             device=torch_device,
             batch_size=batch_size,
             keeps_scores=chunk is None,
@@ -253,9 +263,12 @@ def extract(
         "unit": unit,
         "microns_per_unit": microns_per_unit,
         "effects": effects,
+        "renormalize": renormalize,
         "neighborhoods": "given" if neighborhoods.is_given else "computed",
     }
     settings = saved.settings.with_sources()
+    if effects:
+        ds = record_ablation(ds, MASKED if renormalize else ZEROED)
     ds = ds.assign_attrs(provenance("model", model_settings=settings, extraction=arguments))
     return ds if microns_per_unit is None else to_microns(ds, microns_per_unit)
 

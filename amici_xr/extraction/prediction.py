@@ -66,21 +66,34 @@ class Ablations:
     residual: Tensor  # x − ŷ, (receiver, gene)
     output: Tensor  # of the attention, (receiver, output)
     normalized: Tensor  # that after norm_o, (receiver, output)
-    from_label: Tensor  # what the sender adds to the output, (row, output)
+    removed: Tensor  # what ablating the sender takes from the output, (row, output)
     layers: PredictionLayers
 
     def change(self, rows: slice) -> Tensor:
         """Return norm_o's output with the sender minus without it, (row, output)."""
         receiver = self.receiver[rows]
-        without = self.layers.normalize(self.output[receiver].sub_(self.from_label[rows]))
+        without = self.layers.normalize(self.output[receiver].sub_(self.removed[rows]))
         return self.normalized[receiver].sub_(without)
 
 
 class Predictor:
-    """Predicts expression from the features of the cells in a neighborhood."""
+    """Predicts expression from the features of the cells in a neighborhood.
 
-    def __init__(self, features: CellFeatures, layers: PredictionLayers, delta: float, u: float):
+    An ablated sender's weights are set to 0 after the softmax; with `renormalizes`, its cells are
+    masked before it, so that the others and the dummy take over its attention.
+    """
+
+    def __init__(
+        self,
+        features: CellFeatures,
+        layers: PredictionLayers,
+        delta: float,
+        u: float,
+        *,
+        renormalizes: bool = False,
+    ) -> None:
         self.features, self.layers, self._delta, self._u = features, layers, delta, u
+        self._renormalizes = renormalizes
         self._device = layers.q.device
         self._member = np.zeros(int(features.cells.max(initial=-1)) + 1, np.intp)
         self._member[features.cells] = np.arange(features.cells.size)
@@ -91,21 +104,17 @@ class Predictor:
     ) -> Iterator[Ablations]:
         """Yield the ablations with all heads on, then with each of `heads` alone."""
         layers = self.layers
-        row_receiver, row_label, sent = self._sent_by_label(receivers)
+        row_receiver, row_label, sent, removed = self._sent_by_label(receivers)
         query = self._tensor(receivers.query)
         above_profile = self._tensor(expression) - layers.profiles[query]
         q = layers.q[query]
         for head in [None, *(heads or [])]:
-            if head is None:
-                from_label = sent.flatten(1) @ layers.w_o.flatten(0, 1)
-            else:
-                from_label = sent[:, head] @ layers.w_o[head]
+            from_label = layers.project(sent, head)
             output = q.index_add(0, row_receiver, from_label)
             normalized = layers.normalize(output)
             residual = above_profile - normalized @ layers.linear_head.T
-            yield Ablations(
-                row_receiver, row_label, residual, output, normalized, from_label, layers
-            )
+            taken = layers.project(removed, head) if self._renormalizes else from_label
+            yield Ablations(row_receiver, row_label, residual, output, normalized, taken, layers)
 
     def lone_attention(
         self, query: int, cells: Integers, distances: NDArray[np.float64]
@@ -115,37 +124,75 @@ class Predictor:
         units = (distances / self._u).astype(np.float32)
         return lone_attention(base - np.float32(self._delta), position, units)
 
-    def _sent_by_label(self, receivers: Receivers) -> tuple[Tensor, Tensor, Tensor]:
-        """Σ α·V over the neighbors of each label that a receiver has: (row, head, size)."""
+    def _sent_by_label(self, receivers: Receivers) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Σ α·V over the neighbors of each label that a receiver has, and what ablation removes.
+
+        Receiver and label of each row come first; both sums are (row, head, size).
+        """
         exists = receivers.index >= 0
         index, at = receivers.index[exists], np.nonzero(exists)[0]
         member = self._member[index]
-        attention = self._attention(receivers, exists, member)
+        score = self._score(receivers, exists, member)
         label = receivers.codes[index]
         n_labels, n_receivers = int(label.max(initial=0)) + 1, len(exists)
         group = receivers.query[at] * n_labels + label
         row, row_of_pair = np.unique(group * n_receivers + at, return_inverse=True)
         values = self._tensor(self.features.values[member])
-        values *= self._tensor(attention.astype(np.float32)).unsqueeze(-1)
+        attention = self._tensor(self._softmax(score)[exists]).unsqueeze(-1)
+        weighted = values * attention if self._renormalizes else values.mul_(attention)
         sent = values.new_zeros(row.size, *values.shape[1:])
-        sent.index_add_(0, self._tensor(row_of_pair.reshape(-1)), values)
+        sent.index_add_(0, self._tensor(row_of_pair.reshape(-1)), weighted)
         group, row_receiver = np.divmod(row, n_receivers)
-        return self._tensor(row_receiver), self._tensor(group % n_labels), sent
+        row_label, removed = group % n_labels, sent
+        if self._renormalizes:
+            total = values.new_zeros(n_receivers, *values.shape[1:])
+            total.index_add_(0, self._tensor(at), weighted)
+            labels = np.full(exists.shape, -1)
+            labels[exists] = label
+            removed = total[self._tensor(row_receiver)]
+            for code in np.unique(row_label):
+                rows = np.flatnonzero(row_label == code)
+                receiver = row_receiver[rows]
+                removed[self._tensor(rows)] -= self._sent_without(
+                    score[receiver], exists, labels == code, receiver, values
+                )
+        return self._tensor(row_receiver), self._tensor(row_label), sent, removed
 
-    def _attention(
+    def _sent_without(
+        self,
+        score: NDArray[np.float64],
+        exists: NDArray[np.bool_],
+        is_masked: NDArray[np.bool_],
+        receiver: Integers,
+        values: Tensor,
+    ) -> Tensor:
+        """Σ α·V of some receivers with cells masked before the softmax: (receiver, head, size)."""
+        score[is_masked[receiver]] = -np.inf
+        pair = np.cumsum(exists).reshape(exists.shape)[receiver] - 1
+        has_weight = (exists & ~is_masked)[receiver]
+        weight = self._tensor(self._softmax(score)[has_weight]).unsqueeze(-1)
+        sent = values.new_zeros(receiver.size, *values.shape[1:])
+        at = self._tensor(np.nonzero(has_weight)[0])
+        return sent.index_add_(0, at, values[self._tensor(pair[has_weight])] * weight)
+
+    def _score(
         self, receivers: Receivers, exists: NDArray[np.bool_], member: Integers
     ) -> NDArray[np.float64]:
-        """Softmax over each neighborhood and the dummy: (neighbor that exists, head)."""
+        """Score of each neighbor, −∞ where there is none: (receiver, rank, head)."""
         query = np.broadcast_to(receivers.query[:, np.newaxis], exists.shape)[exists]
         distance = receivers.distance[exists][:, np.newaxis] / self._u
         scores = self.features.base[member, query].astype(np.float64)
         scores -= self.features.position[member, query] * distance
         score = np.full((*exists.shape, scores.shape[1]), -np.inf)
         score[exists] = scores
+        return score
+
+    def _softmax(self, score: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Weights over each neighborhood and the dummy, without that of the dummy."""
         largest = np.maximum(score.max(axis=1, keepdims=True, initial=-np.inf), self._delta)
-        np.exp(score - largest, out=score)
-        score /= score.sum(axis=1, keepdims=True) + np.exp(self._delta - largest)
-        return np.asarray(score[exists])
+        weight = np.exp(score - largest)
+        weight /= weight.sum(axis=1, keepdims=True) + np.exp(self._delta - largest)
+        return weight.astype(np.float32)
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)

@@ -38,6 +38,12 @@ class PredictionLayers:
     linear_head: Tensor
     profiles: Tensor
 
+    def project(self, sent: Tensor, head: int | None = None) -> Tensor:
+        """Apply W_O to what neighbors send, (…, head, size), of all heads or of one alone."""
+        if head is None:
+            return sent.flatten(-2) @ self.w_o.flatten(0, 1)
+        return sent[..., head, :] @ self.w_o[head]
+
     def normalize(self, output: Tensor) -> Tensor:
         """Apply ``norm_o`` to (…, output)."""
         shape = self.norm_weight.shape

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from amici_xr.analysis.effects import IN_SAMPLE, UNKNOWN_SAMPLE, check_effects
+from amici_xr.dataset.ablation import ablation_of
 from amici_xr.dataset.reduction import ordered
 from amici_xr.dataset.selection import one_run
 from amici_xr.errors import SchemaError, check_choice, check_fraction
@@ -104,7 +105,10 @@ def prediction_gain(
     else:
         result = next(iter(results.values())).assign_coords(query=ds["query"])
     attributes = {"evaluated_on": evaluated, "confidence_level": confidence_level}
-    result.attrs = attributes | {"resampling_unit": resampling_unit}
+    result.attrs = attributes | {
+        "resampling_unit": resampling_unit,
+        "ablation": str(ablation_of(ds)),
+    }
     return ordered(result)
 
 

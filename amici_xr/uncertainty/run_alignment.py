@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from amici_xr.dataset.ablation import ablation_of, describe_difference, record_ablation
 from amici_xr.dataset.schema import (
     EFFECTS,
     MATCHING,
@@ -196,6 +197,8 @@ def _check_datasets(datasets: Any) -> list[xr.Dataset]:
         raise ValueError("datasets[0] holds no scores, by which heads could be matched")
     for number, ds in enumerate(given[1:], start=1):
         check_same_tissue(given[0], ds, number)
+        if ablation := describe_difference(given[0], ds):
+            raise ValueError(f"datasets[{number}] can't be a run beside datasets[0]: {ablation}")
     return given
 
 
@@ -244,4 +247,5 @@ def _combine(
         "matching_margin": ("run", np.array([match.margin for match in matchings])),
     }
     described = describe(xr.Dataset(scores | settings, coordinates), distance_unit(first))
-    return first.assign(described.data_vars).assign_coords(described.coords)
+    combined = first.assign(described.data_vars).assign_coords(described.coords)
+    return record_ablation(combined, ablation_of(first))

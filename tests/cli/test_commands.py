@@ -307,6 +307,44 @@ def test_numbers_of_a_column_have_as_many_decimals_and_wide_letters_their_room()
     ]
 
 
+@pytest.mark.needs_model
+def test_one_number_of_a_query_stands_beside_those_of_its_genes(done, demo):
+    model, adata = demo
+    ds = amici_xr.extract(model, "Tumor", adata, effects=True, progress=False)
+    amici_xr.save(ds, "tumor.nc")
+    done("explained-variance", "tumor.nc", "--out", "t.csv")
+    expected = amici_xr.explained_variance(ds)
+    table = read("t.csv")
+    assert table["gene"].tolist() == ds["gene"].values.tolist()
+    assert table["explained_variance"].tolist() == [expected.explained_variance.item()] * len(table)
+    by_gene = expected.explained_variance_by_gene
+    np.testing.assert_array_equal(table["explained_variance_by_gene"], by_gene)
+    assert f"{expected.explained_variance.item():.2f}" in done("explained-variance", "tumor.nc").out
+
+
+def test_an_answer_of_scalars_is_one_row(done, folder, monkeypatch):
+    """As of a public function that gives a number for a whole file."""
+
+    def spread(ds: "xr.Dataset") -> "xr.Dataset":
+        """Measure the spread of all scores."""
+        scores = ds.base_attention_score
+        return xr.Dataset({"std": scores.std(), "mean": scores.mean()}, {"query": ds["query"]})
+
+    monkeypatch.setattr(amici_xr, "spread", spread, raising=False)
+    monkeypatch.setitem(main.app._commands, "spread", App("spread"))
+    main.app["spread"].default(commands.command_of(spread))
+    expected = spread(amici_xr.open_dataset(folder / "one.nc"))
+    done("spread", folder / "one.nc", "--out", "s.csv")
+    (row,) = read("s.csv").to_dict("records")
+    assert row["std"] == pytest.approx(expected["std"].item())
+    assert row["query"] == expected["query"].item()
+    lines = done("spread", folder / "one.nc").out.splitlines()
+    assert lines[-2].split() == ["std", "mean"]
+    assert [float(word) for word in lines[-1].split()] == pytest.approx(
+        [expected["std"].item(), expected["mean"].item()], rel=1e-3
+    )
+
+
 def test_of_very_many_rows_the_screen_shows_the_first(done, folder):
     shown = done("curve", folder / "one.nc", "--per-neighbor", "--distance", "0:9:1")
     assert len(shown.out.splitlines()) == 1_000 + 3

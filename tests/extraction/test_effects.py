@@ -211,6 +211,83 @@ def test_effects_are_those_of_the_formulas_receiver_by_receiver(model, tissue):
     np.testing.assert_allclose(ds.squared_deviation, deviation, rtol=1e-6)
 
 
+def test_renormalized_effects_are_those_of_a_softmax_without_the_sender(model, tissue):
+    """Against the plain network, whose neighbors of the sender are not there at all."""
+    given = {"sample_key": "piece", "effects": "by_head"}
+    ds = extract(model, "D", tissue, **given, renormalize=True)
+    x, query = tissue.layers["log"], LABELS.index("D")
+    shape = (ds.sizes["receiver"], len(LABELS), len(GENES))
+    effect, gain, of_head = np.zeros(shape), np.zeros(shape), np.zeros((3, *shape))
+    for row in range(shape[0]):
+        index, label = ds.neighborhood_index.values[row], ds.neighborhood_label.values[row]
+        own, distances = x[ds.receiver.values[row]], ds.neighborhood_distance.values[row]
+        decode, weight = plain_prediction(model, x[index], None, query, distances)
+        full = decode(weight).numpy()
+        for sender in set(label.tolist()):
+            is_other = label != sender
+            decode_without, without = plain_prediction(
+                model, x[index[is_other]], None, query, distances[is_other]
+            )
+            ablated = decode_without(without).numpy()
+            effect[row, sender] = full - ablated
+            gain[row, sender] = (own - ablated) ** 2 - (own - full) ** 2
+            for head in range(3):
+                is_on = np.eye(3)[head].tolist()
+                alone = decode(weight * weight.new_tensor(is_on))
+                alone -= decode_without(without * weight.new_tensor(is_on))
+                of_head[head, row, sender] = alone.numpy()
+    assert_close_to_largest(ds.gene_effect, effect.mean(axis=0))
+    assert_close_to_largest(ds.gene_gain, gain.mean(axis=0))
+    assert_close_to_largest(ds.gene_effect_by_head, of_head.mean(axis=1))
+    assert_close_to_largest(ds.prediction_gain, gain.sum(axis=2))
+    zeroed = extract(model, "D", tissue, **given)
+    assert not np.allclose(zeroed.gene_effect, ds.gene_effect, rtol=0.01)
+    changed = ["gene_effect", "gene_gain", "prediction_gain"]
+    changed += ["gene_effect_by_head", "gene_gain_by_head"]
+    xr.testing.assert_equal(ds.drop_vars(changed), zeroed.drop_vars(changed))
+
+
+def test_without_its_only_type_of_neighbors_a_receiver_attends_to_the_dummy(model, tissue):
+    """Whatever is done with the weights, nothing is left then."""
+    two = tissue[tissue.obs["cell_type"].isin(["D", "E"])].copy()
+    of_e = two.obs["cell_type"] == "E"
+    two = two[of_e | (np.arange(two.n_obs) == np.flatnonzero(~of_e)[0])].copy()
+    zeroed, masked = (
+        extract(model, "D", two, effects="by_head", renormalize=which) for which in (False, True)
+    )
+    assert_same(masked, zeroed)
+
+
+def test_files_and_answers_say_how_senders_were_ablated(model, tissue, every, tmp_path):
+    masked = extract(model, None, tissue, effects="by_head", renormalize=True)
+    amici_xr.save(masked, tmp_path / "masked.nc")
+    opened = amici_xr.open_dataset(tmp_path / "masked.nc")
+    words = {"masked": "masked before the softmax", "zeroed": "weights set to 0 after the softmax"}
+    assert opened.gene_effect.attrs["ablation"] == words["masked"]
+    assert json.loads(opened.attrs["extraction"])["renormalize"] is True
+    assert "ablation" not in opened.counterfactual_effect.attrs
+    runs = amici_xr.align_runs([opened, masked])
+    for ds, expected in ((every, "zeroed"), (opened, "masked"), (runs, "masked")):
+        assert ds.prediction_gain.attrs["ablation"] == words[expected]
+        assert amici_xr.gene_effects(ds).attrs["ablation"] == words[expected]
+    assert amici_xr.prediction_gain(opened).attrs["ablation"] == words["masked"]
+    with pytest.raises(
+        ValueError, match=r"those of datasets\[0\] masked before .* same renormalize="
+    ):
+        amici_xr.align_runs([masked, every])
+    with pytest.raises(
+        ValueError, match=r"those of datasets\[0\] weights set .* same renormalize="
+    ):
+        amici_xr.concat_samples([every, masked], sample=["zeroed", "masked"])
+
+
+def test_renormalize_is_refused_where_it_means_nothing(model, tissue):
+    with pytest.raises(ValueError, match="renormalize=True changes effects alone"):
+        extract(model, "D", tissue, renormalize=True)
+    with pytest.raises(TypeError, match="renormalize='yes' must be True or False"):
+        extract(model, "D", tissue, effects=True, renormalize="yes")
+
+
 @pytest.fixture(scope="module")
 def every(model, tissue):
     return extract(model, None, tissue, effects="by_head")
