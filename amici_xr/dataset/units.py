@@ -24,6 +24,8 @@ _POWERS = {  # of 10, in meters; after casefold, which turns the micro sign into
     **dict.fromkeys(("um", "micron", "microns"), -6),
 }
 
+_USUAL_NAMES = {-9: "nm", -6: MICRON, -3: "mm", -2: "cm", 0: "m"}
+
 
 def to_microns(ds: xr.Dataset, microns_per_unit: float) -> xr.Dataset:
     """Convert every distance of a Dataset to microns.
@@ -108,6 +110,18 @@ def in_unit_of(ds: xr.Dataset, argument: str, given: Any) -> NDArray[Any]:
         )
     exponent = powers[0] - powers[1]
     return values * 10.0**exponent if exponent >= 0 else values / 10.0**-exponent
+
+
+def usual_name(unit: str) -> str:
+    """Return "µm" for every spelling of it, likewise for other lengths; unknown units stay."""
+    power = _power(unit)
+    return unit.strip() if power is None else _USUAL_NAMES[power]
+
+
+def microns_in(unit: str) -> float | None:
+    """Return the length of a unit in µm; None where it is unknown, as of a pixel."""
+    power = _power(unit)
+    return None if power is None else float(10.0 ** (power - _POWERS["um"]))
 
 
 def _power(unit: str) -> int | None:

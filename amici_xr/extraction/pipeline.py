@@ -31,6 +31,7 @@ from amici_xr.model.loading import as_saved_model
 from amici_xr.tissue.cells import Tissue, read_tissue
 from amici_xr.tissue.neighborhoods import find_neighborhoods
 from amici_xr.tissue.overlap import warn_of_overlapping_samples
+from amici_xr.tissue.unit_entries import find_unit
 
 if TYPE_CHECKING:
     import anndata
@@ -98,7 +99,8 @@ def extract(
         ``neighbor_sample`` and ``receiver_sample``. Neighborhoods that the AnnData carries and
         that do cross are computed anew.
     unit
-        Name of the unit of the coordinates, e.g. "µm", kept on every distance.
+        Name of the unit of the coordinates, e.g. "µm", kept on every distance; None takes that
+        which the AnnData names in ``uns``, as ``coord_unit`` or ``spatial_units``, if it does.
     microns_per_unit
         How many microns one unit of the coordinates is. Every coordinate, distance and length
         scale is then in µm, as from `to_microns`. It renames what the model measured: the
@@ -132,7 +134,8 @@ def extract(
     NotFoundError
         If a query, head, gene, layer or key is not there; the message lists what is.
     ValueError
-        If the AnnData does not fit the model, or `indices` leave no neighbor.
+        If the AnnData does not fit the model or names its unit unreadably, or `indices` leave no
+        neighbor.
     TypeError
         If the model, or another argument, is none of the above.
     FileNotFoundError
@@ -186,6 +189,8 @@ def extract(
         vocabulary=saved.labels,
         genes=saved.gene_names,
     )
+    if unit is None and microns_per_unit is None:
+        unit = find_unit(tissue.unit_entries)
     queries = queries_with_cells(queries, tissue)
     neighborhoods = find_neighborhoods(tissue, queries, saved.settings.n_neighbors)
     warn_of_overlapping_samples(tissue, neighborhoods)

@@ -192,7 +192,7 @@ class Predictor:
         largest = np.maximum(score.max(axis=1, keepdims=True, initial=-np.inf), self._delta)
         weight = np.exp(score - largest)
         weight /= weight.sum(axis=1, keepdims=True) + np.exp(self._delta - largest)
-        return weight.astype(np.float32)
+        return np.asarray(weight, np.float32)
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from amici_xr.errors import check_names, listed
+from amici_xr.dataset.units import microns_in
+from amici_xr.errors import check_names, check_positive_number, listed
 from amici_xr.response.surroundings import median_nearest_distance
+from amici_xr.tissue.unit_entries import find_unit
 
 Floats = NDArray[np.float64]
 
@@ -44,15 +46,37 @@ def check_subset(
     return [position[name] for name in names]
 
 
-def warn_of_units(positions: Floats, samples: NDArray[np.intp], is_told: bool) -> float:
+def find_microns_per_unit(
+    given: float | None, unit_entries: Mapping[str, Any]
+) -> tuple[float, str]:
+    """Return the length of a coordinate unit in µm, and who says so: the argument, or the tissue.
+
+    Where neither does, coordinates are taken for µm.
+    """
+    if given is not None:
+        factor = check_positive_number("microns_per_unit", given)
+        return factor, "with this microns_per_unit"
+    unit = find_unit(unit_entries)
+    if unit is None:
+        return 1.0, "if coordinates are µm"
+    key = next(iter(unit_entries))
+    length = microns_in(unit)
+    if length is None:
+        raise ValueError(
+            f"adata.uns[{key!r}] names the unit {unit!r} of the coordinates, whose length is not "
+            "known; give it in µm as microns_per_unit, e.g. microns_per_unit=0.5"
+        )
+    return length, f"if coordinates are in {unit}, as adata.uns[{key!r}] says"
+
+
+def warn_of_units(positions: Floats, samples: NDArray[np.intp], condition: str) -> float:
     """Warn where coordinates can hardly be µm; return the median distance of nearest cells."""
     spacing = median_nearest_distance(positions, samples)
     if spacing < LEAST_SPACING or spacing > MOST_SPACING:
-        told = "with this microns_per_unit" if is_told else "if coordinates are µm"
         warnings.warn(
-            f"the median distance between nearest cells is {spacing:.3g} µm {told}, where cells "
-            f"of a tissue are {LEAST_SPACING:g} to {MOST_SPACING:g} µm apart; give the length of "
-            "a coordinate unit in µm as microns_per_unit, e.g. microns_per_unit=0.5",
+            f"the median distance between nearest cells is {spacing:.3g} µm {condition}, where "
+            f"cells of a tissue are {LEAST_SPACING:g} to {MOST_SPACING:g} µm apart; give the "
+            "length of a coordinate unit in µm as microns_per_unit, e.g. microns_per_unit=0.5",
             UserWarning,
             stacklevel=3,
         )

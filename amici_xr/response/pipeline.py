@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 
 from amici_xr.errors import NotFoundError, check_choice, check_positive_number
 from amici_xr.iteration import watched
-from amici_xr.response.arguments import check_radii, check_subset, warn_of_units
+from amici_xr.response.arguments import (
+    check_radii,
+    check_subset,
+    find_microns_per_unit,
+    warn_of_units,
+)
 from amici_xr.response.expression import TypeExpression
 from amici_xr.response.receivers import Responses, Settings, judge_spillover, respond
 from amici_xr.response.result import assemble
@@ -74,8 +79,9 @@ def distance_response(
     niche_scale
         Standard deviation in µm of the Gaussian weights that describe a niche.
     microns_per_unit
-        Length of a coordinate unit in µm; None takes coordinates for µm, with a warning where
-        the distance between nearest cells contradicts that.
+        Length of a coordinate unit in µm; None takes the unit that the AnnData names in ``uns``,
+        as ``coord_unit`` or ``spatial_units``, and µm where it names none. There is a warning
+        where the distance between nearest cells contradicts that.
     correction
         "bh" controls the false discovery rate over pairs (Benjamini and Hochberg), "holm" the
         chance of any false call.
@@ -115,7 +121,8 @@ def distance_response(
     NotFoundError
         If a column, layer, cell type or gene is not there.
     ValueError
-        If an argument is out of range, or expression is not finite or holds raw counts.
+        If an argument is out of range, expression is not finite or holds raw counts, or the
+        AnnData names a unit whose length is not known.
 
     Warns
     -----
@@ -141,9 +148,8 @@ def distance_response(
     trend_scale = check_positive_number("trend_scale", trend_scale)
     niche_scale = check_positive_number("niche_scale", niche_scale)
     check_choice("correction", correction, ("bh", "holm"))
-    unit = 1.0
     if microns_per_unit is not None:
-        unit = check_positive_number("microns_per_unit", microns_per_unit)
+        check_positive_number("microns_per_unit", microns_per_unit)
     tissue = read_tissue(
         adata, labels_key=labels_key, coord_key=coord_key, layer=layer, sample_key=sample_key
     )
@@ -151,6 +157,7 @@ def distance_response(
         raise NotFoundError(
             f"adata.obsm has no {coord_key!r}, where the coordinates of the cells are expected"
         )
+    factor, condition = find_microns_per_unit(microns_per_unit, tissue.unit_entries)
     names = tissue.vocabulary
     query_codes = check_subset("queries", queries, names, "cell type")
     sender_codes = check_subset("senders", senders, names, "cell type")
@@ -158,8 +165,8 @@ def distance_response(
     samples = tissue.sample_codes
     if samples is None:
         samples = np.zeros(tissue.n_cells, dtype=np.intp)
-    positions = (tissue.positions - tissue.positions.mean(axis=0)) * unit
-    spacing = warn_of_units(positions, samples, microns_per_unit is not None)
+    positions = (tissue.positions - tissue.positions.mean(axis=0)) * factor
+    spacing = warn_of_units(positions, samples, condition)
     n_of_type = np.bincount(tissue.codes, minlength=len(names))
     is_type = n_of_type >= LEAST_SENDERS
     surroundings = Surroundings(

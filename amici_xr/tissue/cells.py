@@ -21,6 +21,7 @@ from amici_xr.tissue.columns import (
 )
 from amici_xr.tissue.expression import Expression
 from amici_xr.tissue.opening import open_anndata
+from amici_xr.tissue.unit_entries import unit_keys
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Tissue:
     colors: NDArray[np.str_] | None  # of each cell type
     carried_neighbors: CarriedNeighbors | None
     possible_samples: dict[str, NDArray[np.intp]]  # columns that may hold samples, as numbers
+    unit_entries: dict[str, Any]  # of uns, that name the unit of the coordinates
     expression: Expression
 
     @property
@@ -98,7 +100,9 @@ def read_tissue(
     `genes` are those of a model; None takes what the AnnData has.
     """
     obsm_keys = {coord_key, *(neighbor_keys or ())}
-    adata, path = open_anndata(adata, obsm_keys, {f"{labels_key}_colors"}, layer)
+    possible_units = unit_keys(coord_key)
+    uns_keys = {f"{labels_key}_colors", *possible_units}
+    adata, path = open_anndata(adata, obsm_keys, uns_keys, layer)
     if not adata.n_obs:
         raise ValueError("adata has no cells")
     _warn_of_repeated_names(adata)
@@ -125,6 +129,7 @@ def read_tissue(
         colors=read_colors(adata, labels_key, labels),
         carried_neighbors=carried,
         possible_samples=find_possible_samples(adata.obs),
+        unit_entries={key: adata.uns[key] for key in possible_units if key in adata.uns},
         expression=expression,
     )
 

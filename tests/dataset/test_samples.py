@@ -201,6 +201,25 @@ def test_an_extraction_in_microns_is_the_converted_one(demo):
     assert ds.neighborhood_distance.attrs["units"] == "µm"
 
 
+@needs_model
+@pytest.mark.parametrize(
+    ("word", "unit"), [("micrometre", "µm"), ("Microns", "µm"), ("millimeter", "mm"), ("px", "px")]
+)
+def test_an_extraction_has_the_unit_that_the_tissue_names(demo, tmp_path, word, unit):
+    adata = demo[1].copy()
+    adata.uns["coord_unit"] = word
+    adata.write_h5ad(tmp_path / "tissue.h5ad")
+    for tissue in (adata, tmp_path / "tissue.h5ad"):
+        ds = amici_xr.extract(demo[0], "T_cell", tissue, progress=False)
+        assert ds.neighborhood_distance.attrs["units"] == unit
+    given = amici_xr.extract(demo[0], "T_cell", adata, unit="pixel", progress=False)
+    assert given.neighborhood_distance.attrs["units"] == "pixel"
+    adata.uns["coord_unit"] = 3
+    amici_xr.extract(demo[0], "T_cell", adata, microns_per_unit=1, progress=False)
+    with pytest.raises(ValueError, match=r"uns\['coord_unit'\] = 3 is not the name of a unit"):
+        amici_xr.extract(demo[0], "T_cell", adata, progress=False)
+
+
 @pytest.mark.parametrize("factor", [0, -1, np.nan, np.inf])
 def test_a_factor_that_is_no_length_is_named(ds, factor):
     with pytest.raises(ValueError, match=r"microns_per_unit=.* must be a finite number above 0"):

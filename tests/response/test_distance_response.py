@@ -246,6 +246,44 @@ def test_coordinates_that_can_hardly_be_microns_are_warned_of(tissue, ds, factor
     assert_same(respond(scaled, microns_per_unit=1 / factor), ds, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("key", "word", "factor"),
+    [("coord_unit", "millimetres", 1e-3), ("spatial_units", "nm", 1e3), ("coord_unit", "µm", 1.0)],
+)
+def test_the_unit_that_a_tissue_names_is_that_of_its_coordinates(
+    tissue, ds, tmp_path, key, word, factor
+):
+    scaled = tissue.copy()
+    scaled.obsm["spatial"] = tissue.obsm["spatial"] * factor
+    scaled.uns[key] = word
+    scaled.write_h5ad(tmp_path / "tissue.h5ad")
+    assert_same(respond(tmp_path / "tissue.h5ad"), ds, rtol=1e-5)
+    assert_same(respond(scaled, microns_per_unit=1 / factor), ds, rtol=1e-5)
+    scaled.uns[key] = "micron" if factor != 1 else "mm"
+    with pytest.warns(UserWarning, match=rf"coordinates are in .?m, as adata.uns\['{key}'\] says"):
+        respond(scaled, queries="type_0", senders="type_1", genes=["gene_0"])
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        (
+            {"coord_unit": "pixel"},
+            r"uns\['coord_unit'\] names the unit 'pixel' .* microns_per_unit",
+        ),
+        ({"spatial_unit": 0.5}, r"uns\['spatial_unit'\] = 0.5 is not the name of a unit"),
+        ({"coord_units": ["µm", "mm"]}, r"uns\['coord_units'\] = 'µm', 'mm' is not the name"),
+        ({"coord_unit": "um", "spatial_unit": "mm"}, "names different units of the coordinates"),
+    ],
+)
+def test_a_unit_that_can_not_be_read_is_told(tissue, ds, entries, message):
+    named = tissue.copy()
+    named.uns.update(entries)
+    with pytest.raises(ValueError, match=message):
+        respond(named)
+    assert_same(respond(named, microns_per_unit=1.0), ds)
+
+
 def test_constant_genes_and_those_of_few_cells_stay_out(tissue, ds):
     more = anndata.AnnData(
         np.column_stack([tissue.X, np.full(tissue.n_obs, 3.0), np.zeros(tissue.n_obs)]),
