@@ -40,20 +40,22 @@ SIZES = {
 MODES: dict[str, bool | str] = {"without": False, "effects": True, "by head": "by_head"}
 
 
-def model(size: str, n_genes: int, n_types: int) -> amici_xr.SavedModel:
+def model(
+    size: str, n_genes: int, n_types: int, n_neighbors: int = N_NEIGHBORS
+) -> amici_xr.SavedModel:
     """Return a model with random weights."""
     tissue = setting.tissue(n_types, n_genes, n_types)
     labels = [f"type_{code}" for code in range(n_types)]
     options: Any = SIZES[size]
     return amici_xr.testing.simulate_model(
-        tissue.var_names, labels, n_heads=N_HEADS, n_neighbors=N_NEIGHBORS, **options
+        tissue.var_names, labels, n_heads=N_HEADS, n_neighbors=n_neighbors, **options
     )
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, float]:
     """Extract once, in this process: seconds, and the peak of memory above the imports."""
     path = Path(arguments.tissue)
-    made = model(arguments.size, arguments.genes, arguments.types)
+    made = model(arguments.size, arguments.genes, arguments.types, arguments.neighbors)
     adata: Any = path if arguments.chunks else anndata.read_h5ad(path)
     query = [f"type_{code}" for code in range(arguments.queries)] if arguments.queries else None
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -78,6 +80,7 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=N_CELLS)
     parser.add_argument("--genes", type=int, default=N_GENES)
     parser.add_argument("--types", type=int, default=N_TYPES)
+    parser.add_argument("--neighbors", type=int, default=N_NEIGHBORS)
     parser.add_argument("--queries", type=int, default=0, help="0: all")
     parser.add_argument("--size", default=None, choices=list(SIZES))
     parser.add_argument("--mode", default=None, choices=list(MODES))

@@ -15,7 +15,8 @@ from amici_xr.errors import check_fraction, check_names, check_positive_integer
 from amici_xr.plotting import marks
 from amici_xr.plotting.colors import Palette, label_colors, label_lines
 from amici_xr.plotting.contents import check_one_query, with_unit
-from amici_xr.plotting.layout import add_legend, given_axes, grid_of_axes, panel_axes
+from amici_xr.plotting.layout import add_legend, given_axes, grid_of_axes
+from amici_xr.plotting.line_names import INCHES_PER_NAME, LONGEST_NAME, name_lines
 from amici_xr.plotting.style import styled
 
 if TYPE_CHECKING:
@@ -107,7 +108,8 @@ def plot_effect_curve(
     """Draw the size of the effect of one neighbor that stands alone, against its distance.
 
     A line for each sender, the norm over genes, and a dot where it has fallen to `fraction` of its
-    value at contact. The legend lists senders by their effect at contact, the largest first.
+    value at contact. Lines are named at contact, where they begin, so that the axis of the effect
+    stands on the right; in given axes without room for all names there is a legend instead.
 
     Parameters
     ----------
@@ -151,7 +153,7 @@ def plot_effect_curve(
     names = _choose_labels(reach, reach["contact_effect"], labels)
     colors, lines = label_colors(ds, names, palette), label_lines(ds, names)
     with styled(ax, names):
-        axes = panel_axes(ax, 1, (5, 3.6), (3, 2.6), names, n_marks=1)[0]
+        axes = _new_line_axes(names) if ax is None else given_axes(ax, 1)[0]
         for label in names:
             values, of_label = curve.sel(label=label), reach.sel(label=label)
             axes.plot(values["distance"], values, color=colors[label], linestyle=lines[label])
@@ -161,12 +163,18 @@ def plot_effect_curve(
         axes.margins(x=0)
         axes.set_xlim(right=_end_of_distances(curve, names))
         axes.set_ylim(bottom=0)
+        heights = {label: float(reach["contact_effect"].sel(label=label)) for label in names}
+        is_named = name_lines(axes, heights, colors)
         sender = names[0] if len(names) == 1 else "neighbors"
         axes.set_title(marks.escape(f"{sender} → {ds['query'].item()}"))
         axes.set_xlabel(marks.escape(with_unit("distance", ds)))
         axes.set_ylabel("effect of one neighbor (norm over genes)")
-        handles = marks.legend_handles(colors, {"point": f"{fraction:g} of contact"}, lines)
-        add_legend([axes], handles, is_ours=ax is None)
+        point = {"point": f"{fraction:g} of contact"}
+        if is_named:
+            axes.legend(handles=marks.legend_handles({}, point), loc="upper right", frameon=False)
+        else:
+            handles = marks.legend_handles(colors, point, lines)
+            add_legend([axes], handles, is_ours=False)
     return axes
 
 
@@ -192,6 +200,12 @@ def _strongest_genes(effect: xr.DataArray, n_genes: int) -> list[str]:
     strongest = np.argsort(-size.max(axis=0), kind="stable")[:n_genes]
     order = np.lexsort([-size.max(axis=0)[strongest], size.argmax(axis=0)[strongest]])
     return [str(name) for name in effect["gene"].values[strongest[order]]]
+
+
+def _new_line_axes(names: Sequence[str]) -> Axes:
+    longest = max(len(marks.shorten(name, LONGEST_NAME)) for name in names)
+    height = min(max(3.6, INCHES_PER_NAME * len(names)), 20.0)
+    return grid_of_axes(1, 1, (5 + 0.072 * longest, height))[0]
 
 
 def _new_axes(labels: Sequence[str], genes: Sequence[str]) -> Axes:

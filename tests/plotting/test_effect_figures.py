@@ -58,6 +58,27 @@ def test_the_curve_has_a_dot_where_the_effect_has_fallen_to_half(tumor):
     assert ax.get_title() == "Fibroblast → Tumor"
 
 
+def test_every_curve_is_named_where_it_begins(tumor):
+    ax = amici_xr.plot_effect_curve(tumor)
+    contact = amici_xr.effect_length_scale(tumor).contact_effect.dropna("label")
+    ordered = contact.sortby(-contact).label.values.tolist()
+    assert [text.get_text() for text in ax.texts] == ordered
+    heights = [text.get_position()[1] for text in ax.texts]
+    assert heights == sorted(heights, reverse=True)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["0.5 of contact"]
+    assert ax.yaxis.get_label_position() == "right"
+
+
+def test_a_legend_names_the_curves_where_there_is_no_room(tumor):
+    from matplotlib import pyplot as plt
+
+    _, small = plt.subplots(figsize=(3, 0.3))
+    ax = amici_xr.plot_effect_curve(tumor, ["Fibroblast", "Macrophage", "T_cell"], ax=small)
+    shown = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert shown == ["Fibroblast", "Macrophage", "T_cell", "0.5 of contact"]
+    assert not ax.texts
+
+
 @pytest.mark.parametrize("plot", [amici_xr.plot_gene_effects, amici_xr.plot_effect_curve])
 def test_what_can_not_be_drawn_is_told(plot, every, tumor):
     with pytest.raises(ValueError, match="ds holds the queries 'T_cell', 'Tumor'; draw one"):

@@ -6,6 +6,8 @@ They are compared where matplotlib and FreeType are those that made them: others
 
 import json
 import platform
+import warnings
+from functools import cache
 from pathlib import Path
 
 import matplotlib as mpl
@@ -33,6 +35,23 @@ def tissue(n_labels=3, **options):
     return amici_xr.testing.simulate_dataset(unit="µm", **(cells | options))
 
 
+@cache
+def effects_in_the_demo():
+    model, adata = amici_xr.demo()
+    return amici_xr.extract(model, "Tumor", adata, effects=True, unit="µm", progress=False)
+
+
+@cache
+def effects_of_17():
+    """Effects of a model with random weights, in a tissue of 17 types."""
+    adata = amici_xr.testing.simulate_tissue(n_cells=1700, n_types=17, n_genes=24, n_pairs=4)
+    labels = sorted(adata.obs["cell_type"].unique())
+    model = amici_xr.testing.simulate_model(adata.var_names, labels, n_heads=6, n_neighbors=15)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "explained variance is")  # which random weights give
+        return amici_xr.extract(model, "type_4", adata, effects=True, progress=False)
+
+
 def atlas():
     return tissue(query=["A", "B", "C"], n_heads=3).cf.plot_atlas(0.1)
 
@@ -56,6 +75,10 @@ FIGURES = {
     "pairs": lambda: simulate_response(5).cf.plot_pairs(),
     "pairs_of_17": lambda: simulate_response(17).cf.plot_pairs("q_value_strict"),
     "pairs_of_40": lambda: simulate_response(40).cf.plot_pairs(),
+    "gene_effects": lambda: effects_in_the_demo().cf.plot_gene_effects(12),
+    "gene_effects_of_17": lambda: effects_of_17().cf.plot_gene_effects(),
+    "effect_curve": lambda: effects_in_the_demo().cf.plot_effect_curve(),
+    "effect_curve_of_17": lambda: effects_of_17().cf.plot_effect_curve(),
     "response": lambda: simulate_response().cf.plot_response("type_0", "type_1"),
 }
 MADE_WITH = {
