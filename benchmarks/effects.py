@@ -1,7 +1,7 @@
 """What effects cost beside scores, in time and memory, at the size of a seqFISH embryo.
 
 ``python benchmarks/effects.py`` extracts all queries of 14,139 cells of 17 types with 6 heads, 351
-genes and K = 30, without effects, with them, and by head. ``--cells 500000 --queries 1`` streams
+genes and K = 30, without effects, with them, and by head. ``--cells 500000 --chunks`` streams
 the cells of a file, and shows that memory does not grow with their number beyond what the result
 holds: compare two numbers of cells. Every part runs in a process of its own, whose peak is that of
 the system's own account.

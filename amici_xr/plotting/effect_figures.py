@@ -168,7 +168,7 @@ def plot_effect_curve(
         sender = names[0] if len(names) == 1 else "neighbors"
         axes.set_title(marks.escape(f"{sender} → {ds['query'].item()}"))
         axes.set_xlabel(marks.escape(with_unit("distance", ds)))
-        axes.set_ylabel("effect of one neighbor (norm over genes)")
+        axes.set_ylabel("effect of one neighbor\n(norm over genes)")
         point = {"point": f"{fraction:g} of contact"}
         if is_named:
             axes.legend(handles=marks.legend_handles({}, point), loc="upper right", frameon=False)
