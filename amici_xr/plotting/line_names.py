@@ -45,7 +45,7 @@ def name_lines(ax: Axes, heights: Mapping[str, float], colors: Mapping[str, Any]
 
     bottom, top = ax.get_ylim()
     starts = (np.array([heights[name] for name in heights]) - bottom) / (top - bottom)
-    size = ax.yaxis.get_ticklabels()[0].get_fontsize() if ax.yaxis.get_ticklabels() else 8.0
+    size = float(ax.yaxis.get_ticklabels()[0].get_fontsize())
     figure: Any = ax.figure
     gap = _LINE_SPACING * size / 72 / (ax.get_position().height * figure.get_size_inches()[1])
     if gap * (starts.size - 1) > 1:
