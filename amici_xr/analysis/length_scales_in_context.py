@@ -59,7 +59,8 @@ def in_context_length_scale(
     ValueError
         If an argument lies out of its range.
     SchemaError
-        If the Dataset has no neighborhoods, or lacks the score of a cell that stands in one.
+        If the Dataset has no neighborhoods, or lacks the score of a cell that stands in one,
+        or scores are NaN.
 
     Examples
     --------

@@ -17,6 +17,7 @@ from amici_xr.dataset.reduction import (
     ordered,
     read_once,
     reduce_neighbors,
+    without_nan,
 )
 from amici_xr.dataset.schema import (
     NEIGHBORHOODS,
@@ -56,7 +57,8 @@ def attention(ds: xr.Dataset) -> xr.DataArray:
     Raises
     ------
     SchemaError
-        If the Dataset has no neighborhoods, or lacks the score of a cell that stands in one.
+        If the Dataset has no neighborhoods, or lacks the score of a cell that stands in one,
+        or scores are NaN.
 
     References
     ----------
@@ -96,7 +98,8 @@ def dummy_attention(ds: xr.Dataset) -> xr.DataArray:
     Raises
     ------
     SchemaError
-        If the Dataset has no neighborhoods, or lacks the score of a cell that stands in one.
+        If the Dataset has no neighborhoods, or lacks the score of a cell that stands in one,
+        or scores are NaN.
 
     Examples
     --------
@@ -140,7 +143,8 @@ def attention_by_distance(
         If `bins` are neither ascending edges nor a positive number, or labelled with a unit that
         can't be converted to the Dataset's.
     SchemaError
-        If the Dataset has no neighborhoods, or lacks the score of a cell that stands in one.
+        If the Dataset has no neighborhoods, or lacks the score of a cell that stands in one,
+        or scores are NaN.
 
     Examples
     --------
@@ -216,7 +220,7 @@ def for_receivers(reduce: Callable[[xr.Dataset], _Labelled], ds: xr.Dataset) -> 
     ds = _read_neighborhoods(ds)
     results = []
     for query in np.atleast_1d(ds["query"].values):
-        part = load_if_empty(select(ds, query))
+        part = without_nan(load_if_empty(select(ds, query)))
         cells = [name for name, array in part.coords.items() if array.dims == ("receiver",)]
         results.append(reduce(part).assign_coords(part.coords.to_dataset()[cells].coords))
     if "query" not in ds.dims:

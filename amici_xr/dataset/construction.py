@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from amici_xr.dataset.schema import SCHEMA, Variable, describe, provenance
+from amici_xr.dataset.units import in_unit, unit_label
 from amici_xr.dataset.validation import validate_loaded
 from amici_xr.errors import listed
 
@@ -48,7 +49,9 @@ def from_arrays(
     cell_type
         The vocabulary of labels; by default every label and query that occurs, sorted.
     unit
-        Name of the unit of every distance and coordinate, e.g. "µm".
+        Name of the unit of every distance and coordinate, e.g. "µm". Arrays that are labelled with
+        another one, by the attribute ``units`` of a DataArray, are converted; None takes the label
+        of the first.
     **others
         Any other variable of the schema by its name, with the dims it has there: ``receiver``,
         ``receiver_label``, ``neighborhood_index``, ``neighborhood_distance``,
@@ -63,6 +66,8 @@ def from_arrays(
     ------
     TypeError
         If `others` holds a name that is not in the schema.
+    ValueError
+        If shapes disagree, or an array is labelled with a unit that can't be converted to `unit`.
     SchemaError
         With every problem in the arrays.
 
@@ -103,6 +108,11 @@ def from_arrays(
         cell_type = sorted({text for names in used for text in _strings(names).flat}, key=str)
     arrays["cell_type"] = cell_type
     rows = [row for row in SCHEMA.values() if row.name in arrays]
+    labels = {row.name: unit_label(arrays[row.name]) for row in rows if row.units == "distance"}
+    labels = {name: label for name, label in labels.items() if label is not None}
+    unit = next(iter(labels.values()), None) if unit is None else unit
+    for name in labels:
+        arrays[name] = in_unit(name, arrays[name], unit, "the Dataset")
     variables = {row.name: _variable(row, arrays[row.name], has_query_dim) for row in rows}
     _check_sizes(variables)
     ds = xr.Dataset(variables)

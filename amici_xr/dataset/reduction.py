@@ -29,7 +29,7 @@ def by_query(reduce: Callable[[xr.Dataset], xr.Dataset], ds: xr.Dataset) -> xr.D
     """
     queries = np.atleast_1d(ds["query"].values)
     ds = read_once(ds)
-    results = [reduce(_without_nan(load_if_empty(select(ds, query)))) for query in queries]
+    results = [reduce(without_nan(load_if_empty(select(ds, query)))) for query in queries]
     return ordered(_concatenate(results, "query") if "query" in ds.dims else results[0])
 
 
@@ -120,7 +120,7 @@ def rechunked(array: xr.DataArray, sizes: Mapping[str, int]) -> xr.DataArray:
     return array.copy(data=array.variable.chunk(sizes).data)
 
 
-def _without_nan(ds: xr.Dataset) -> xr.Dataset:
+def without_nan(ds: xr.Dataset) -> xr.Dataset:
     """Refuse NaN among the scores of one query: now, or when lazy scores are computed."""
     checked = {
         name: xr.apply_ufunc(

@@ -86,27 +86,28 @@ def check_microns_per_unit(value: float, unit: str | None) -> float:
 
 
 def in_unit_of(ds: xr.Dataset, argument: str, given: Any) -> NDArray[Any]:
-    """Return distances in the Dataset's unit: those labelled with another one are converted.
+    """Return distances in the Dataset's unit, as `in_unit` does."""
+    return in_unit(argument, given, distance_unit(ds), "the Dataset")
+
+
+def in_unit(argument: str, given: Any, own: str | None, owner: str) -> NDArray[Any]:
+    """Return distances in the unit `own` of `owner`: those labelled with another are converted.
 
     The label is the attribute ``units``, as of a DataArray, or ``unit``; numbers without one are in
-    the Dataset's unit.
+    the owner's unit.
     """
+    if isinstance(given, list | tuple) and any(unit_label(part) is not None for part in given):
+        return np.array([in_unit(argument, part, own, owner) for part in given])
     values = np.asarray(given)
-    if values.dtype.kind not in "fiu":
-        return values  # for the caller to refuse
-    labels = (getattr(given, "attrs", {}).get("units"), *(
-        getattr(given, name, None) for name in ("units", "unit")
-    ))  # fmt: skip
-    unit = next((str(label) for label in labels if label), None)
-    own = distance_unit(ds)
-    if unit is None or unit == own:
-        return values
+    unit = unit_label(given)
+    if values.dtype.kind not in "fiu" or unit is None or unit == own:
+        return values  # the caller refuses what are no numbers
     powers = [None if name is None else _power(name) for name in (unit, own)]
     if powers[0] is None or powers[1] is None:
         mine = "unknown" if own is None else repr(own)
         raise ValueError(
-            f"{argument} is labelled with the unit {unit!r}, while that of the Dataset is {mine}; "
-            f"give {argument} as plain numbers in the Dataset's unit"
+            f"{argument} is labelled with the unit {unit!r}, while that of {owner} is {mine}; "
+            f"give {argument} as plain numbers in the unit of {owner}"
         )
     exponent = powers[0] - powers[1]
     return values * 10.0**exponent if exponent >= 0 else values / 10.0**-exponent
@@ -122,6 +123,22 @@ def microns_in(unit: str) -> float | None:
     """Return the length of a unit in µm; None where it is unknown, as of a pixel."""
     power = _power(unit)
     return None if power is None else float(10.0 ** (power - _POWERS["um"]))
+
+
+def unit_label(given: Any) -> str | None:
+    """Return the unit with which a distance is labelled, None where it has no label."""
+    labels = (getattr(given, "attrs", {}).get("units"), *(
+        getattr(given, name, None) for name in ("units", "unit")
+    ))  # fmt: skip
+    return next((str(label) for label in labels if label), None)
+
+
+def check_distance_number(argument: str, given: Any, own: str | None, owner: str) -> float:
+    """Return a finite distance above 0, converted as `in_unit` does."""
+    if unit_label(given) is None:
+        return check_positive_number(argument, given)
+    values = in_unit(argument, given, own, owner)
+    return check_positive_number(argument, values.item() if values.size == 1 else given)
 
 
 def _power(unit: str) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import re
@@ -113,9 +114,10 @@ def read_csv(path: str | os.PathLike[str], *, unit: str | None = None) -> xr.Dat
     Parameters
     ----------
     path
-        The file, with commas, semicolons (as spreadsheets write where the comma is decimal) or
-        tabs between the columns. The apostrophe is removed that the command line writes before a
-        label that a spreadsheet would run, such as ``'=A1``. A ``~`` in front is the home folder.
+        The file, in UTF-8 or UTF-16, with commas, semicolons (as spreadsheets write where the comma
+        is decimal), tabs or ``|`` between the columns. The apostrophe is removed that the
+        command line writes before a label that a spreadsheet would run, such as ``'=A1``. A ``~``
+        in front is the home folder.
     unit
         Name of the unit of every distance, e.g. "µm".
 
@@ -140,23 +142,50 @@ def read_csv(path: str | os.PathLike[str], *, unit: str | None = None) -> xr.Dat
     True
     """
     try:
-        header = pd.read_csv(path, nrows=0).columns
-        separator = next((mark for mark in ";\t" if mark in header[0]), ",")
-        table = _read_table(path, separator, ".")
+        encoding, first_column = _read_header(path)
+        separator = next((mark for mark in ";\t|" if mark in first_column), ",")
+        table = _read_table(path, encoding, separator, ".")
         numbers = table.get("base_attention_score", pd.Series([0.0]))
         if separator != "," and not pd.api.types.is_numeric_dtype(numbers):
-            table = _read_table(path, separator, ",")
+            table = _read_table(path, encoding, separator, ",")
+    except UnicodeError as error:
+        raise ValueError(
+            f"path={os.fspath(path)!r} can't be read as CSV: it is neither UTF-8 nor UTF-16 with a "
+            "byte order mark; read it with pandas.read_csv(path, encoding=…), and pass the table "
+            "to amici_xr.from_dataframe"
+        ) from error
     except _UNREADABLE as error:
         raise ValueError(f"path={os.fspath(path)!r} can't be read as CSV: {error}") from error
+    if table.shape[1] == 1 and "query_label" in first_column:
+        raise ValueError(
+            f"path={os.fspath(path)!r} can't be read as CSV: between its columns stand no commas, "
+            "semicolons, tabs or '|'; read it with pandas.read_csv(path, sep=…), and pass the "
+            "table to amici_xr.from_dataframe"
+        )
     unnamed = [name for name in table.columns if str(name).startswith("Unnamed: ")]
     for name in {"query_label", "neighbor_label"} & set(table.columns):
         table[name] = table[name].str.replace(_QUOTED_FORMULA, "", regex=True)
     return from_dataframe(table.drop(columns=unnamed), unit=unit)
 
 
-def _read_table(path: str | os.PathLike[str], separator: str, decimal: str) -> pd.DataFrame:
+def _read_header(path: str | os.PathLike[str]) -> tuple[str, str]:
+    """Return the encoding of a table, and what stands before the first comma of its header."""
+    for encoding in ("utf-8", "utf-16"):  # the second begins with a mark that the first never has
+        with contextlib.suppress(UnicodeError):
+            first, *others = map(str, pd.read_csv(path, nrows=0, encoding=encoding).columns)
+            # pandas ends a name at a NUL, which is every other byte of UTF-16 read as UTF-8
+            has_ends = all(name.startswith("Unnamed: ") for name in others)
+            if not has_ends or len(first.removeprefix("Unnamed: ")) > 1:
+                return encoding, first
+    raise UnicodeError
+
+
+def _read_table(
+    path: str | os.PathLike[str], encoding: str, separator: str, decimal: str
+) -> pd.DataFrame:
     table: pd.DataFrame = pd.read_csv(
         path,
+        encoding=encoding,
         sep=separator,
         decimal=decimal,
         dtype={"query_label": str, "neighbor_label": str},

@@ -83,7 +83,17 @@ def _open(path: Path, suffix: str, chunks: Any) -> xr.Dataset:
     if chunks is None:
         with ds:
             ds.load()
-    return ds
+    return _with_text_of_fixed_width(ds)
+
+
+def _with_text_of_fixed_width(ds: xr.Dataset) -> xr.Dataset:
+    """Turn Zarr 3's text of any width, which few libraries take, into what NetCDF gives back."""
+    texts = {
+        name: variable.copy(data=np.asarray(variable.values, dtype=object).astype(str))
+        for name, variable in ds.variables.items()
+        if variable.dtype.kind == "T"
+    }
+    return ds.assign(texts)
 
 
 class HeldZip(zarr.storage.ZipStore):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from amici_xr.dataset.schema import UNKNOWN_UNIT
 from amici_xr.dataset.structure import is_valid_structure
+from amici_xr.dataset.units import check_distance_number, unit_label
 from amici_xr.errors import check_names, check_positive_number, listed
 from amici_xr.plotting import marks
 from amici_xr.plotting.layout import given_axes, grid_of_axes
@@ -70,7 +71,8 @@ def plot_atlas(
         A matplotlib colormap for the length scale; by default one whose low end is dark, so that a
         short reach is not mistaken for no reach.
     max_length_scale
-        Upper end of the colors; None takes the largest that is drawn.
+        Upper end of the colors, in the unit of the length scales unless it is labelled with
+        another; None takes the largest that is drawn.
 
     Returns
     -------
@@ -95,9 +97,14 @@ def plot_atlas(
     >>> ax.get_ylabel()
     'receiver'
     """
-    if max_length_scale is not None:
+    if max_length_scale is not None and unit_label(max_length_scale) is None:
         check_positive_number("max_length_scale", max_length_scale)
     pairs = _atlas(ds, threshold, sample_threshold)
+    if max_length_scale is not None:
+        unit = pairs["median_length_scale"].attrs.get("units")
+        max_length_scale = check_distance_number(
+            "max_length_scale", max_length_scale, unit, "the atlas"
+        )
     panels = _panels(pairs, heads)
     lengths = np.concatenate([_supported_lengths(panel).ravel() for panel in panels.values()])
     largest = float(max_length_scale or np.nanmax(lengths, initial=0.0) or 1.0)

@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from amici_xr.dataset.response_structure import check_response
+from amici_xr.dataset.units import MICRON, in_unit, unit_label
 from amici_xr.errors import NotFoundError, check_names, check_positive_integer, listed
 from amici_xr.plotting import marks
 from amici_xr.plotting.colors import DISTINCT_COLORS
@@ -56,9 +57,10 @@ def plot_response(
     n_genes
         How many genes are drawn where `genes` is None: those with the smallest p.
     counterfactual_effect
-        A model's predicted change of each gene, if one sender stood alone at a distance in µm: dims
+        A model's predicted change of each gene, if one sender stood alone at a distance: dims
         (cell_type, gene, distance), with ``query`` too for several receivers; or a Dataset with
-        this variable. It is drawn as thin dotted lines.
+        this variable. Its distances are in µm, or in the unit that their attribute ``units`` says.
+        It is drawn as thin dotted lines.
     ax
         Axes to draw on; None makes a figure in the package's style, the matplotlib style sheet
         ``amici_xr.figures``. Given axes keep your style.
@@ -75,7 +77,8 @@ def plot_response(
     NotFoundError
         If a type, a gene or the variable of the model is not there.
     ValueError
-        If the pair was not tested, or the model's effects have other dims.
+        If the pair was not tested, or the model's effects have other dims, or distances in a
+        unit that can't be converted to µm.
     SchemaError
         If ``response`` is not the result of `distance_response`.
 
@@ -160,7 +163,18 @@ def _choose_model(effects: xr.DataArray | xr.Dataset, query: str, label: str) ->
             known = effects[dim].values.tolist()
             check_names(COUNTERFACTUAL, [name], known, f"{dim.replace('_', ' ')}")
             effects = effects.sel({dim: name})
-    return effects.compute()
+    return effects.assign_coords(distance=_in_microns(effects["distance"])).compute()
+
+
+def _in_microns(distance: xr.DataArray) -> NDArray[np.float64]:
+    unit = unit_label(distance)
+    try:
+        return in_unit("distance", distance, MICRON, "a distance response").astype(np.float64)
+    except ValueError:
+        raise ValueError(
+            f"{COUNTERFACTUAL} has its distances in {unit!r}, while a distance response is in µm; "
+            "convert its Dataset with amici_xr.to_microns(ds, microns_per_unit=…)"
+        ) from None
 
 
 def _draw_genes(ax: Axes, pair: xr.Dataset, names: list[str], model: xr.DataArray | None) -> None:

@@ -12,6 +12,7 @@ from amici_xr.analysis.length_scales import length_scale
 from amici_xr.dataset.schema import UNKNOWN_UNIT
 from amici_xr.dataset.selection import samples, select
 from amici_xr.dataset.structure import check_structure
+from amici_xr.dataset.units import in_unit
 from amici_xr.errors import NotFoundError, SchemaError, check_names, check_positive_number, listed
 from amici_xr.plotting import layout, marks
 from amici_xr.plotting.colors import Palette, label_colors
@@ -37,7 +38,7 @@ def plot_spatial(
     labels: str | list[str] | None = None,
     ax: Axes | None = None,
     cmap: str = "viridis_r",
-    limits: tuple[float | None, float | None] = (None, None),
+    limits: tuple[float | None, float | None] | xr.DataArray = (None, None),
     point_size: float | None = None,
     palette: Palette = None,
 ) -> Axes:
@@ -66,9 +67,9 @@ def plot_spatial(
         ``amici_xr.figures``.
     cmap, limits
         A matplotlib colormap, by default one in which larger is darker, and the values at its two
-        ends; None takes the smallest and the largest drawn. For length scales the upper end is the
-        upper whisker (or 95% quantile) where the largest is over 1.25 times as far; the color bar
-        then ends in a point.
+        ends, in the quantity's unit unless they are labelled with another; None takes the smallest
+        and the largest drawn. For length scales the upper end is the upper whisker (or 95%
+        quantile) where the largest is over 1.25 times as far; the color bar then ends in a point.
     point_size
         Area of a point, in points²; None takes a smaller one the more cells there are.
     palette
@@ -102,6 +103,8 @@ def plot_spatial(
     'x (µm)'
     """
     check_structure(ds)
+    if isinstance(limits, xr.DataArray) and limits.ndim == 1:
+        limits = tuple(limits)  # each with the label of its unit
     _check_limits(limits)
     if point_size is not None:
         check_positive_number("point_size", point_size)
@@ -126,7 +129,8 @@ def plot_spatial(
             layout.add_legend([ax], marks.legend_handles(colors, {}), is_ours=is_ours)
         else:
             location = "bottom" if is_wide else "right"
-            _draw_numbers(ax, values, positions, size, cmap, limits, location)
+            ends = _limits_of(values, limits)
+            _draw_numbers(ax, values, positions, size, cmap, ends, location)
         ax.set_aspect("equal")
         ax.set_xlabel(marks.escape(with_unit("x", ds)))
         ax.set_ylabel(marks.escape(with_unit("y", ds)))
@@ -286,10 +290,20 @@ def _title(ds: xr.Dataset, values: xr.DataArray, cell: str, labels: Any) -> str:
 
 def _check_limits(limits: Any) -> None:
     ends = list(limits) if isinstance(limits, tuple | list) else []
-    given = [end for end in ends if end is not None]
-    is_number = [isinstance(end, int | float | np.number) for end in given]
+    given = [np.asarray(end) for end in ends if end is not None]
+    is_number = [end.ndim == 0 and end.dtype.kind in "fiu" for end in given]
     if len(ends) != 2 or not all(is_number) or (len(given) == 2 and not given[0] < given[1]):
         raise ValueError(
             f"limits={limits!r} must be the values of the two ends of the colors, the lower first, "
             "e.g. limits=(0, 30); None takes what is drawn"
         )
+
+
+def _limits_of(values: xr.DataArray, limits: Any) -> tuple[float | None, float | None]:
+    """Return the two ends of the colors in the unit of the values."""
+    unit = values.attrs.get("units")
+    low, high = (
+        None if end is None else in_unit("limits", end, unit, "the quantity").item()
+        for end in limits
+    )
+    return low, high

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from amici_xr.dataset.units import microns_in
+from amici_xr.dataset.units import MICRON, in_unit, microns_in
 from amici_xr.errors import check_names, check_positive_number, listed
 from amici_xr.response.surroundings import median_nearest_distance
 from amici_xr.tissue.unit_entries import find_unit
 
 Floats = NDArray[np.float64]
 
+OWNER = "a distance response"  # whose distances are in µm
 RADII = tuple(8.0 * 1.2**k for k in range(11))
 LEAST_SPACING, MOST_SPACING = 2.0, 60.0  # µm between nearest cells, outside of which units are odd
 MOST_LOG_VALUE = 50.0  # integers above are counts
@@ -25,7 +26,7 @@ def check_radii(radii: Sequence[float] | None) -> Floats:
     """Return the radii in µm, ascending; None gives the usual ones."""
     if radii is None:
         return np.array(RADII)
-    values = np.asarray(radii, dtype=np.float64)
+    values = in_unit("radii", radii, MICRON, OWNER).astype(np.float64)
     if values.ndim != 1 or not values.size or not (np.isfinite(values) & (values > 0)).all():
         raise ValueError(
             f"radii={radii!r} must be a sequence of finite numbers above 0 in µm, e.g. "

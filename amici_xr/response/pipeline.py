@@ -9,9 +9,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from amici_xr.dataset.units import MICRON, check_distance_number
 from amici_xr.errors import NotFoundError, check_choice, check_positive_number
 from amici_xr.iteration import watched
 from amici_xr.response.arguments import (
+    OWNER,
     check_radii,
     check_subset,
     find_microns_per_unit,
@@ -74,6 +76,8 @@ def distance_response(
         Genes to test; None takes all.
     radii
         Distances in µm at which a step is tried; None takes 8 to 50 µm, each 20% above the last.
+        These and the two scales may be labelled with another unit, as the attribute ``units`` of a
+        DataArray is, and are then converted.
     trend_scale
         Half wavelength in µm of the finest trend over the tissue that is taken out.
     niche_scale
@@ -145,8 +149,8 @@ def distance_response(
     Frozen({'query': 1, 'label': 1})
     """
     radii_in_microns = check_radii(radii)
-    trend_scale = check_positive_number("trend_scale", trend_scale)
-    niche_scale = check_positive_number("niche_scale", niche_scale)
+    trend_scale = check_distance_number("trend_scale", trend_scale, MICRON, OWNER)
+    niche_scale = check_distance_number("niche_scale", niche_scale, MICRON, OWNER)
     check_choice("correction", correction, ("bh", "holm"))
     if microns_per_unit is not None:
         check_positive_number("microns_per_unit", microns_per_unit)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from amici_xr.dataset.units import MICRON, in_unit
 from amici_xr.dependencies import require
 from amici_xr.errors import check_choice, check_positive_integer
 
@@ -132,8 +133,12 @@ def simulate_tissue(
     rng = np.random.default_rng(seed)
     middle, spread = (0.0, 1.0) if counts else (2.0, 0.8)
     profile = rng.normal(middle, spread, (n_types, n_genes))
+    reaches = _in_microns("reaches", reaches).tolist()
     planted = _choose_pairs(rng, n_types, n_genes, n_pairs, genes_per_pair, reaches)
     planted["effect"] = effect * (1 if counts else rng.choice([-1.0, 1.0], len(planted)))
+    clump_scale = _in_microns("clump_scale", clump_scale).item()
+    field_scale = _in_microns("field_scale", field_scale).item()
+    spacing = _in_microns("spacing", spacing).item()
     scale = {"uniform": _DOMAIN_SCALE, "domains": _DOMAIN_SCALE, "clumps": clump_scale}[arrangement]
     parts = []
     for size in np.diff(np.linspace(0, n_cells, n_samples + 1).astype(int)):
@@ -152,6 +157,10 @@ def simulate_tissue(
             expression = _leak(expression, cells.positions, spillover)
         parts.append((cells, expression))
     return _as_anndata(rng, parts, planted, n_types, counts=counts)
+
+
+def _in_microns(argument: str, given: Any) -> NDArray[Any]:
+    return in_unit(argument, given, MICRON, "a simulated tissue")
 
 
 def plant_steps(
@@ -187,6 +196,7 @@ def plant_steps(
     from scipy.spatial import cKDTree  # here, since importing the package should cost little
 
     rng = np.random.default_rng(seed)
+    reaches = _in_microns("reaches", reaches).tolist()
     tissue = adata.copy()
     matrix = tissue.X.toarray() if hasattr(tissue.X, "toarray") else np.array(tissue.X)
     values = matrix.astype(np.float64)

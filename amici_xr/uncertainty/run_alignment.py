@@ -24,6 +24,7 @@ from amici_xr.dataset.schema import (
 )
 from amici_xr.dataset.selection import with_head_dim
 from amici_xr.dataset.structure import check_structure
+from amici_xr.dataset.units import check_distance_number
 from amici_xr.errors import SchemaError, check_names, check_positive_number
 from amici_xr.kernels.groups import edge_distance
 from amici_xr.kernels.head_matching import Matching, match_heads, same_heads
@@ -58,7 +59,8 @@ def align_runs(
         One Dataset per training run, at least two, with the same tissue (neighbors, labels,
         neighborhoods), queries, unit and number of heads. Their δ and u may differ.
     distance
-        D, in the Datasets' unit. None takes the median over receivers of the distance of the
+        D, in the Datasets' unit, or labelled with another by the attribute ``units``, as a
+        DataArray is. None takes the median over receivers of the distance of the
         farthest cell in the neighborhood: the models have hardly seen any neighbor farther out.
     unmatched_cost
         Between 0 and 1. With c, two heads are matched where the area between them is at most c
@@ -204,7 +206,7 @@ def _check_datasets(datasets: Any) -> list[xr.Dataset]:
 
 def _find_end_of_range(ds: xr.Dataset, distance: float | None) -> float:
     if distance is not None:
-        return check_positive_number("distance", distance)
+        return check_distance_number("distance", distance, distance_unit(ds), "the Datasets")
     if not has_neighborhoods(ds):
         raise SchemaError(
             "these Datasets have no neighborhoods, which tell up to which distance curves are to "

@@ -260,6 +260,15 @@ def test_neighborhoods_that_do_not_fit_the_neighbors_are_named(ds, name):
             IN_PLACE[name](wrong)
 
 
+@pytest.mark.parametrize("name", IN_PLACE)
+@pytest.mark.parametrize("chunks", [None, {"neighbor": 2}])
+def test_scores_that_are_nan_are_named(ds, name, chunks):
+    shifted = ds.assign(base_attention_score=ds["base_attention_score"].shift(neighbor=1))
+    shifted = shifted if chunks is None else shifted.chunk(chunks)
+    with pytest.raises(amici_xr.SchemaError, match="scores of query 'A' are NaN although is_neigh"):
+        IN_PLACE[name](shifted).compute()
+
+
 def test_several_thresholds_add_a_dim(ds):
     several = amici_xr.in_context_length_scale(ds, [0.1, 0.5])
     for threshold in (0.1, 0.5):

@@ -1,5 +1,7 @@
 """The original's table, plain arrays, and back."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -208,12 +210,37 @@ def test_bad_arrays_are_named(changes, error, message):
 
 
 @pytest.mark.parametrize(
-    ("separator", "decimal"), [(";", ","), (";", "."), ("\t", ","), ("\t", ".")]
+    ("separator", "decimal"),
+    [(";", ","), (";", "."), ("\t", ","), ("\t", "."), ("|", ","), ("|", ".")],
 )
-def test_tables_of_spreadsheets_are_read(ds, separator, decimal):
-    table = amici_xr.to_dataframe(ds)
-    table.to_csv("a.csv", sep=separator, decimal=decimal)
-    xr.testing.assert_equal(amici_xr.read_csv("a.csv"), amici_xr.from_dataframe(table))
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_tables_of_spreadsheets_are_read(ds, separator, decimal, encoding):
+    table = amici_xr.to_dataframe(ds).replace({"neighbor_label": {"B": "β|;"}})
+    for name in ("a.csv", "a.csv.gz"):
+        table.to_csv(name, sep=separator, decimal=decimal, encoding=encoding)
+        xr.testing.assert_equal(amici_xr.read_csv(name), amici_xr.from_dataframe(table))
+
+
+@pytest.mark.parametrize("is_indexed", [True, False])
+@pytest.mark.parametrize(
+    ("encoding", "separator"),
+    [
+        *itertools.product(["latin-1", "utf-16-le", "utf-16-be", "utf-32"], ",;: "),
+        *(("utf-8", separator) for separator in ": "),
+    ],
+)
+def test_other_encodings_and_separators_are_told_with_the_call_that_reads_them(
+    ds, encoding, separator, is_indexed
+):
+    table = amici_xr.to_dataframe(ds).replace({"neighbor_label": {"B": "Ä"}})
+    table.to_csv("a.csv", sep=separator, encoding=encoding, index=is_indexed)
+    option = "encoding=…" if encoding != "utf-8" else "sep=…"
+    remedy = rf"path='a.csv' can't be read as CSV: .*read_csv\(path, {option}\), and pass the table"
+    with pytest.raises(ValueError, match=remedy):
+        amici_xr.read_csv("a.csv")
+    index = 0 if is_indexed else None
+    read = pd.read_csv("a.csv", sep=separator, encoding=encoding, index_col=index)
+    xr.testing.assert_allclose(amici_xr.from_dataframe(read), amici_xr.from_dataframe(table))
 
 
 def test_a_table_in_the_home_folder_is_read(ds, tmp_path, monkeypatch):

@@ -46,6 +46,19 @@ def any_ds(request, ds, several):
     return choice[["one", "several", "strange labels", "no neighborhoods"].index(request.param)]
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("chunks", [None, {}])
+def test_text_that_was_objects_comes_back_as_what_numpy_casts(several, suffix, chunks):
+    names = ("label", "receiver_label", "cell_type", "query")
+    objects = several.assign_coords({name: several[name].astype(object) for name in names})
+    amici_xr.save(objects, f"a{suffix}")
+    opened = amici_xr.open_dataset(f"a{suffix}", chunks=chunks)
+    for name in names:
+        assert opened[name].astype(str).values.tolist() == several[name].values.tolist()
+        assert opened[name].attrs == several[name].attrs
+    assert set(opened.coords) == set(several.coords)
+
+
 @pytest.mark.parametrize("engine", ["netcdf4", "h5netcdf"])
 def test_plain_netcdf_comes_back_identical(any_ds, engine):
     any_ds.to_netcdf("a.nc", engine=engine)

@@ -22,8 +22,7 @@ from scipy.special import logit
 from amici_xr.analysis.curves import check_distance
 from amici_xr.dataset.reduction import check_thresholds
 from amici_xr.dataset.schema import UNKNOWN_UNIT, distance_unit, has_neighborhoods
-from amici_xr.dataset.selection import one_run, select, with_head_dim
-from amici_xr.dataset.structure import check_structure
+from amici_xr.dataset.selection import check_has_head, one_run, select, with_head_dim
 from amici_xr.errors import (
     check_fraction,
     check_positive_integer,
@@ -97,7 +96,7 @@ def report(
     Raises
     ------
     ValueError
-        If `path` does not end in ``.html``, `ds` holds several runs or no neighbors, or an
+        If `path` does not end in ``.html``, `ds` holds several runs, no neighbors or no head, or an
         argument is out of range.
     SchemaError
         If `ds` is not a Dataset of scores, or its neighborhoods do not fit its labels.
@@ -115,7 +114,7 @@ def report(
     """
     from matplotlib.colors import to_hex
 
-    check_structure(ds)
+    check_has_head(ds)
     one_run(ds, "a page shows a single training run")
     target = _html_path(path)
     figures.require_bokeh()

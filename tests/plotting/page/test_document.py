@@ -511,6 +511,7 @@ def test_scores_are_narrowed_only_where_that_loses_nothing():
         ({}, {"random_state": -1}, ValueError, "random_state=-1 must be at least 0"),
         ({}, {"palette": {"B": "red"}}, KeyError, "palette has no color for"),
         ({"neighbor": []}, {}, ValueError, "ds holds no neighbors, so there is nothing"),
+        ({"head": []}, {}, ValueError, "ds holds no attention head; keep at least one"),
     ],
 )
 def test_what_can_not_be_written_is_named(several, tmp_path, kept, options, error, message):
