@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amici_xr.dependencies import require
-from amici_xr.errors import check_names, check_positive_integer, listed
+from amici_xr.errors import NotFoundError, check_names, check_positive_integer, listed
 from amici_xr.io.paths import expand_home
 
 if TYPE_CHECKING:
@@ -49,6 +49,11 @@ def check_queries(query: Any, vocabulary: Sequence[str]) -> list[int] | None:
     if not names:
         raise ValueError(f"query={query!r} names no cell type; known: {listed(vocabulary)}")
     labels = [str(name) for name in names]
+    if isinstance(query, str) and query not in vocabulary and os.path.exists(query):
+        raise NotFoundError(
+            f"query={query!r} is not a cell type but a path; the order is extract(model, query, "
+            f"adata), so give it as adata={query!r}"
+        )
     check_names("query", labels, vocabulary, "cell type")
     return [vocabulary.index(label) for label in labels]
 

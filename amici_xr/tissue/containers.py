@@ -9,6 +9,13 @@ import pandas as pd
 
 from amici_xr.errors import listed
 
+_A_TISSUE = "a tissue is the .h5ad or .zarr that AnnData has written"
+_OUTPUT_OF_INSTRUMENTS = {
+    *("cell_feature_matrix", "cell_feature_matrix.h5", "cells.parquet", "transcripts.parquet"),
+    *("matrix.mtx", "matrix.mtx.gz", "filtered_feature_bc_matrix", "filtered_feature_bc_matrix.h5"),
+    *("cell_by_gene.csv", "cell_metadata.csv"),
+}
+
 
 def find_element(path: Path, root: Any) -> str:
     """Return the group of a file that holds the AnnData, ``""`` for the file itself.
@@ -45,12 +52,40 @@ def find_element(path: Path, root: Any) -> str:
 
 
 def check_is_file_of_cells(path: Path) -> None:
-    """Refuse files that are no HDF5 and have a well-known remedy."""
-    if path.is_file():
-        with path.open("rb") as file:
-            start = file.read(8)
-        if start.startswith(b"\x1f\x8b"):
-            raise ValueError(f"it is compressed with gzip; unpack it first: gunzip {path.name}")
+    """Refuse what is neither HDF5 nor a Zarr store, with what to pass or do instead."""
+    if path.is_dir():
+        _check_is_store(path)
+        return
+    import h5py
+
+    if h5py.is_hdf5(path):
+        return
+    with path.open("rb") as file:
+        start = file.read(8)
+    if start.startswith(b"\x1f\x8b"):
+        raise ValueError(f"it is compressed with gzip; unpack it first: gunzip {path.name}")
+    if start.startswith(b"PK"):
+        raise ValueError(f"it is a zip archive; unpack it first: unzip {path.name}")
+    what = "is not an HDF5 file" if start else "is empty"
+    raise ValueError(f"it {what}; {_A_TISSUE}")
+
+
+def _check_is_store(folder: Path) -> None:
+    """Refuse a folder that is not a Zarr store."""
+    if any((folder / name).exists() for name in (".zgroup", ".zmetadata", "zarr.json")):
+        return
+    names = sorted(entry.name for entry in folder.iterdir())
+    tissues = [name for name in names if name.endswith((".h5ad", ".zarr"))]
+    if tissues:
+        remedy = f"pass one of these, e.g. adata={str(folder / tissues[0])!r}"
+    elif any(name in _OUTPUT_OF_INSTRUMENTS for name in names):
+        remedy = (
+            "read these files with scanpy or spatialdata-io, add cell types and coordinates, and "
+            "pass the AnnData"
+        )
+    else:
+        remedy = _A_TISSUE
+    raise ValueError(f"it is a folder that holds {listed(tissues or names, 5)}; {remedy}")
 
 
 def check_is_anndata(adata: Any) -> None:

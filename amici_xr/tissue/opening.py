@@ -34,9 +34,7 @@ def open_anndata(
         except ModuleNotFoundError:
             raise
         except Exception as error:  # AnnData has errors of its own, some of them private
-            is_named = path.suffix in (".h5ad", ".zarr") or isinstance(error, ValueError)
-            hint = "" if is_named else "; a tissue is the .h5ad or .zarr that AnnData has written"
-            raise ValueError(f"adata={os.fspath(adata)!r} can't be read: {error}{hint}") from error
+            raise ValueError(f"adata={os.fspath(adata)!r} can't be read: {error}") from error
     check_is_anndata(adata)
     is_backed = getattr(adata, "isbacked", False) and not adata.is_view and layer is None
     return adata, Path(adata.filename).resolve() if is_backed else None

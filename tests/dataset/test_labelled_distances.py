@@ -1,9 +1,13 @@
 """Distances that say their unit: converted where it is another one, or refused."""
 
+import inspect
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from labelled_arguments import DISTANCES
 
 import amici_xr
 from amici_xr.testing import simulate_dataset
@@ -104,3 +108,69 @@ def test_the_end_of_an_axis_is_converted_too():
     ds = simulate_dataset(n_cells=80, unit="µm")
     end = xr.DataArray(2000.0, attrs={"units": "nm"})
     assert ds.cf.plot_length_scale(0.1, max_length_scale=end).get_ylim()[1] == pytest.approx(2.0)
+
+
+# Names of arguments that may be distances, and those among them that are something else.
+MAY_BE_DISTANCES = re.compile("distance|scale|reach|radii|radius|bins|limits|spacing|within|length")
+ARE_NOT = {
+    ("simulate_model", "cell_radius_key"),  # a name
+    ("simulate_dataset", "distance_kernel_unit_scale"),  # in the unit that is named beside it
+}
+
+
+def arguments_that_may_be_distances():
+    public = {name: getattr(amici_xr, name) for name in amici_xr.__all__}
+    public |= {name: getattr(amici_xr.testing, name) for name in amici_xr.testing.__all__}
+    for function, call in public.items():
+        if inspect.isfunction(call):
+            for argument in inspect.signature(call).parameters:
+                if MAY_BE_DISTANCES.search(argument) and (function, argument) not in ARE_NOT:
+                    yield function, argument
+
+
+def test_every_public_argument_that_is_a_distance_is_tried():
+    assert set(arguments_that_may_be_distances()) <= set(DISTANCES)
+
+
+@pytest.fixture
+def in_a_folder_of_its_own(tmp_path, monkeypatch):
+    pytest.importorskip("bokeh")  # the page's, an extra
+    pytest.importorskip("anndata")  # a tissue's
+    monkeypatch.chdir(tmp_path)
+
+
+def labelled_as(numbers, unit, factor):
+    values = np.asarray(numbers) * factor
+    if values.ndim == 1:
+        return labelled(values, unit)
+    return xr.DataArray(values, attrs={"units": unit})
+
+
+@pytest.mark.usefixtures("in_a_folder_of_its_own")
+@pytest.mark.parametrize("name", DISTANCES, ids="-".join)
+def test_every_distance_is_converted_or_refused(name):
+    numbers, take = DISTANCES[name]
+    plain, other = take(numbers), take((np.asarray(numbers) * 1.5).tolist())
+    for unit, factor in {"nm": 1000.0, "mm": 0.001, "µm": 1.0}.items():
+        converted = take(labelled_as(numbers, unit, factor))
+        if isinstance(plain, str):
+            assert converted == plain
+        else:
+            np.testing.assert_allclose(converted, plain, rtol=1e-7)
+    assert not np.array_equal(plain, other)  # so that the argument makes a difference
+    with pytest.raises(ValueError, match=f"{name[1]} (is labelled|has its distances in).*'?px'?"):
+        take(labelled_as(numbers, "px", 1.0))
+
+
+def test_ends_of_colors_may_each_have_a_unit():
+    ds = simulate_dataset(n_cells=80, unit="µm")
+    end = xr.DataArray(2000.0, attrs={"units": "nm"})
+    ax = ds.cf.plot_spatial(head=0, threshold=0.1, limits=(None, end))
+    assert ax.collections[-1].get_clim()[1] == 2.0
+
+
+def test_arrays_that_say_their_unit_give_it_to_the_dataset():
+    u = xr.DataArray(10.0, attrs={"units": "nm"})
+    ds = amici_xr.from_arrays([[2.0]], [[0.5]], ["B"], query="A", distance_kernel_unit_scale=u)
+    assert ds.distance_kernel_unit_scale.attrs["units"] == "nm"
+    assert ds.distance_kernel_unit_scale == 10.0

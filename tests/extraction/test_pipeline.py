@@ -723,6 +723,11 @@ def test_a_query_of_bytes_is_told_to_be_text(demo):
         amici_xr.extract(demo[0], b"T_cell", demo[1], progress=False)
 
 
+def test_a_path_in_the_place_of_the_query_is_told_where_it_belongs(demo, tmp_path):
+    with pytest.raises(amici_xr.NotFoundError, match=r"a path; the order .* give it as adata='.*'"):
+        amici_xr.extract(demo[0], str(tmp_path), progress=False)
+
+
 def test_a_file_that_is_not_one_of_anndata_is_told_which_are(demo, tmp_path):
     (tmp_path / "cells.csv").write_text("a,b\n1,2\n")
     with pytest.raises(ValueError, match=r"cells\.csv' can't be read.*the \.h5ad or \.zarr that"):

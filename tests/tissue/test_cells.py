@@ -95,6 +95,41 @@ class TestContainers:
         with pytest.raises(ValueError, match=r"compressed with gzip; unpack it first: gunzip b.gz"):
             read(tmp_path / "b.gz")
 
+    @pytest.mark.parametrize(
+        ("name", "content", "message"),
+        [
+            ("a.zip", b"PK\3\4", r"it is a zip archive; unpack it first: unzip a.zip"),
+            ("a.h5ad", b"cell,x", r"it is not an HDF5 file; a tissue is the \.h5ad or \.zarr that"),
+            ("a.h5ad", b"", r"it is empty; a tissue is the \.h5ad or \.zarr that AnnData has"),
+            (
+                "a/notes.txt",
+                b"x",
+                r"it is a folder that holds 'notes\.txt'; a tissue is the \.h5ad",
+            ),
+            ("a/b.h5ad", b"x", r"folder that holds 'b\.h5ad'; pass one .*adata='.*b\.h5ad'"),
+            ("a/b.zarr/x", b"x", r"folder that holds 'b\.zarr'; pass one .*adata='.*b\.zarr'"),
+            (
+                "a/cells.parquet",
+                b"x",
+                r"holds 'cells\.parquet'; read these files with scanpy or sp",
+            ),
+            ("a.zarr/x", b"x", r"it is a folder that holds 'x'; a tissue is the"),
+        ],
+    )
+    def test_what_is_no_store_says_what_to_pass(self, tmp_path, name, content, message):
+        pytest.importorskip("zarr")
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        given = tmp_path / path.relative_to(tmp_path).parts[0]
+        for ask in (read, lambda given: amici_xr.distance_response(given, "cell_type")):
+            with pytest.raises(ValueError, match=rf"adata='.*' can't be read: .*{message}"):
+                ask(given)
+
+    def test_an_empty_folder_says_so(self, tmp_path):
+        with pytest.raises(ValueError, match="it is a folder that holds none; a tissue is the"):
+            read(tmp_path)
+
     def test_another_hdf5_file_says_what_it_lacks(self, tmp_path):
         with h5py.File(tmp_path / "a.h5", "w") as root:
             root["obs"] = 1
