@@ -98,6 +98,7 @@ def test_covariances_weights_and_scales_are_those_of_dense_matrices(tissue):
     assert inferred.p_value(4.5, "greater") == pytest.approx(upper, rel=1e-3)
     assert inferred.p_value(4.5, "less") == pytest.approx(1 - upper, rel=1e-3)
     assert inferred.p_value(4.5) == pytest.approx(2 * min(upper, 1 - upper), rel=1e-3)
+    assert inferred.p_value() == inferred.p_value(0.0) != inferred.p_value(1.0)
 
 
 @pytest.mark.parametrize("level", [0.5, 0.95, 0.999_999])
@@ -138,14 +139,24 @@ def test_the_bounds_of_the_median_are_found_by_trying_every_value(tissue, seed):
     """Each distinct value's share, tested as a row of its own; ties, and values floored at 0."""
     places, basis, _ = tissue
     values = fields(places, 4.0, 1, np.random.default_rng(seed))[0].round(2)
-    values = np.maximum(values, 0) if seed > 1 else values
+    values = np.maximum(values, 0) if seed > 1 else values + 3  # whose signs are all the same
     distinct = np.unique(values)
     up_to = infer_mean(values <= distinct[:, np.newaxis], basis).p_value(0.5, "less")
     below = infer_mean(values < distinct[:, np.newaxis], basis).p_value(0.5, "greater")
-    point, lower, upper, _ = spatial_interval(values, basis, "median", 0.9)
+    point, lower, upper, patches = spatial_interval(values, basis, "median", 0.9)
     assert point == np.median(values)
     assert lower == distinct[up_to > 0.05].min()
     assert upper == distinct[below > 0.05].max()
+    signs = infer_mean(np.sign(values - point)[np.newaxis], basis)
+    assert patches == signs.effective_patches[0]
+
+
+@pytest.mark.parametrize("last", [0, 1, 2, 62, 63, 64, 65, 200, 5000])
+def test_the_search_finds_the_least_accepted_position(last):
+    """Every one in a list that the search takes in at one look or a few."""
+    for least in range(0, last + 1, 1 + last // 500):
+        found = spatial_inference._first_accepted(lambda tried, least=least: tried >= least, last)
+        assert found == least
 
 
 def coverage(lower, upper, true):
