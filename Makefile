@@ -55,9 +55,9 @@ test-long: .venv/test
 		tests/test_properties.py tests/model/test_damaged_checkpoints.py tests/io/test_file_faults.py \
 		tests/test_selections_and_calls.py
 
-# MUTATED="bootstrap_distribution storage" for those; mutmut keeps its copy of the code in mutants/.
+# MUTATED="kernels.spatial_inference io.storage" for those; mutmut keeps its copy of the code in mutants/.
 # One thread for linear algebra, since as many mutants are tried at a time as there are cores.
-MUTATED ?= kernels intervals
+MUTATED ?= kernels uncertainty.intervals
 test-mutants: .venv/test
 	rm -rf mutants
 	OMP_NUM_THREADS=1 .venv/bin/mutmut run $(MUTATED:%="amici_xr.%.*")

@@ -367,18 +367,38 @@ def test_a_median_that_most_cells_share_moves_to_neither_side(tissue):
 
 def test_rows_of_any_shape_are_taken_one_by_one(tissue):
     _, basis, values = tissue
-    rows = np.stack([values, values**2, -values]).reshape(3, 1, 300)
+    constant = np.full(300, 0.1)
+    rows = np.stack([values, values**2, 1e-200 * values, 1e200 * values, constant])[:, np.newaxis]
     for statistic in ("mean", "median"):
         together = spatial_interval(rows, basis, statistic)
-        assert together.shape == (3, 1, 4)
+        assert together.shape == (5, 1, 4)
         for row, own in zip(rows, together, strict=True):
-            np.testing.assert_allclose(spatial_interval(row[0], basis, statistic), own[0])
+            np.testing.assert_allclose(spatial_interval(row[0], basis, statistic), own[0], 1e-7)
+
+
+def test_places_are_x_and_y_whatever_kind_of_numbers_and_columns_they_come_in():
+    rng = np.random.default_rng(15)
+    x_and_y = 6 * rng.integers(0, 42, (2000, 2))  # some places hold several cells, leaves many
+    values = rng.normal(size=2000)
+    expected = spatial_interval(values, prepare(x_and_y.astype(np.float64)))
+    with_z = np.column_stack([x_and_y, rng.integers(0, 1000, 2000)])
+    wide = (250 * x_and_y - 30_000).astype(np.int16)  # whose differences are no int16
+    for places in (x_and_y, x_and_y.astype(np.uint8), wide, with_z):
+        np.testing.assert_allclose(spatial_interval(values, prepare(places)), expected, 1e-9)
+
+
+@pytest.mark.parametrize(("n_places", "n_contrasts"), [(8, 7), (30, 29), (31, 30), (60, 30)])
+def test_there_are_as_many_contrasts_as_the_places_allow(n_places, n_contrasts):
+    basis = prepare(np.random.default_rng(16).random((n_places, 2)))
+    assert basis.contrasts.shape == (n_places, n_contrasts)
 
 
 def test_values_and_places_that_are_not_numbers_are_refused(tissue):
     _, basis, values = tissue
     for statistic in ("mean", "median"):
-        with pytest.raises(ValueError, match="values holds NaN or infinite values; leave"):
+        with pytest.raises(
+            ValueError, match="^values holds NaN or infinite values; leave those cells out$"
+        ):
             spatial_interval(np.where(values > 5, np.inf, values), basis, statistic)
     with pytest.raises(ValueError, match="values holds NaN"):
         infer_mean(np.full((1, 300), np.nan), basis)
@@ -386,5 +406,5 @@ def test_values_and_places_that_are_not_numbers_are_refused(tissue):
         prepare([1.0, 2.0, 3.0])
     with pytest.raises(ValueError, match=r"places has the shape \(3, 1\)"):
         prepare([[1.0], [2.0], [3.0]])
-    with pytest.raises(ValueError, match="places holds NaN or infinite coordinates; leave"):
+    with pytest.raises(ValueError, match="^places holds NaN or infinite coordinates; leave those"):
         prepare([[0.0, np.nan]])
