@@ -1,6 +1,7 @@
 """What the tests made of each mutant: numbers by module, and each change that was not killed.
 
-Run with ``python benchmarks/mutants.py kernels uncertainty.intervals`` after ``mutmut run``, in the root.
+Run with ``python benchmarks/mutants.py kernels uncertainty.intervals`` in the root, after
+``mutmut run``.
 """
 
 from __future__ import annotations
@@ -26,9 +27,8 @@ def main(modules: list[str]) -> None:
     print(f"{'module':<24}{'mutants':>8}{'killed':>8}  others")
     left = []
     for module in modules:
-        own = {
-            name: end for name, end in outcomes.items() if name.startswith(f"amici_xr.{module}.")
-        }
+        inside = f"amici_xr.{module}."
+        own = {name: end for name, end in outcomes.items() if name.startswith(inside)}
         others = Counter(end for end in own.values() if end != "killed")
         print(f"{module:<24}{len(own):>8}{len(own) - others.total():>8}  {dict(others) or ''}")
         left += [name for name, end in own.items() if end not in (*CAUGHT, "not checked")]
