@@ -5,6 +5,7 @@ back is an ``xarray.Dataset`` whose methods under ``ds.cf`` (or ``ds.amici``) an
 """
 
 from importlib.metadata import version as _version
+from typing import Any as _Any
 
 from amici_xr import testing
 from amici_xr.accessor import register as _register
@@ -45,6 +46,7 @@ from amici_xr.plotting import (
 )
 from amici_xr.plotting.page import report
 from amici_xr.response import distance_response
+from amici_xr.training import TrainedModel, TrainedRuns, load_runs, train
 from amici_xr.uncertainty import (
     align_runs,
     atlas,
@@ -62,6 +64,8 @@ __all__ = [
     "NotFoundError",
     "SavedModel",
     "SchemaError",
+    "TrainedModel",
+    "TrainedRuns",
     "align_runs",
     "atlas",
     "attention",
@@ -86,6 +90,7 @@ __all__ = [
     "in_context_length_scale",
     "length_scale",
     "load_model",
+    "load_runs",
     "log_figure",
     "open_dataset",
     "plot_atlas",
@@ -109,7 +114,17 @@ __all__ = [
     "to_anndata",
     "to_dataframe",
     "to_microns",
+    "train",
     "validate",
 ]
 
 _register()
+
+
+def __getattr__(name: str) -> _Any:
+    """Import the model class of scvi-tools, which takes seconds, only when it is asked for."""
+    if name == "AttentionModel":
+        from amici_xr.training.attention_model import AttentionModel
+
+        return AttentionModel
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,7 +9,7 @@ import xarray as xr
 from amici_xr.dataset.response_schema import RESPONSE_SCHEMA
 from amici_xr.dataset.schema import SCHEMA
 
-Kind = Literal["scores", "distance_response", "answer", "unknown"]
+Kind = Literal["scores", "distance_response", "training_history", "answer", "unknown"]
 
 KIND = "dataset_kind"  # attribute by which a Dataset declares its kind; scores need none
 # Every Dataset of scores, and every answer to a question about one, names its query and one more.
@@ -41,8 +41,8 @@ def kind_of(ds: xr.Dataset) -> Kind:
     is missing.
     """
     declared = ds.attrs.get(KIND)
-    if declared == "distance_response":
-        return "distance_response"
+    if declared in ("distance_response", "training_history"):
+        return declared  # type: ignore[no-any-return]  # one of these
     if declared not in (None, "scores"):
         return "unknown"
     names = set(map(str, ds.variables))

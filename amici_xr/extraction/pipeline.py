@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 BATCH_SIZE = {"cpu": 1024}  # what the layers make of it stays in the processor's cache
 BATCH_SIZE_ELSEWHERE = 16_384
+_OF_ALL_RUNS = ("model", "query", "adata")
 
 
 def extract(
@@ -69,8 +70,9 @@ def extract(
     Parameters
     ----------
     model
-        A trained AMICI model, a `SavedModel`, or the path of a saved folder. A ``~`` at the start
-        of a path, here and in `adata`, is the user's home folder.
+        A trained AMICI model, a `SavedModel`, the path of a saved folder, or what `train` returns:
+        of several runs, each is extracted, and their heads are aligned as by `align_runs`. A ``~``
+        at the start of a path, here and in `adata`, is the user's home folder.
     query
         A receiving cell type, a list of them, or None for every type that the AnnData has cells of.
     adata
@@ -124,8 +126,8 @@ def extract(
     Returns
     -------
     xarray.Dataset
-        Dims (neighbor, head), neighbors in ascending order of their position; with a list of
-        queries, or None, ``query`` in front and NaN where a cell is not a neighbor of that query.
+        Dims (neighbor, head), neighbors in ascending order of their position; of several runs
+        ``run`` in front; with a list of queries, or None, ``query`` in front and NaN where a cell is not a neighbor of that query.
         The colors in which scanpy has drawn the cell types (``adata.uns["<key>_colors"]``), where
         there are any, are kept for the figures as ``cell_type_color``.
 
@@ -164,10 +166,13 @@ def extract(
     >>> dict(ds.base_attention_score.sizes)
     {'neighbor': 4084, 'head': 4}
     """
+    of_each = {name: value for name, value in locals().items() if name not in _OF_ALL_RUNS}
     check_unit(unit)
     if microns_per_unit is not None:
         microns_per_unit = check_microns_per_unit(microns_per_unit, unit)
     query = query.tolist() if isinstance(query, np.ndarray) else query
+    if hasattr(model, "models"):  # trained runs, of which each is extracted, and all aligned
+        return model.extract(query, adata, **of_each)  # type: ignore[no-any-return]
     saved = as_saved_model(model)
     queries = check_queries(query, saved.labels)
     head = check_heads(heads, saved.n_heads)

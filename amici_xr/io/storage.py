@@ -175,8 +175,8 @@ def open_dataset(
 
 
 def _is_answer(ds: xr.Dataset) -> bool:
-    """Tell whether it is a reduction of scores, which has no schema but its names."""
-    return isinstance(ds, xr.Dataset) and kind_of(ds) == "answer"
+    """Tell whether it is a reduction of scores or a history, which has no schema but its names."""
+    return isinstance(ds, xr.Dataset) and kind_of(ds) in ("answer", "training_history")
 
 
 def _check_structure(ds: xr.Dataset) -> xr.Dataset:

@@ -41,7 +41,7 @@ def group_places(
     groups: list[Integers] = []
     for members in np.split(np.arange(place_start.size), first_of_sample):
         n_leaves = max(1, round(MOST_LEAVES * members.size / place_start.size))
-        groups += _split(distinct, members, n_leaves)
+        groups += split_places(distinct, members, n_leaves)
     leaf_of_place = np.empty(place_start.size, np.intp)
     for leaf, group in enumerate(groups):
         leaf_of_place[group] = leaf
@@ -50,7 +50,7 @@ def group_places(
     return order[by_leaf], np.searchsorted(leaf_of_cell[by_leaf], np.arange(len(groups)))
 
 
-def _split(places: Floats, members: Integers, n_leaves: int) -> list[Integers]:
+def split_places(places: Floats, members: Integers, n_leaves: int) -> list[Integers]:
     """Split places at the median of the longer side of their box until there are n leaves."""
     if n_leaves == 1:
         return [members]
@@ -59,8 +59,8 @@ def _split(places: Floats, members: Integers, n_leaves: int) -> list[Integers]:
     n_first = n_leaves // 2
     middle = members.size * n_first // n_leaves
     return [
-        *_split(places, ascending[:middle], n_first),
-        *_split(places, ascending[middle:], n_leaves - n_first),
+        *split_places(places, ascending[:middle], n_first),
+        *split_places(places, ascending[middle:], n_leaves - n_first),
     ]
 
 

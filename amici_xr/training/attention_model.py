@@ -1,0 +1,359 @@
+"""AMICI's network as a model class of scvi-tools."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from scvi import REGISTRY_KEYS
+from scvi.data import AnnDataManager
+from scvi.data.fields import CategoricalObsField, LayerField, NumericalObsField, ObsmField
+from scvi.model.base import BaseModelClass
+
+from amici_xr.errors import NotFoundError, check_positive_integer
+from amici_xr.model.saved_model import DEFAULTS, ModelSettings, SavedModel
+from amici_xr.tissue.cells import read_tissue
+from amici_xr.training import preparation
+from amici_xr.training.batches import TrainingTissue
+from amici_xr.training.fitting import Outcome, fit
+from amici_xr.training.history import history_dataset
+from amici_xr.training.initial_weights import initial_weights
+from amici_xr.training.loading import PatchBatches
+from amici_xr.training.plan import RunsNetwork
+from amici_xr.training.runs import TrainedModel, TrainedRuns, load_runs
+from amici_xr.training.settings import (
+    RunSettings,
+    SharedSettings,
+    Validation,
+    settings_of_runs,
+    shared_settings,
+)
+
+if TYPE_CHECKING:
+    import anndata
+
+_VALIDATION_BATCH = 1024
+Many = Sequence[Any]
+
+
+class AttentionModel(BaseModelClass):
+    """AMICI's attention network, several runs at once, as a model of scvi-tools.
+
+    ``train`` of this package is a function over this class, and says more of each argument.
+
+    Parameters
+    ----------
+    adata
+        An AnnData that `setup_anndata` has registered.
+    n_runs
+        Number of models to train; None takes the length of the sequences among the arguments, or 1.
+    seed
+        Of the first run; each further run has the next. Or one for each run.
+    left_out
+        Cell type that no receiver sees as a neighbor, or one (or None) for each run.
+    attention_dummy_score, distance_kernel_unit_scale, pos_coef_offset
+        δ, u, and what is added to position coefficients before the softplus.
+    **sizes
+        Sizes of the network's layers, as for `train`: ``n_heads``, ``head_size``, ``label_size``,
+        ``query_size``, ``query_hidden_size``, ``cell_size``, ``cell_hidden_size``, ``key_size``,
+        ``position_hidden_size``.
+
+    Examples
+    --------
+    >>> import amici_xr
+    >>> _, adata = amici_xr.demo()
+    >>> amici_xr.AttentionModel.setup_anndata(adata, labels_key="cell_type", n_neighbors=10)
+    >>> model = amici_xr.AttentionModel(adata, n_heads=2, cell_hidden_size=16)
+    >>> model.train(max_epochs=1, progress=False)
+    >>> ds = amici_xr.extract(model, "T_cell", progress=False)
+    """
+
+    def __init__(
+        self,
+        adata: anndata.AnnData,
+        *,
+        n_runs: int | None = None,
+        seed: int | Sequence[int] = 0,
+        left_out: str | Sequence[str | None] | None = None,
+        attention_dummy_score: float = 3.0,
+        distance_kernel_unit_scale: float = 1.0,
+        pos_coef_offset: float = -2.0,
+        **sizes: int | Sequence[int],
+    ) -> None:
+        super().__init__(adata)
+        keys = self._keys()
+        n_neighbors = keys.pop("n_neighbors")
+        self.tissue = read_tissue(adata, **keys)
+        preparation.check_types(self.tissue)
+        self._expression = preparation.read_expression(self.tissue)
+        self._index, self._distance = preparation.find_neighborhoods(self.tissue, n_neighbors)
+        labels = self.tissue.vocabulary
+        self._of_runs = {"seed": seed, "left_out": left_out, **sizes}
+        self._of_network = {
+            "attention_dummy_score": attention_dummy_score,
+            "distance_kernel_unit_scale": distance_kernel_unit_scale,
+            "pos_coef_offset": pos_coef_offset,
+        }
+        self._n_runs = n_runs
+        runs = settings_of_runs(n_runs, self._of_runs, labels)
+        n_genes = self._expression.shape[1]
+        weights = [initial_weights(run.sizes, n_genes, len(labels), run.seed) for run in runs]
+        self.module = RunsNetwork(runs, SharedSettings(**self._of_network), labels, weights)
+        self._model_summary_string = f"AttentionModel of {len(runs)} runs"
+        self._runs: TrainedRuns | None = None
+        self.init_params_ = self._get_init_params(locals())
+
+    @classmethod
+    def setup_anndata(  # type: ignore[override]  # each model of scvi-tools has its own arguments
+        cls,
+        adata: anndata.AnnData,
+        labels_key: str,
+        coord_key: str = "spatial",
+        layer: str | None = None,
+        n_neighbors: int = 50,
+        cell_radius_key: str | None = None,
+        sample_key: str | None = None,
+    ) -> None:
+        """Register where an AnnData holds what the model needs.
+
+        Parameters
+        ----------
+        adata
+            The tissue.
+        labels_key
+            Column of ``obs`` with the cell types.
+        coord_key
+            Entry of ``obsm`` with the coordinates.
+        layer
+            Layer of log-normalized expression; None for ``X``.
+        n_neighbors
+            K, the number of cells of other types in a neighborhood.
+        cell_radius_key
+            Column of ``obs`` with the radius of each cell; distances are then from surface to
+            surface.
+        sample_key
+            Column of ``obs`` with the sample of each cell; no neighborhood crosses samples.
+        """
+        check_positive_integer("n_neighbors", n_neighbors)
+        for key, table in ((labels_key, "obs"), (coord_key, "obsm")):
+            if key not in getattr(adata, table):
+                read_tissue(adata, labels_key=labels_key, coord_key=coord_key)  # says what it has
+        arguments = cls._get_setup_method_args(**locals())
+        fields = [
+            LayerField(REGISTRY_KEYS.X_KEY, layer, is_count_data=False),
+            CategoricalObsField(REGISTRY_KEYS.LABELS_KEY, labels_key),
+            ObsmField("coordinates", coord_key),
+        ]
+        if cell_radius_key is not None:
+            fields.append(NumericalObsField("cell_radius", cell_radius_key))
+        if sample_key is not None:
+            fields.append(CategoricalObsField("sample", sample_key))
+        manager = AnnDataManager(fields=fields, setup_method_args=arguments)
+        manager.register_fields(adata)
+        cls.register_manager(manager)
+
+    def train(
+        self,
+        max_epochs: int = 400,
+        *,
+        batch_size: int = 128,
+        learning_rate: float | Sequence[float] = 1e-3,
+        attention_penalty: float | Sequence[float] = 1e-2,
+        attention_penalty_epochs: tuple[int, int] = (10, 40),
+        value_l1_penalty: float | Sequence[float] = 1e-6,
+        neighbor_dropout: float | Sequence[float] = 0.1,
+        early_stopping_patience: int | None = 20,
+        validation: Validation | None = "blocks",
+        validation_size: float = 0.1,
+        train_mask: ArrayLike | None = None,
+        split_seed: int = 0,
+        device: str | torch.device | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_seconds: float = 60.0,
+        progress: bool = True,
+        **trainer_arguments: Any,
+    ) -> None:
+        """Train all runs.
+
+        Parameters
+        ----------
+        max_epochs, batch_size, learning_rate, attention_penalty, attention_penalty_epochs
+            As for the function `train`.
+        value_l1_penalty, neighbor_dropout, early_stopping_patience, validation, validation_size
+            As for the function `train`.
+        train_mask, split_seed, device, checkpoint, checkpoint_seconds, progress
+            As for the function `train`.
+        **trainer_arguments
+            Passed on to Lightning's ``Trainer``, e.g. ``callbacks``, ``logger``, ``precision``,
+            ``strategy``, ``accelerator`` and ``devices``.
+        """
+        if self.is_trained:
+            raise ValueError("this model is trained; make a new AttentionModel to train again")
+        labels = self.tissue.vocabulary
+        of_training = {
+            "learning_rate": learning_rate,
+            "attention_penalty": attention_penalty,
+            "value_l1_penalty": value_l1_penalty,
+            "neighbor_dropout": neighbor_dropout,
+        }
+        n_runs = self.module.n_runs
+        if self._n_runs is None and n_runs == 1:
+            n_runs = None
+        runs = settings_of_runs(n_runs, self._of_runs | of_training, labels)
+        shared = shared_settings(
+            {
+                "max_epochs": max_epochs,
+                "batch_size": batch_size,
+                "attention_penalty_epochs": attention_penalty_epochs,
+                "early_stopping_patience": early_stopping_patience,
+                "validation": validation,
+                "validation_size": validation_size,
+                "split_seed": split_seed,
+                **self._of_network,
+            }
+        )
+        n_genes = self._expression.shape[1]
+        weights = [initial_weights(run.sizes, n_genes, len(labels), run.seed) for run in runs]
+        self.module = RunsNetwork(runs, shared, labels, weights)
+        cells = preparation.split(self.tissue, train_mask, shared)
+        profiles = preparation.mean_profiles(self._expression, self.tissue, cells.training)
+        tissue = TrainingTissue(
+            torch.from_numpy(self._expression),
+            torch.from_numpy(profiles),
+            self.tissue.codes,
+            self._index,
+            self._distance,
+        )
+        of_place = (self.tissue.positions, self.tissue.sample_codes)
+        outcome = fit(
+            self.module,
+            tissue,
+            runs,
+            shared,
+            n_labels=len(labels),
+            training=PatchBatches(*of_place, cells.training, batch_size, split_seed),
+            held_out=PatchBatches(*of_place, cells.validation, _VALIDATION_BATCH, split_seed)
+            if cells.validation.size
+            else None,
+            device=device,
+            checkpoint=checkpoint,
+            checkpoint_seconds=checkpoint_seconds,
+            progress=progress,
+            trainer_arguments=trainer_arguments,
+        )
+        self._finish(outcome, runs, shared, cells, profiles)
+
+    @property
+    def runs(self) -> TrainedRuns:
+        """The trained runs: models, history, and what `extract` takes."""
+        if self._runs is None:
+            raise ValueError("this model is not trained; call its train() first")
+        return self._runs
+
+    @property
+    def models(self) -> tuple[SavedModel, ...]:
+        """The model of each run."""
+        return self.runs.models
+
+    def extract(
+        self, query: str | Sequence[str] | None = None, adata: Any = None, **arguments: Any
+    ) -> Any:
+        """Extract the Dataset of all runs, as ``extract(model, query)``."""
+        return self.runs.extract(query, adata, **arguments)
+
+    def save(self, dir_path: str | os.PathLike[str], **_: Any) -> None:  # type: ignore[override]
+        """Write a folder with all runs, as `TrainedRuns.save`; a single run as AMICI saves it.
+
+        Parameters
+        ----------
+        dir_path
+            The folder.
+        """
+        if len(self.models) == 1:
+            self.models[0].save(dir_path)
+        else:
+            self.runs.save(dir_path)
+
+    @classmethod
+    def load(cls, dir_path: str | os.PathLike[str], adata: Any = None, **_: Any) -> Any:  # type: ignore[override]
+        """Read what `save` wrote, without running anything that it holds.
+
+        Parameters
+        ----------
+        dir_path
+            The folder.
+        adata
+            The tissue.
+
+        Returns
+        -------
+        TrainedRuns
+            The models, which `extract` takes; those of a single run have no history.
+        """
+        return load_runs(dir_path, adata)
+
+    def _keys(self) -> dict[str, Any]:
+        """Where the AnnData holds what the model needs, as `setup_anndata` was told."""
+        arguments = dict(self.adata_manager.registry["setup_args"])
+        return {
+            name: arguments[name]
+            for name in (
+                "labels_key", "coord_key", "layer", "n_neighbors", "cell_radius_key", "sample_key"
+            )  # fmt: skip
+        }
+
+    def _finish(
+        self,
+        outcome: Outcome,
+        runs: Sequence[RunSettings],
+        shared: SharedSettings,
+        cells: preparation.Split,
+        profiles: Any,
+    ) -> None:
+        """Keep what was trained, as scvi-tools and as `TrainedRuns` have it."""
+        keys = self._keys()
+        settings = ModelSettings(
+            labels_key=keys["labels_key"],
+            n_neighbors=keys["n_neighbors"],
+            coord_obsm_key=keys["coord_key"],
+            layer=keys["layer"],
+            cell_radius_key=keys["cell_radius_key"],
+            nn_idx_key=DEFAULTS["nn_idx_key"],
+            nn_dist_key=DEFAULTS["nn_dist_key"],
+            **{name: getattr(shared, name) for name in self._of_network},
+        )
+        is_held_out = np.ones(self.tissue.n_cells, bool)
+        is_held_out[cells.training] = False
+        positions = self.tissue.positions
+        assert positions is not None  # it was trained on places
+        models = tuple(
+            TrainedModel(
+                {"ct_profiles": torch.from_numpy(profiles), **self.module.weights_of(run)},
+                settings,
+                self.tissue.expression.genes,
+                self.tissue.vocabulary,
+                is_trained=bool(outcome.is_trained[run]),
+                is_held_out=is_held_out,
+                n_dims=positions.shape[1],
+            )
+            for run in range(len(runs))
+        )
+        history = history_dataset(
+            outcome.epochs,
+            runs,
+            shared,
+            self.tissue.vocabulary,
+            best_epoch=outcome.best_epoch,
+            status=outcome.status,
+            stopped=outcome.n_epochs,
+            details={"n_dims": positions.shape[1], "n_training_cells": int(cells.training.size)},
+        )
+        self._runs = TrainedRuns(models, history, self.adata, keys["sample_key"])
+        self.history_ = history
+        self.is_trained_ = True
+        self.train_indices_, self.validation_indices_ = cells.training, cells.validation
+        self.module.eval()

@@ -1,0 +1,295 @@
+"""The training of all runs as Lightning runs it: loss, schedule, early stopping, best weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from amici_xr.training.batches import TrainingTissue
+from amici_xr.training.network import StackedNetwork, Terms
+from amici_xr.training.settings import RunSettings, SharedSettings
+
+_FIRST_PENALTY = 1e-6  # with which the attention penalty begins to rise
+_WEIGHT_DECAY, _ADAM_EPSILON = 1e-6, 0.01
+TERMS = ("loss", "reconstruction", "attention_entropy", "value_penalty")
+IS_TRAINING, IS_FINISHED, IS_STOPPED_EARLY, IS_DIVERGED = range(4)
+_KEPT = ("status", "best_epoch", "best_error", "n_epochs")  # of each run, in a checkpoint
+STATUSES = ("training", "finished", "stopped_early", "diverged")
+
+
+class RunsNetwork(nn.Module):
+    """The networks of all runs: those of equal sizes are stacked and computed together.
+
+    Attributes
+    ----------
+    members
+        Positions of the runs of each stack.
+    """
+
+    def __init__(
+        self,
+        runs: Sequence[RunSettings],
+        shared: SharedSettings,
+        labels: Sequence[str],
+        weights: Sequence[Mapping[str, Tensor]],
+    ) -> None:
+        super().__init__()
+        by_sizes: dict[Any, list[int]] = {}
+        for position, run in enumerate(runs):
+            by_sizes.setdefault((run.sizes, run.learning_rate), []).append(position)
+        self.members = tuple(torch.tensor(members) for members in by_sizes.values())
+        self.learning_rates = tuple(rate for _, rate in by_sizes)
+        self.n_runs = len(runs)
+        codes = [-1 if run.left_out is None else labels.index(run.left_out) for run in runs]
+        self.stacks = nn.ModuleList(
+            StackedNetwork(
+                [weights[run] for run in members],
+                dummy_score=shared.attention_dummy_score,
+                distance_unit=shared.distance_kernel_unit_scale,
+                position_offset=shared.pos_coef_offset,
+                left_out=[codes[run] for run in members],
+            )
+            for members in by_sizes.values()
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the weights."""
+        return next(self.parameters()).device
+
+    def forward(self, batch: Any, kept: Tensor | None = None) -> Terms:
+        """Compute the terms of the loss of every run, in the order of the runs."""
+        parts = [
+            stack(batch, None if kept is None else kept[members.to(kept.device)])
+            for stack, members in zip(self.stacks, self.members, strict=True)
+        ]
+        if len(parts) == 1:
+            return parts[0]  # type: ignore[no-any-return]
+        order = torch.cat(self.members).argsort().to(parts[0].reconstruction.device)
+        return Terms(*(torch.cat(term)[order] for term in zip(*parts, strict=True)))
+
+    def weights_of(self, run: int) -> dict[str, Tensor]:
+        """Copy the weights of one run to the CPU, by their names in a state dict."""
+        for stack, members in zip(self.stacks, self.members, strict=True):
+            position = (members == run).nonzero()
+            if len(position):
+                return stack.weights_of(int(position))  # type: ignore[no-any-return, operator]
+        raise AssertionError(run)
+
+
+class TrainingPlan(lightning.LightningModule):
+    """Train all runs of a `RunsNetwork` on the patches of a tissue.
+
+    Parameters
+    ----------
+    network
+        What is trained.
+    tissue
+        Expression, types and neighborhoods of all cells.
+    runs, shared
+        The settings.
+    """
+
+    def __init__(
+        self,
+        network: RunsNetwork,
+        tissue: TrainingTissue,
+        runs: Sequence[RunSettings],
+        shared: SharedSettings,
+        n_labels: int,
+        *,
+        has_validation: bool,
+    ) -> None:
+        super().__init__()
+        self.network, self.runs, self.shared = network, runs, shared
+        self._has_validation = has_validation
+        self._tissue, self._n_labels = tissue, n_labels
+        n_runs = len(runs)
+        self._dropout = torch.tensor([run.neighbor_dropout for run in runs])
+        self._end_penalty = torch.tensor([run.attention_penalty for run in runs])
+        self._value_penalty = torch.tensor([run.value_l1_penalty for run in runs])
+        self._generators = [torch.Generator() for _ in runs]
+        self.status = np.zeros(n_runs, np.int64)
+        self.best_epoch = np.full(n_runs, -1)
+        self.best_error = np.full(n_runs, np.inf)
+        self.n_epochs = np.zeros(n_runs, np.int64)
+        self._best: list[list[Tensor]] = []  # weights of the best epoch, by stack and weight
+        self.epochs: list[dict[str, Any]] = []  # what was measured in each
+
+    # Training
+
+    def on_fit_start(self) -> None:
+        """Bring the tissue to the device, and keep the first weights."""
+        self._tissue = self._tissue.to(self.device)
+        for name in ("_dropout", "_end_penalty", "_value_penalty"):
+            setattr(self, name, getattr(self, name).to(self.device))
+        if not self._best:
+            self._best = [[p.detach().clone() for p in stack.parameters()] for stack in self._stacks]
+        self._best = [[w.to(self.device) for w in weights] for weights in self._best]
+
+    def on_train_epoch_start(self) -> None:
+        """Begin the sums of an epoch, and random numbers that depend on seed and epoch alone."""
+        self.trainer.train_dataloader.dataset.set_epoch(self.current_epoch)  # type: ignore[union-attr]
+        for run, generator in zip(self.runs, self._generators, strict=True):
+            state = np.random.SeedSequence([run.seed, self.current_epoch]).generate_state(2)
+            generator.manual_seed(int(state[0]) << 31 ^ int(state[1]))
+        self._sums = torch.zeros(len(TERMS), len(self.runs), device=self.device)
+        self._n_trained = 0
+
+    def training_step(self, receivers: NDArray[np.int64]) -> Tensor:
+        """Return the sum of the losses of all runs; their gradients do not meet."""
+        batch = self._tissue.batch(receivers)
+        terms = self.network(batch, self._keep(batch.distance.shape))
+        coefficient = self._attention_penalty()
+        loss = (
+            terms.reconstruction
+            + coefficient * terms.attention_entropy
+            + self._value_penalty * terms.value_penalty
+        )
+        with torch.no_grad():
+            self._sums += len(receivers) * torch.stack([loss, *terms[:3]])
+            self._n_trained += len(receivers)
+        is_whole = loss.isfinite()
+        return torch.where(is_whole, loss, 0.0).sum()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return Adam; runs of another learning rate are another group of parameters."""
+        groups = [
+            {"params": list(stack.parameters()), "lr": rate}
+            for stack, rate in zip(self._stacks, self.network.learning_rates, strict=True)
+        ]
+        return torch.optim.Adam(groups, weight_decay=_WEIGHT_DECAY, eps=_ADAM_EPSILON, fused=True)
+
+    # Validation
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin the sums over held-out cells."""
+        shape = (len(self.runs) + 1, self._n_labels)
+        self._errors = torch.zeros(shape, device=self.device, dtype=torch.float64)
+        self._n_validated = 0
+
+    def validation_step(self, receivers: NDArray[np.int64]) -> None:
+        """Add squared errors of held-out receivers, by type, and last their squared deviations."""
+        batch = self._tissue.batch(receivers)
+        terms = self.network(batch)
+        squares = batch.deviation.square().sum(dim=1)
+        each = torch.cat([terms.squared_error, squares[None]]).double()
+        self._errors.index_add_(1, batch.type_code[batch.receiver_type], each)
+        self._n_validated += len(receivers)
+
+    def on_train_epoch_end(self) -> None:
+        """Record the epoch, which comes after validation; keep the best weights of each run."""
+        reduce = self.trainer.strategy.reduce
+        n_trained = reduce(torch.tensor(float(self._n_trained), device=self.device), reduce_op="sum")
+        sums = reduce(self._sums, reduce_op="sum") / n_trained
+        measured = dict(zip(TERMS, sums.double().cpu().numpy(), strict=True))
+        measured["coefficient"] = self._attention_penalty().double().cpu().numpy()
+        is_diverged = ~np.isfinite(measured["loss"])
+        if self._has_validation:
+            n = reduce(torch.tensor(float(self._n_validated), device=self.device), reduce_op="sum")
+            errors = reduce(self._errors, reduce_op="sum").cpu().numpy()
+            measured["validation_error"] = errors[:-1].sum(axis=1) / 2 / float(n)
+            measured["squared_error"], measured["squared_deviation"] = errors[:-1], errors[-1]
+            is_diverged |= ~np.isfinite(measured["validation_error"])
+        self.epochs.append(measured)
+        self.n_epochs[self.status == IS_TRAINING] += 1
+        self._judge(measured, is_diverged)
+        self.log("loss", float(np.nanmean(_finite(measured["loss"]))))
+        if self._has_validation:
+            self.log("validation_error", float(np.nanmean(_finite(measured["validation_error"]))))
+        if (self.status != IS_TRAINING).all():
+            self.trainer.should_stop = True
+
+    def on_fit_end(self) -> None:
+        """Restore the best epoch of each run."""
+        self.status[self.status == IS_TRAINING] = IS_FINISHED
+        for run, status in enumerate(self.status):
+            if self.best_epoch[run] >= 0 or status == IS_DIVERGED:
+                self._copy(run, is_restored=True)
+
+    # A training that goes on
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what is not among weights and optimizer."""
+        checkpoint["runs"] = {
+            "best": self._best,
+            **{name: torch.from_numpy(getattr(self, name)) for name in _KEPT},
+            "epochs": [
+                {name: torch.from_numpy(np.asarray(value)) for name, value in epoch.items()}
+                for epoch in self.epochs
+            ],
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Undo `on_save_checkpoint`."""
+        state = checkpoint["runs"]
+        self._best = state["best"]
+        for name in _KEPT:
+            setattr(self, name, state[name].numpy())
+        self.epochs = [
+            {name: value.numpy() for name, value in epoch.items()} for epoch in state["epochs"]
+        ]
+
+    @property
+    def _stacks(self) -> list[StackedNetwork]:
+        return list(self.network.stacks)  # type: ignore[arg-type]
+
+    def _keep(self, shape: torch.Size) -> Tensor | None:
+        """Draw which neighbors the softmax sees, each run from numbers of its own."""
+        if not (self._dropout > 0).any():
+            return None
+        drawn = torch.stack([torch.rand(shape, generator=each) for each in self._generators])
+        return drawn.to(self.device, non_blocking=True) >= self._dropout[:, None, None]
+
+    def _attention_penalty(self) -> Tensor:
+        """Return the coefficient of each run in this epoch."""
+        first, last = self.shared.attention_penalty_epochs
+        epoch = self.current_epoch
+        if epoch < first:
+            return torch.zeros_like(self._end_penalty)
+        if epoch >= last:
+            return self._end_penalty
+        rise = (self._end_penalty - _FIRST_PENALTY).clamp_min(0) * (epoch - first) / (last - first)
+        return torch.minimum(self._end_penalty, _FIRST_PENALTY + rise)
+
+    def _judge(self, measured: dict[str, Any], is_diverged: NDArray[np.bool_]) -> None:
+        """Keep weights that are the best so far; stop runs that diverge or no longer improve."""
+        for run in np.flatnonzero(is_diverged & (self.status == IS_TRAINING)):
+            self.status[run] = IS_DIVERGED
+            self._copy(int(run), is_restored=True)
+        if not self._has_validation:
+            return
+        # With a penalty that still rises, an epoch can't be compared with a later one.
+        last = self.shared.attention_penalty_epochs[1]
+        if self.current_epoch < last < self.shared.max_epochs:
+            return
+        error = measured["validation_error"]
+        for run in np.flatnonzero(self.status == IS_TRAINING):
+            if error[run] < self.best_error[run]:
+                self.best_error[run], self.best_epoch[run] = error[run], self.current_epoch
+                self._copy(int(run), is_restored=False)
+            patience = self.shared.early_stopping_patience
+            if patience is not None and self.current_epoch - self.best_epoch[run] >= patience:
+                self.status[run] = IS_STOPPED_EARLY
+
+    @torch.no_grad()
+    def _copy(self, run: int, *, is_restored: bool) -> None:
+        """Copy a run's weights to the best ones, or back."""
+        for stack, members, best in zip(
+            self._stacks, self.network.members, self._best, strict=True
+        ):
+            for position in (members == run).nonzero().flatten().tolist():
+                for weight, kept in zip(stack.parameters(), best, strict=True):
+                    target, source = (weight, kept) if is_restored else (kept, weight)
+                    target[position].copy_(source[position])
+
+
+def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(np.isfinite(values), values, math.nan)
