@@ -19,7 +19,7 @@ TORCH ?= torch==2.13.0
 
 # worksteal: a core that is done takes tests from one that is not
 ON_EVERY_CORE := -n auto --dist worksteal
-OF_THE_CORE := not needs_model and not live and not once and not slow
+OF_THE_CORE := not needs_model and not needs_training and not live and not once and not slow
 
 .PHONY: demo test test-all coverage test-long test-mutants test-core test-oldest test-newest test-scvi \
 	test-amici docs figure bench clean
@@ -94,7 +94,7 @@ test-scvi: .venv-scvi/installed
 # A user's own AMICI environment: old NumPy and SciPy, and the live model itself. One thread for linear
 # algebra, since as many tests run at a time as there are cores.
 test-amici: .venv-amici/installed
-	WANDB_MODE=disabled OMP_NUM_THREADS=1 .venv-amici/bin/python -m pytest $(ON_EVERY_CORE) -m "not once and not slow"
+	WANDB_MODE=disabled OMP_NUM_THREADS=1 .venv-amici/bin/python -m pytest $(ON_EVERY_CORE) -m "not once and not slow and not needs_training"
 
 docs: .venv/docs
 	rm -rf docs/_build docs/generated

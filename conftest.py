@@ -13,6 +13,7 @@ from matplotlib import pyplot as plt
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 # Examples that read a model or make a tissue, which takes torch and AnnData.
 NEED_MODEL = ("demo(", "load_model(", "simulate_tissue(", "simulate_model(")
+NEED_TRAINING = ("amici_xr.train(", "AttentionModel")
 DOCTESTS_THAT_NEED_WANDB = ("amici_xr.plotting.wandb_logging",)
 HAS_WANDB = importlib.util.find_spec("wandb") is not None
 collect_ignore = []
@@ -55,6 +56,8 @@ def pytest_collection_modifyitems(items):
         examples = item.dtest.examples if isinstance(item, pytest.DoctestItem) else ()
         if any(call in example.source for example in examples for call in NEED_MODEL):
             item.add_marker(pytest.mark.needs_model)
+        if any(call in example.source for example in examples for call in NEED_TRAINING):
+            item.add_marker(pytest.mark.needs_training)
         if item.name.startswith(DOCTESTS_THAT_NEED_WANDB) and not HAS_WANDB:
             item.add_marker(pytest.mark.skip(reason="needs wandb (the extra `wandb`)"))
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +20,8 @@ from amici_xr.training.batches import TrainingTissue
 from amici_xr.training.loading import PatchBatches, TissueDataModule
 from amici_xr.training.plan import IS_DIVERGED, STATUSES, RunsNetwork, TrainingPlan
 from amici_xr.training.preparation import fingerprint
-from amici_xr.training.progress import CheckpointFile, ProgressBar
+from amici_xr.training.progress import CheckpointFile, ProgressBar, Record
+from amici_xr.training.quiet import quiet
 from amici_xr.training.settings import RunSettings, SharedSettings
 
 
@@ -67,7 +66,7 @@ def fit(
     plan = TrainingPlan(
         network, tissue, runs, shared, n_labels, has_validation=held_out is not None
     )
-    callbacks = list(trainer_arguments.pop("callbacks", None) or [])
+    callbacks = [Record(), *(trainer_arguments.pop("callbacks", None) or [])]
     if progress:
         callbacks.append(ProgressBar())
     resumed = None
@@ -88,7 +87,7 @@ def fit(
         "max_epochs": shared.max_epochs,
         **trainer_arguments,
     }
-    with _quiet():
+    with quiet():
         trainer = Trainer(callbacks=callbacks, **arguments)
         loaders = TissueDataModule(training, held_out)
         trainer.fit(plan, datamodule=loaders, ckpt_path=resumed, weights_only=True)
@@ -139,20 +138,3 @@ def _check_checkpoint(path: Path, mark: str) -> Path | None:
             "tissue; give another path, or delete it to train anew"
         )
     return path
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Lightning's advice to itself while it trains."""
-    loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="lightning.*")
-            warnings.filterwarnings("ignore", module="torch.*", category=FutureWarning)
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

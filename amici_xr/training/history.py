@@ -14,6 +14,7 @@ from amici_xr.dataset.kinds import KIND
 from amici_xr.dataset.schema import provenance
 from amici_xr.training.settings import PER_RUN, RunSettings, SharedSettings
 
+_ALWAYS = ("seed", "learning_rate")  # coordinates of the runs, also where all runs share them
 _DESCRIPTIONS = {
     "loss": "mean over receivers of reconstruction + c·attention_entropy + v·value_penalty",
     "reconstruction": "½·Σ_genes (x − ŷ)², mean over training receivers",
@@ -55,8 +56,6 @@ def history_dataset(
     for name in ("loss", "reconstruction", "attention_entropy", "value_penalty", "coefficient"):
         array = np.array([epoch[name] for epoch in epochs]).reshape(n_epochs, n_runs).T
         add("attention_coefficient" if name == "coefficient" else name, array)
-    rates = np.array([run.learning_rate for run in runs])
-    add("learning_rate", np.repeat(rates[:, np.newaxis], n_epochs, axis=1))
     if epochs and "squared_error" in epochs[0]:
         errors = np.array([epoch["squared_error"] for epoch in epochs]).swapaxes(0, 1)
         squares = np.array([epoch["squared_deviation"] for epoch in epochs])
@@ -82,10 +81,10 @@ def history_dataset(
 
 
 def differing(runs: Sequence[RunSettings]) -> dict[str, NDArray[Any]]:
-    """Return the seed of each run, and every other setting in which runs differ."""
+    """Return seed and learning rate of each run, and every other setting in which runs differ."""
     columns: dict[str, NDArray[Any]] = {}
     for name in PER_RUN:
         values = [getattr(run, name) for run in runs]
-        if name == "seed" or len(set(values)) > 1:
+        if name in _ALWAYS or len(set(values)) > 1:
             columns[name] = np.array(["" if value is None else value for value in values])
     return columns

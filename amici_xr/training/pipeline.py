@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -178,9 +179,13 @@ key_size, position_hidden_size
     {'run': 2, 'neighbor': 3614, 'head': 2}
     """
     given = dict(locals())
-    require("scvi", "train", "training a model")
+    from amici_xr.training.quiet import quiet
+
+    with quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scvi-tools' own imports warn
+        require("scvi", "train", "training a model")
+        from amici_xr.training.attention_model import AttentionModel
     from amici_xr.training import preparation
-    from amici_xr.training.attention_model import AttentionModel
 
     n_neighbors = check_positive_integer("n_neighbors", n_neighbors)
     keys = {name: given.pop(name) for name in _KEYS}
@@ -189,7 +194,8 @@ key_size, position_hidden_size
     if permute is not None:
         tissue, expression = preparation.permute(tissue, expression, permute, split_seed)
     own = _as_anndata(tissue, expression, keys)
-    AttentionModel.setup_anndata(own, n_neighbors=n_neighbors, **keys)
+    with quiet():
+        AttentionModel.setup_anndata(own, n_neighbors=n_neighbors, **keys)
     of_model = {name: given[name] for name in _OF_MODEL}
     model = AttentionModel(own, **of_model)
     model.train(**{name: value for name, value in given.items() if name not in _NOT_OF_TRAINING})

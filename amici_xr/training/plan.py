@@ -184,8 +184,8 @@ class TrainingPlan(lightning.LightningModule):
         self._errors.index_add_(1, batch.type_code[batch.receiver_type], each)
         self._n_validated += len(receivers)
 
-    def on_train_epoch_end(self) -> None:
-        """Record the epoch, which comes after validation; keep the best weights of each run."""
+    def record_epoch(self) -> None:
+        """Record the epoch, after its validation; keep the best weights of each run."""
         reduce = self.trainer.strategy.reduce
         n_trained = reduce(torch.tensor(float(self._n_trained), device=self.device), reduce_op="sum")
         sums = reduce(self._sums, reduce_op="sum") / n_trained

@@ -103,7 +103,7 @@ def find_neighborhoods(tissue: Tissue, n_neighbors: int) -> tuple[Integers, NDAr
     n_found = (found.index >= 0).sum(axis=1)
     fewest = int(n_found.argmin())
     if n_found[fewest] < n_neighbors:
-        where = "" if tissue.samples is None else f" in sample {tissue.samples[fewest]!r}"
+        where = "" if tissue.samples is None else f" in sample {str(tissue.samples[fewest])!r}"
         label = tissue.vocabulary[tissue.codes[fewest]]
         raise ValueError(
             f"n_neighbors={n_neighbors}, but cells of type {label!r} have only {n_found[fewest]} "

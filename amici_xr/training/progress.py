@@ -1,4 +1,4 @@
-"""What a training shows and keeps while it runs: a progress bar, and a checkpoint."""
+"""What happens at the end of each epoch: a record, a progress bar, a checkpoint."""
 
 from __future__ import annotations
 
@@ -9,9 +9,16 @@ from typing import Any
 
 import lightning
 import numpy as np
-from lightning.pytorch.callbacks import Checkpoint
 
 from amici_xr.dependencies import require
+
+
+class Record(lightning.Callback):
+    """Record each epoch before any other callback sees its end."""
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, plan: Any) -> None:
+        """Let the plan measure and judge the epoch."""
+        plan.record_epoch()
 
 
 class ProgressBar(lightning.Callback):
@@ -24,28 +31,22 @@ class ProgressBar(lightning.Callback):
             total=trainer.max_epochs, initial=trainer.current_epoch, desc="training", unit="epoch"
         )
 
-    def on_train_epoch_start(self, trainer: lightning.Trainer, plan: Any) -> None:
-        """Show the epochs that have been recorded, which callbacks see only after their end."""
-        self._show(plan)
-
-    def on_train_end(self, trainer: lightning.Trainer, plan: Any) -> None:
-        """Leave the last state on the screen."""
-        self._show(plan)
-        self._bar.close()
-
-    def _show(self, plan: Any) -> None:
-        if not plan.epochs:
-            return
+    def on_train_epoch_end(self, trainer: lightning.Trainer, plan: Any) -> None:
+        """Go on by one epoch."""
         measured = plan.epochs[-1]
         shown = {"loss": f"{np.nanmean(measured['loss']):.4g}"}
         if "squared_error" in measured:
             explained = 1 - measured["squared_error"].sum(axis=1) / measured["squared_deviation"].sum()
             shown["held-out explained variance"] = f"{np.nanmean(explained):.3f}"
         self._bar.set_postfix(shown, refresh=False)
-        self._bar.update(len(plan.epochs) - self._bar.n)
+        self._bar.update()
+
+    def on_train_end(self, trainer: lightning.Trainer, plan: Any) -> None:
+        """Leave the last state on the screen."""
+        self._bar.close()
 
 
-class CheckpointFile(Checkpoint):
+class CheckpointFile(lightning.Callback):
     """Write all that a killed training needs to go on, at most every so many seconds.
 
     Parameters

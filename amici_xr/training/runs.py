@@ -109,8 +109,8 @@ class TrainedRuns:
             single run.
         """
         adata = self.adata if adata is None else adata
-        if self.sample_key is not None:
-            arguments.setdefault("sample_key", self.sample_key)
+        if arguments.get("sample_key") is None:
+            arguments["sample_key"] = self.sample_key
         datasets = [extract(model, query, adata, **arguments) for model in self.models]
         if len(datasets) == 1:
             return datasets[0]
