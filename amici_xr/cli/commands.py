@@ -22,6 +22,7 @@ from amici_xr.errors import NotFoundError, check_names
 from amici_xr.io.long_table import read_csv
 from amici_xr.io.paths import TABLES, expand_home
 from amici_xr.io.storage import SUFFIXES, open_dataset
+from amici_xr.training.runs import is_folder_of_runs
 
 ANSWERS = (*TABLES, ".nc", ".zarr")
 FIGURES = (".png", ".svg", ".pdf")
@@ -71,7 +72,7 @@ def command_of(function: Function, per_neighbor: Function | None = None) -> Call
     is_of_several = first.annotation.startswith("Iterable")
     draws, writes_page = function.__name__.startswith("plot_"), "path" in arguments
     taken = [*arguments, *(["heads"] if "head" in arguments else [])]
-    is_cut = is_of_datasets and first.name != "response"
+    is_cut = is_of_datasets and first.name not in ("response", "history")
     cuts = list(options_of(cut_down, "ds", *taken)) if is_cut else []
 
     def command(*inputs: Path, out: Path | None = None, dpi: int = _DPI, **given: Any) -> None:
@@ -87,6 +88,8 @@ def command_of(function: Function, per_neighbor: Function | None = None) -> Call
                 flags = ", ".join(map(flag, sorted(refused)))
                 raise WrongCall(f"{flags}: not with --per-neighbor, which summarizes nothing")
         data: Any = files[0]
+        if first.name == "model" and is_folder_of_runs(data):
+            data = amici_xr.load_runs(data)
         if is_of_datasets:
             datasets = [cut_down(open_file(file), **cut) for file in files]
             data = datasets if is_of_several else datasets[0]
@@ -120,6 +123,27 @@ def command_of(function: Function, per_neighbor: Function | None = None) -> Call
         suffixes = SUFFIXES
     out = output(suffixes, is_required=suffixes is not ANSWERS)
     command.__signature__ = inspect.Signature([*files, *options, out])  # type: ignore[attr-defined]
+    command.__annotations__ = {}  # else cyclopts takes these for those of the signature
+    return command
+
+
+def training_command() -> Callable[..., None]:
+    """Make the command that trains, whose ``--out`` is a folder."""
+
+    def command(adata: Path, *, out: Path, **given: Any) -> None:
+        given.setdefault("progress", sys.stderr.isatty())
+        runs = amici_xr.train(expand_home(adata), given.pop("labels_key"), **given)
+        print(printable(repr(runs)))
+        runs.save(out)
+        print(printable(str(out)), file=sys.stderr)
+
+    file = inspect.Parameter("adata", _ONE, annotation=Path)
+    text = (
+        "Folder to write: the model of each run, and history.nc. One of earlier runs is replaced."
+    )
+    out = option("out", Path, inspect.Parameter.empty, alias="-o", help=text)
+    options = [*options_of(amici_xr.train, *_NOT_OPTIONS), out]
+    command.__signature__ = inspect.Signature([file, *options])  # type: ignore[attr-defined]
     command.__annotations__ = {}  # else cyclopts takes these for those of the signature
     return command
 

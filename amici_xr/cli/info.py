@@ -13,13 +13,16 @@ import numpy as np
 import xarray as xr
 
 from amici_xr.accessor import list_contents, list_response
-from amici_xr.dataset.kinds import is_response
+from amici_xr.dataset.kinds import is_response, kind_of
 from amici_xr.dataset.schema import has_neighborhoods
 from amici_xr.dataset.selection import samples, select
 
 
 def description_of(ds: xr.Dataset) -> Iterator[str]:
     """Yield lines that tell what a Dataset holds and where it comes from."""
+    if kind_of(ds) == "training_history":
+        yield from _description_of_history(ds)
+        return
     if is_response(ds):
         yield from ("Distance response", *list_response(ds))
     else:
@@ -38,6 +41,19 @@ def description_of(ds: xr.Dataset) -> Iterator[str]:
                 yield f"    {key + ':':<26} {', '.join(map(str, np.atleast_1d(detail)))}"
 
 
+def _description_of_history(ds: xr.Dataset) -> Iterator[str]:
+    yield f"History of a training of {ds.sizes['run']} runs"
+    for run in ds["run"].values:
+        of_run = ds.sel(run=run)
+        n_epochs = int(of_run["loss"].notnull().sum())
+        line = f"    run {run}: {of_run['status'].item()} after {n_epochs} epochs"
+        best = int(of_run["best_epoch"])
+        if best >= 0:
+            explained = float(of_run["explained_variance"].sel(epoch=best))
+            line += f", held-out explained variance {explained:.3f} (epoch {best})"
+        yield line
+
+
 def _json(text: Any) -> dict[str, Any]:
     """Read an attribute that holds several values; {} where it is a single one."""
     try:
@@ -49,6 +65,8 @@ def _json(text: Any) -> dict[str, Any]:
 
 def questions_to(file: Path, ds: xr.Dataset) -> Iterator[str]:
     """Yield commands that work with this file."""
+    if kind_of(ds) == "training_history":
+        return iter([f"plot history {shlex.quote(str(file))} --out history.png"])
     if is_response(ds):
         return questions_to_response(shlex.quote(str(file)), ds)
     return questions_to_scores(file, ds)

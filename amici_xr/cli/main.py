@@ -16,7 +16,7 @@ import xarray as xr
 from cyclopts import App, CycloptsError, Parameter
 
 import amici_xr
-from amici_xr.cli.commands import command_of, open_file, questions
+from amici_xr.cli.commands import command_of, open_file, questions, training_command
 from amici_xr.cli.info import description_of, questions_to
 from amici_xr.cli.messages import WrongCall, describe, one_line, printable, show_warning
 from amici_xr.cli.options import Function, answer_description, description
@@ -69,6 +69,16 @@ for name, function in asked.items():
         help_format="rst",
         group="Figures" if is_figure else "Questions",
     )
+
+
+app.command(
+    training_command(),
+    name="train",
+    help=description(amici_xr.train),
+    help_epilogue=answer_description(amici_xr.train),
+    help_format="rst",
+    group="Questions",
+)
 
 
 @app.command

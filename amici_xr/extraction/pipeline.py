@@ -127,7 +127,8 @@ def extract(
     -------
     xarray.Dataset
         Dims (neighbor, head), neighbors in ascending order of their position; of several runs
-        ``run`` in front; with a list of queries, or None, ``query`` in front and NaN where a cell is not a neighbor of that query.
+        ``run`` in front; with a list of queries, or None, ``query`` in front and NaN where a cell
+        is not a neighbor of that query.
         The colors in which scanpy has drawn the cell types (``adata.uns["<key>_colors"]``), where
         there are any, are kept for the figures as ``cell_type_color``.
 

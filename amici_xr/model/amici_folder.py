@@ -64,7 +64,9 @@ def _attributes(model: SavedModel, n_dims: int) -> dict[str, Any]:
     n_cells = 0 if is_held_out is None else len(is_held_out)
     held_out = np.array([], dtype=np.int64) if is_held_out is None else np.flatnonzero(is_held_out)
     training = np.array([], dtype=np.int64) if is_held_out is None else np.flatnonzero(~is_held_out)
-    sizes = {name: int(model.weights[weight].shape[axis]) for name, (weight, axis) in _SIZES.items()}
+    sizes = {
+        name: int(model.weights[weight].shape[axis]) for name, (weight, axis) in _SIZES.items()
+    }
     numbers = {name: getattr(model.settings, name) for name in _NUMBERS}
     return {
         "history_": None,

@@ -70,6 +70,11 @@ def load_model(path: str | os.PathLike[str]) -> SavedModel:
         file = file / "model.pt"
     if not file.is_file():
         present = sorted(entry.name for entry in file.parent.glob("*"))
+        if "history.nc" in present:
+            raise FileNotFoundError(
+                f"path={os.fspath(path)!r} holds trained runs; read them all with "
+                "amici_xr.load_runs, or give the folder of one of them, e.g. its run_0"
+            )
         raise FileNotFoundError(
             f"path={os.fspath(path)!r}: there is no {file.name} in {file.parent}, which holds "
             f"{listed(present, 8)}; give the folder that model.save() wrote"

@@ -3,6 +3,7 @@
 from amici_xr.plotting.atlas_figure import plot_atlas
 from amici_xr.plotting.curve_figure import plot_curve
 from amici_xr.plotting.effect_figures import plot_effect_curve, plot_gene_effects
+from amici_xr.plotting.history_figure import plot_history
 from amici_xr.plotting.length_scale_figure import plot_length_scale
 from amici_xr.plotting.pair_figure import plot_pairs
 from amici_xr.plotting.response_figure import plot_response
@@ -16,6 +17,7 @@ __all__ = [
     "plot_curve",
     "plot_effect_curve",
     "plot_gene_effects",
+    "plot_history",
     "plot_length_scale",
     "plot_pairs",
     "plot_response",

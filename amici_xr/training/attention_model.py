@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from scvi.data import AnnDataManager
 from scvi.data.fields import CategoricalObsField, LayerField, NumericalObsField, ObsmField
 from scvi.model.base import BaseModelClass
 
-from amici_xr.errors import NotFoundError, check_positive_integer
+from amici_xr.errors import check_positive_integer
 from amici_xr.model.saved_model import DEFAULTS, ModelSettings, SavedModel
 from amici_xr.tissue.cells import read_tissue
 from amici_xr.training import preparation
@@ -40,7 +41,7 @@ _VALIDATION_BATCH = 1024
 Many = Sequence[Any]
 
 
-class AttentionModel(BaseModelClass):
+class AttentionModel(BaseModelClass):  # type: ignore[misc]  # scvi-tools has no types
     """AMICI's attention network, several runs at once, as a model of scvi-tools.
 
     ``train`` of this package is a function over this class, and says more of each argument.
@@ -93,7 +94,7 @@ class AttentionModel(BaseModelClass):
         self._index, self._distance = preparation.find_neighborhoods(self.tissue, n_neighbors)
         labels = self.tissue.vocabulary
         self._of_runs = {"seed": seed, "left_out": left_out, **sizes}
-        self._of_network = {
+        self._of_network: dict[str, Any] = {
             "attention_dummy_score": attention_dummy_score,
             "distance_kernel_unit_scale": distance_kernel_unit_scale,
             "pos_coef_offset": pos_coef_offset,
@@ -108,7 +109,7 @@ class AttentionModel(BaseModelClass):
         self.init_params_ = self._get_init_params(locals())
 
     @classmethod
-    def setup_anndata(  # type: ignore[override]  # each model of scvi-tools has its own arguments
+    def setup_anndata(
         cls,
         adata: anndata.AnnData,
         labels_key: str,
@@ -200,7 +201,7 @@ class AttentionModel(BaseModelClass):
             "value_l1_penalty": value_l1_penalty,
             "neighbor_dropout": neighbor_dropout,
         }
-        n_runs = self.module.n_runs
+        n_runs: int | None = self.module.n_runs
         if self._n_runs is None and n_runs == 1:
             n_runs = None
         runs = settings_of_runs(n_runs, self._of_runs | of_training, labels)
@@ -228,15 +229,14 @@ class AttentionModel(BaseModelClass):
             self._index,
             self._distance,
         )
-        of_place = (self.tissue.positions, self.tissue.sample_codes)
         outcome = fit(
             self.module,
             tissue,
             runs,
             shared,
             n_labels=len(labels),
-            training=PatchBatches(*of_place, cells.training, batch_size, split_seed),
-            held_out=PatchBatches(*of_place, cells.validation, _VALIDATION_BATCH, split_seed)
+            training=self._batches(cells.training, batch_size, split_seed),
+            held_out=self._batches(cells.validation, _VALIDATION_BATCH, split_seed)
             if cells.validation.size
             else None,
             device=device,
@@ -265,7 +265,7 @@ class AttentionModel(BaseModelClass):
         """Extract the Dataset of all runs, as ``extract(model, query)``."""
         return self.runs.extract(query, adata, **arguments)
 
-    def save(self, dir_path: str | os.PathLike[str], **_: Any) -> None:  # type: ignore[override]
+    def save(self, dir_path: str | os.PathLike[str], **_: Any) -> None:
         """Write a folder with all runs, as `TrainedRuns.save`; a single run as AMICI saves it.
 
         Parameters
@@ -279,7 +279,7 @@ class AttentionModel(BaseModelClass):
             self.runs.save(dir_path)
 
     @classmethod
-    def load(cls, dir_path: str | os.PathLike[str], adata: Any = None, **_: Any) -> Any:  # type: ignore[override]
+    def load(cls, dir_path: str | os.PathLike[str], adata: Any = None, **_: Any) -> Any:
         """Read what `save` wrote, without running anything that it holds.
 
         Parameters
@@ -296,14 +296,18 @@ class AttentionModel(BaseModelClass):
         """
         return load_runs(dir_path, adata)
 
+    def _batches(self, cells: Any, batch_size: int, seed: int) -> PatchBatches:
+        positions = self.tissue.positions
+        assert positions is not None  # it was read with coordinates
+        return PatchBatches(positions, self.tissue.sample_codes, cells, batch_size, seed)
+
     def _keys(self) -> dict[str, Any]:
         """Where the AnnData holds what the model needs, as `setup_anndata` was told."""
         arguments = dict(self.adata_manager.registry["setup_args"])
         return {
             name: arguments[name]
-            for name in (
-                "labels_key", "coord_key", "layer", "n_neighbors", "cell_radius_key", "sample_key"
-            )  # fmt: skip
+            for name in inspect.signature(self.setup_anndata).parameters
+            if name != "adata"
         }
 
     def _finish(

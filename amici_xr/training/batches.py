@@ -98,7 +98,11 @@ class TrainingTissue:
         keys = receiver_type[:, np.newaxis] * cells.size + neighbor
         pair, neighbor_pair = _distinct(keys, types.size * cells.size)
         share = np.bincount(neighbor[exists], minlength=cells.size) / np.maximum(1, exists.sum())
-        distance = np.where(exists, self.distance[receivers], 0) if not is_whole else self.distance[receivers]
+        distance = (
+            np.where(exists, self.distance[receivers], 0)
+            if not is_whole
+            else self.distance[receivers]
+        )
         device = self.expression.device
 
         def tensor(array: NDArray[np.generic]) -> Tensor:

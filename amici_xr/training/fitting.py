@@ -134,7 +134,7 @@ def _check_checkpoint(path: Path, mark: str) -> Path | None:
         ) from error
     if not is_same:
         raise ValueError(
-            f"checkpoint={os.fspath(path)!r} is of another training, with other settings or another "
-            "tissue; give another path, or delete it to train anew"
+            f"checkpoint={os.fspath(path)!r} is of another training, with other settings or "
+            "another tissue; give another path, or delete it to train anew"
         )
     return path

@@ -75,9 +75,14 @@ def history_dataset(
     for name, text in _DESCRIPTIONS.items():
         if name in ds.variables:
             ds[name].attrs = {"long_name": name.replace("_", " "), "description": text}
-    details = {"shared": dataclasses.asdict(shared), "runs": [*map(dataclasses.asdict, runs)]} | details
+    details = {
+        "shared": dataclasses.asdict(shared),
+        "runs": [*map(dataclasses.asdict, runs)],
+    } | details
     attributes = provenance("training", training=details)
-    return ds.assign_attrs(attributes | {"title": "History of a training", KIND: "training_history"})
+    return ds.assign_attrs(
+        attributes | {"title": "History of a training", KIND: "training_history"}
+    )
 
 
 def differing(runs: Sequence[RunSettings]) -> dict[str, NDArray[Any]]:

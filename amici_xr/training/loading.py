@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import lightning
 import numpy as np
@@ -83,5 +84,5 @@ def _loader(batches: PatchBatches) -> DataLoader[Integers]:
     return DataLoader(batches, batch_size=None, collate_fn=_as_it_is)
 
 
-def _as_it_is(receivers: Integers) -> Integers:
+def _as_it_is(receivers: Any) -> Any:
     return receivers

@@ -25,7 +25,7 @@ class Terms(NamedTuple):
     reconstruction
         ``½·Σ_genes (x − ŷ)²``, mean over receivers, (run,).
     attention_entropy
-        Entropy of the attention over neighbors and the dummy, mean over heads and receivers, (run,).
+        Entropy of the attention over neighbors and dummy, mean over heads and receivers, (run,).
     value_penalty
         ``Σ|V|`` over heads and their elements, mean over neighbors and receivers, (run,).
     squared_error
@@ -71,6 +71,7 @@ class StackedNetwork(nn.Module):
             self.register_parameter(_attribute(name), nn.Parameter(stacked))
         self.dummy_score, self.distance_unit = dummy_score, distance_unit
         self.position_offset = position_offset
+        self.left_out: Tensor
         self.register_buffer("left_out", torch.tensor(left_out), persistent=False)
         self._leaves_out = any(code >= 0 for code in left_out)
         _, self.head_size, self.n_heads, _ = self["attention_layer.W_Q"].shape
@@ -105,9 +106,7 @@ class StackedNetwork(nn.Module):
         cells = self._block("nn_embed", expression)
         keys, values = self._keys_and_values(cells)
         queries = self._queries(batch.type_code)
-        base = einsum(
-            queries, keys, "run head type size, run head cell size -> run head type cell"
-        )
+        base = einsum(queries, keys, "run head type size, run head cell size -> run head type cell")
         base = rearrange(base, "run head type cell -> run head (type cell)")
         base = base[..., batch.pair] / math.sqrt(self.head_size)
         position = self._position_coefficients(batch, cells)
@@ -138,20 +137,39 @@ class StackedNetwork(nn.Module):
 
     def _keys_and_values(self, cells: Tensor) -> tuple[Tensor, Tensor]:
         features = self._block("kv_embed", cells)
-        features = rearrange(features, "run cell (head key) -> (run head) cell key", head=self.n_heads)
-        weight = [rearrange(self[f"attention_layer.W_{letter}"], "run size head key -> (run head) key size") for letter in "KV"]
-        bias = [rearrange(self[f"attention_layer.b_{letter}"], "run head size -> (run head) 1 size") for letter in "KV"]
+        features = rearrange(
+            features, "run cell (head key) -> (run head) cell key", head=self.n_heads
+        )
+        weight = [
+            rearrange(
+                self[f"attention_layer.W_{letter}"], "run size head key -> (run head) key size"
+            )
+            for letter in "KV"
+        ]
+        bias = [
+            rearrange(self[f"attention_layer.b_{letter}"], "run head size -> (run head) 1 size")
+            for letter in "KV"
+        ]
         both = torch.baddbmm(torch.cat(bias, dim=-1), features, torch.cat(weight, dim=-1))
         keys, values = rearrange(
-            both, "(run head) cell (kind size) -> kind run head cell size", head=self.n_heads, kind=2
+            both,
+            "(run head) cell (kind size) -> kind run head cell size",
+            head=self.n_heads,
+            kind=2,
         )
         return keys, values
 
     def _queries(self, types: Tensor) -> Tensor:
         """Q of each type, (run, head, type, size)."""
         features = self._block("query_embed", self["ct_embed.weight"][:, types])
-        features = rearrange(features, "run type (head query) -> run type head query", head=self.n_heads)
-        product = einsum(features, self["attention_layer.W_Q"], "run type head query, run size head query -> run head type size")
+        features = rearrange(
+            features, "run type (head query) -> run type head query", head=self.n_heads
+        )
+        product = einsum(
+            features,
+            self["attention_layer.W_Q"],
+            "run type head query, run size head query -> run head type size",
+        )
         return product + self["attention_layer.b_Q"][:, :, None]
 
     def _position_coefficients(self, batch: Batch, cells: Tensor) -> Tensor:
@@ -163,7 +181,9 @@ class StackedNetwork(nn.Module):
         labels = self["ct_embed.weight"][:, batch.type_code]
         weight = self["pos_coef_mlp.nn.0.weight"]
         of_cells = cells @ weight[..., :n_cell].mT
-        of_types = torch.baddbmm(self["pos_coef_mlp.nn.0.bias"][:, None], labels, weight[..., n_cell:].mT)
+        of_types = torch.baddbmm(
+            self["pos_coef_mlp.nn.0.bias"][:, None], labels, weight[..., n_cell:].mT
+        )
         h = of_cells[:, batch.pair_cell] + of_types[:, batch.pair_type]
         h = self._linear("pos_coef_mlp.nn.3", self._norm("pos_coef_mlp.nn.1", h).relu())
         pairs = torch.cat([cells[:, batch.pair_cell], labels[:, batch.pair_type]], dim=-1)
@@ -179,7 +199,9 @@ class StackedNetwork(nn.Module):
         index = batch.neighbor.expand(runs, heads, -1, -1)
         summed = dense.scatter_add(-1, index, attention) @ values
         summed = rearrange(summed, "run head receiver size -> run receiver (head size)")
-        w_o = rearrange(self["attention_layer.W_O"], "run output head size -> run (head size) output")
+        w_o = rearrange(
+            self["attention_layer.W_O"], "run output head size -> run (head size) output"
+        )
         queries = rearrange(queries, "run head type size -> run type (head size)")
         return torch.baddbmm(queries[:, batch.receiver_type], summed, w_o)
 

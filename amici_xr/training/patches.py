@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from amici_xr.kernels.groups import group_positions
 from amici_xr.kernels.place_leaves import split_places
 
-Integers = NDArray[np.intp]
+Integers = NDArray[Any]
 PATCH_SIZE = 64  # receivers of a patch
 _LEAST_BLOCKS = 20  # of the tissue, of which some are held out
 

@@ -67,8 +67,8 @@ def train(
     """Train AMICI's attention network on a tissue, several runs at once.
 
     Receiver i of type q with neighborhood N(i) is predicted from its neighbors,
-    ``ŷ_i = profile_q + linear_head·norm_o(Σ_h W_O Σ_j α_ijh V_jh + Q_q)``. The loss is the mean over
-    receivers of ``½·Σ_genes (x − ŷ)² + c·H + v·L``, with H the entropy of the attention α over
+    ``ŷ_i = profile_q + linear_head·norm_o(Σ_h W_O Σ_j α_ijh V_jh + Q_q)``. The loss is the mean
+    over receivers of ``½·Σ_genes (x − ŷ)² + c·H + v·L``, with H the entropy of the attention α over
     neighbors and the dummy, mean over heads, and L the mean over neighbors of ``Σ|V|``. Runs differ
     in their seed: that of the initial weights and of the neighbors that are dropped. They share
     batches and held-out cells. A run among many gives the same model as the run alone.
@@ -219,7 +219,7 @@ def _as_anndata(
     import anndata
     import pandas as pd
 
-    labels = pd.Categorical.from_codes(tissue.codes, categories=list(tissue.vocabulary))
+    labels = pd.Categorical(np.array(tissue.vocabulary)[tissue.codes], list(tissue.vocabulary))
     obs = pd.DataFrame({keys["labels_key"]: labels}, index=pd.Index(tissue.names.astype(str)))
     if tissue.radii is not None and keys["cell_radius_key"] is not None:
         obs[keys["cell_radius_key"]] = tissue.radii

@@ -131,7 +131,9 @@ class TrainingPlan(lightning.LightningModule):
         for name in ("_dropout", "_end_penalty", "_value_penalty"):
             setattr(self, name, getattr(self, name).to(self.device))
         if not self._best:
-            self._best = [[p.detach().clone() for p in stack.parameters()] for stack in self._stacks]
+            self._best = [
+                [p.detach().clone() for p in stack.parameters()] for stack in self._stacks
+            ]
         self._best = [[w.to(self.device) for w in weights] for weights in self._best]
 
     def on_train_epoch_start(self) -> None:
@@ -187,7 +189,9 @@ class TrainingPlan(lightning.LightningModule):
     def record_epoch(self) -> None:
         """Record the epoch, after its validation; keep the best weights of each run."""
         reduce = self.trainer.strategy.reduce
-        n_trained = reduce(torch.tensor(float(self._n_trained), device=self.device), reduce_op="sum")
+        n_trained = reduce(
+            torch.tensor(float(self._n_trained), device=self.device), reduce_op="sum"
+        )
         sums = reduce(self._sums, reduce_op="sum") / n_trained
         measured = dict(zip(TERMS, sums.double().cpu().numpy(), strict=True))
         measured["coefficient"] = self._attention_penalty().double().cpu().numpy()

@@ -36,7 +36,9 @@ class ProgressBar(lightning.Callback):
         measured = plan.epochs[-1]
         shown = {"loss": f"{np.nanmean(measured['loss']):.4g}"}
         if "squared_error" in measured:
-            explained = 1 - measured["squared_error"].sum(axis=1) / measured["squared_deviation"].sum()
+            explained = (
+                1 - measured["squared_error"].sum(axis=1) / measured["squared_deviation"].sum()
+            )
             shown["held-out explained variance"] = f"{np.nanmean(explained):.3f}"
         self._bar.set_postfix(shown, refresh=False)
         self._bar.update()

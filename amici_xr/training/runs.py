@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import xarray as xr
@@ -191,7 +192,7 @@ def load_runs(path: str | os.PathLike[str], adata: Any = None) -> TrainedRuns:
         If the folder holds no runs.
     """
     folder = expand_home(path)
-    if not (folder / _HISTORY).is_file():
+    if not is_folder_of_runs(folder):
         raise FileNotFoundError(
             f"path={os.fspath(path)!r} has no {_HISTORY}; give the folder that TrainedRuns.save "
             "wrote, or a single model to load_model"
@@ -204,6 +205,11 @@ def load_runs(path: str | os.PathLike[str], adata: Any = None) -> TrainedRuns:
     )
     sample_key = history.attrs.pop("sample_key") or None
     return TrainedRuns(models, history, adata, sample_key)
+
+
+def is_folder_of_runs(path: Path) -> bool:
+    """Tell whether it is a folder that `TrainedRuns.save` wrote."""
+    return (path / _HISTORY).is_file()
 
 
 def as_trained(model: SavedModel, n_dims: int) -> TrainedModel:

@@ -120,10 +120,15 @@ def settings_of_runs(
             )
     runs = []
     for run in range(n_runs):
-        values = {name: sequences[name][run] if name in sequences else value for name, value in given.items()}
-        if "seed" in values and "seed" not in sequences:
-            values["seed"] = _check_seed(values["seed"]) + run
-        runs.append(RunSettings(**{name: _check(name, value, labels) for name, value in values.items()}))
+        of_run = {
+            name: sequences[name][run] if name in sequences else value
+            for name, value in given.items()
+        }
+        if "seed" in of_run and "seed" not in sequences:
+            of_run["seed"] = _check_seed(of_run["seed"]) + run
+        runs.append(
+            RunSettings(**{name: _check(name, value, labels) for name, value in of_run.items()})
+        )
     return tuple(runs)
 
 
