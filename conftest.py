@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 from matplotlib import pyplot as plt
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
+HAS_SCVI = importlib.util.find_spec("scvi") is not None
 # Examples that read a model or make a tissue, which takes torch and AnnData.
 NEED_MODEL = ("demo(", "load_model(", "simulate_tissue(", "simulate_model(")
 NEED_TRAINING = ("amici_xr.train(", "AttentionModel")
@@ -38,7 +39,7 @@ for _name, _examples in {"default": 15, "ci": 300, "long": 5_000}.items():
 
 def pytest_configure(config):
     mpl.use("agg")
-    if not HAS_TORCH:  # modules that import it have no examples there
+    if not (HAS_TORCH and HAS_SCVI):  # modules that import it have no examples there
         config.option.doctest_ignore_import_errors = True
     settings.load_profile(f"amici_xr_{os.environ.get('HYPOTHESIS_PROFILE', 'default')}")
 

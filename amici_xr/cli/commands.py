@@ -133,7 +133,7 @@ def training_command() -> Callable[..., None]:
     def command(adata: Path, *, out: Path, **given: Any) -> None:
         given.setdefault("progress", sys.stderr.isatty())
         runs = amici_xr.train(expand_home(adata), given.pop("labels_key"), **given)
-        print(printable(repr(runs)))
+        print(*map(printable, repr(runs).splitlines()), sep="\n")
         runs.save(out)
         print(printable(str(out)), file=sys.stderr)
 

@@ -43,12 +43,13 @@ def description_of(ds: xr.Dataset) -> Iterator[str]:
 
 def _description_of_history(ds: xr.Dataset) -> Iterator[str]:
     yield f"History of a training of {ds.sizes['run']} runs"
+    ds = ds.compute()
     for run in ds["run"].values:
         of_run = ds.sel(run=run)
         n_epochs = int(of_run["loss"].notnull().sum())
         line = f"    run {run}: {of_run['status'].item()} after {n_epochs} epochs"
         best = int(of_run["best_epoch"])
-        if best >= 0:
+        if best >= 0 and "explained_variance" in ds:
             explained = float(of_run["explained_variance"].sel(epoch=best))
             line += f", held-out explained variance {explained:.3f} (epoch {best})"
         yield line

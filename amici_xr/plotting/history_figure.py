@@ -78,8 +78,8 @@ def plot_history(
     labels: list[str] = []
     if explained is not None:
         explained = explained.dropna("label", how="all")
-        at_end = explained.ffill("epoch").isel(epoch=-1).mean("run")
-        labels = at_end["label"].values[np.argsort(-at_end.values, kind="stable")].tolist()
+        best = explained.max("epoch").mean("run")  # the best of each run
+        labels = best["label"].values[np.argsort(-best.values, kind="stable")].tolist()
     colors, lines = label_colors(history, labels, palette), label_lines(history, labels)
     with styled(ax, labels):
         n = 1 + has_held_out

@@ -163,6 +163,7 @@ class AttentionModel(BaseModelClass):  # type: ignore[misc]  # scvi-tools has no
         *,
         batch_size: int = 128,
         learning_rate: float | Sequence[float] = 1e-3,
+        learning_rate_decay: float = 0.1,
         attention_penalty: float | Sequence[float] = 1e-2,
         attention_penalty_epochs: tuple[int, int] = (10, 40),
         value_l1_penalty: float | Sequence[float] = 1e-6,
@@ -182,11 +183,13 @@ class AttentionModel(BaseModelClass):  # type: ignore[misc]  # scvi-tools has no
 
         Parameters
         ----------
-        max_epochs, batch_size, learning_rate, attention_penalty, attention_penalty_epochs
+        max_epochs, batch_size, learning_rate, learning_rate_decay, attention_penalty
             As for the function `train`.
-        value_l1_penalty, neighbor_dropout, early_stopping_patience, validation, validation_size
+        attention_penalty_epochs, value_l1_penalty, neighbor_dropout, early_stopping_patience
             As for the function `train`.
-        train_mask, split_seed, device, checkpoint, checkpoint_seconds, progress
+        validation, validation_size, train_mask, split_seed, device
+            As for the function `train`.
+        checkpoint, checkpoint_seconds, progress
             As for the function `train`.
         **trainer_arguments
             Passed on to Lightning's ``Trainer``, e.g. ``callbacks``, ``logger``, ``precision``,
@@ -210,6 +213,7 @@ class AttentionModel(BaseModelClass):  # type: ignore[misc]  # scvi-tools has no
                 "max_epochs": max_epochs,
                 "batch_size": batch_size,
                 "attention_penalty_epochs": attention_penalty_epochs,
+                "learning_rate_decay": learning_rate_decay,
                 "early_stopping_patience": early_stopping_patience,
                 "validation": validation,
                 "validation_size": validation_size,

@@ -14,14 +14,16 @@ from amici_xr.dataset.kinds import KIND
 from amici_xr.dataset.schema import provenance
 from amici_xr.training.settings import PER_RUN, RunSettings, SharedSettings
 
-_ALWAYS = ("seed", "learning_rate")  # coordinates of the runs, also where all runs share them
+_TERMS = (
+    "loss", "reconstruction", "attention_entropy", "value_penalty", "coefficient", "learning_rate"
+)  # fmt: skip
 _DESCRIPTIONS = {
     "loss": "mean over receivers of reconstruction + c·attention_entropy + v·value_penalty",
     "reconstruction": "½·Σ_genes (x − ŷ)², mean over training receivers",
     "attention_entropy": "entropy of the attention over neighbors and the dummy, mean over heads",
     "value_penalty": "Σ|V|, mean over neighbors and training receivers",
     "attention_coefficient": "coefficient c of the attention penalty",
-    "learning_rate": "learning rate of Adam",
+    "learning_rate": "learning rate of Adam; it falls as the attention penalty rises",
     "validation_error": "½·Σ_genes (x − ŷ)², mean over held-out receivers",
     "explained_variance": "1 − Σ(x − ŷ)²/Σ(x − mean of the type)², held-out receivers of all types",
     "explained_variance_by_label": "explained_variance of each receiving cell type",
@@ -53,7 +55,7 @@ def history_dataset(
         over = is_over.reshape(is_over.shape + (1,) * (array.ndim - 2))
         variables[name] = (("run", "epoch", *dims), np.where(over, np.nan, array))
 
-    for name in ("loss", "reconstruction", "attention_entropy", "value_penalty", "coefficient"):
+    for name in _TERMS:
         array = np.array([epoch[name] for epoch in epochs]).reshape(n_epochs, n_runs).T
         add("attention_coefficient" if name == "coefficient" else name, array)
     if epochs and "squared_error" in epochs[0]:
@@ -86,10 +88,11 @@ def history_dataset(
 
 
 def differing(runs: Sequence[RunSettings]) -> dict[str, NDArray[Any]]:
-    """Return seed and learning rate of each run, and every other setting in which runs differ."""
+    """Return the seed of each run, and every other setting in which runs differ."""
     columns: dict[str, NDArray[Any]] = {}
     for name in PER_RUN:
         values = [getattr(run, name) for run in runs]
-        if name in _ALWAYS or len(set(values)) > 1:
-            columns[name] = np.array(["" if value is None else value for value in values])
+        if name == "seed" or len(set(values)) > 1:
+            column = "initial_learning_rate" if name == "learning_rate" else name
+            columns[column] = np.array(["" if value is None else value for value in values])
     return columns

@@ -42,6 +42,7 @@ def train(
     max_epochs: int = 400,
     batch_size: int = 128,
     learning_rate: float | Sequence[float] = 1e-3,
+    learning_rate_decay: float = 0.1,
     attention_penalty: float | Sequence[float] = 1e-2,
     attention_penalty_epochs: tuple[int, int] = (10, 40),
     value_l1_penalty: float | Sequence[float] = 1e-6,
@@ -115,6 +116,9 @@ def train(
         Receivers of a batch, about: patches of 64 cells, cut anew in each epoch.
     learning_rate
         Of Adam, with weight decay 1e-6 and ε = 0.01; one for all runs, or one for each.
+    learning_rate_decay
+        Share of the learning rate that is left when the attention penalty has its end value; it
+        falls along half a cosine while the penalty rises. 1 keeps it.
     attention_penalty
         End value of c; one for all runs, or one for each.
     attention_penalty_epochs

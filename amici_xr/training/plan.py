@@ -18,6 +18,7 @@ from amici_xr.training.settings import RunSettings, SharedSettings
 
 _FIRST_PENALTY = 1e-6  # with which the attention penalty begins to rise
 _WEIGHT_DECAY, _ADAM_EPSILON = 1e-6, 0.01
+_AVERAGE_DECAY = 0.99  # of the averages of the weights, each step
 TERMS = ("loss", "reconstruction", "attention_entropy", "value_penalty")
 IS_TRAINING, IS_FINISHED, IS_STOPPED_EARLY, IS_DIVERGED = range(4)
 _KEPT = ("status", "best_epoch", "best_error", "n_epochs")  # of each run, in a checkpoint
@@ -121,6 +122,7 @@ class TrainingPlan(lightning.LightningModule):
         self.best_error = np.full(n_runs, np.inf)
         self.n_epochs = np.zeros(n_runs, np.int64)
         self._best: list[list[Tensor]] = []  # weights of the best epoch, by stack and weight
+        self._averages: list[list[Tensor]] = []  # of the weights over the last steps
         self.epochs: list[dict[str, Any]] = []  # what was measured in each
 
     # Training
@@ -130,11 +132,11 @@ class TrainingPlan(lightning.LightningModule):
         self._tissue = self._tissue.to(self.device)
         for name in ("_dropout", "_end_penalty", "_value_penalty"):
             setattr(self, name, getattr(self, name).to(self.device))
-        if not self._best:
-            self._best = [
-                [p.detach().clone() for p in stack.parameters()] for stack in self._stacks
-            ]
-        self._best = [[w.to(self.device) for w in weights] for weights in self._best]
+        for name in ("_best", "_averages"):
+            if not getattr(self, name):
+                setattr(self, name, [[p.detach().clone() for p in each] for each in self._weights])
+            moved = [[w.to(self.device) for w in weights] for weights in getattr(self, name)]
+            setattr(self, name, moved)
 
     def on_train_epoch_start(self) -> None:
         """Begin the sums of an epoch, and random numbers that depend on seed and epoch alone."""
@@ -142,6 +144,10 @@ class TrainingPlan(lightning.LightningModule):
         for run, generator in zip(self.runs, self._generators, strict=True):
             state = np.random.SeedSequence([run.seed, self.current_epoch]).generate_state(2)
             generator.manual_seed(int(state[0]) << 31 ^ int(state[1]))
+        share = self._learning_rate_share()
+        optimizer: Any = self.optimizers()
+        for group, rate in zip(optimizer.param_groups, self.network.learning_rates, strict=True):
+            group["lr"] = rate * share
         self._sums = torch.zeros(len(TERMS), len(self.runs), device=self.device)
         self._n_trained = 0
 
@@ -161,6 +167,14 @@ class TrainingPlan(lightning.LightningModule):
         is_whole = loss.isfinite()
         return torch.where(is_whole, loss, 0.0).sum()
 
+    @torch.no_grad()
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Go on with the averages, which are what is validated and kept."""
+        step = self.global_step
+        share = max(1 - _AVERAGE_DECAY, 9 / (10 + step))
+        for weights, averages in zip(self._weights, self._averages, strict=True):
+            torch._foreach_lerp_(averages, weights, share)
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return Adam; runs of another learning rate are another group of parameters."""
         groups = [
@@ -176,6 +190,11 @@ class TrainingPlan(lightning.LightningModule):
         shape = (len(self.runs) + 1, self._n_labels)
         self._errors = torch.zeros(shape, device=self.device, dtype=torch.float64)
         self._n_validated = 0
+        self._exchange()
+
+    def on_validation_epoch_end(self) -> None:
+        """Go on training from the weights themselves."""
+        self._exchange()
 
     def validation_step(self, receivers: NDArray[np.int64]) -> None:
         """Add squared errors of held-out receivers, by type, and last their squared deviations."""
@@ -195,6 +214,8 @@ class TrainingPlan(lightning.LightningModule):
         sums = reduce(self._sums, reduce_op="sum") / n_trained
         measured = dict(zip(TERMS, sums.double().cpu().numpy(), strict=True))
         measured["coefficient"] = self._attention_penalty().double().cpu().numpy()
+        rates = np.array([run.learning_rate for run in self.runs])
+        measured["learning_rate"] = rates * self._learning_rate_share()
         is_diverged = ~np.isfinite(measured["loss"])
         if self._has_validation:
             n = reduce(torch.tensor(float(self._n_validated), device=self.device), reduce_op="sum")
@@ -215,8 +236,8 @@ class TrainingPlan(lightning.LightningModule):
         """Restore the best epoch of each run."""
         self.status[self.status == IS_TRAINING] = IS_FINISHED
         for run, status in enumerate(self.status):
-            if self.best_epoch[run] >= 0 or status == IS_DIVERGED:
-                self._copy(run, is_restored=True)
+            has_best = self.best_epoch[run] >= 0 or status == IS_DIVERGED
+            self._copy(run, self._best if has_best else self._averages, self._weights)
 
     # A training that goes on
 
@@ -224,6 +245,7 @@ class TrainingPlan(lightning.LightningModule):
         """Add what is not among weights and optimizer."""
         checkpoint["runs"] = {
             "best": self._best,
+            "averages": self._averages,
             **{name: torch.from_numpy(getattr(self, name)) for name in _KEPT},
             "epochs": [
                 {name: torch.from_numpy(np.asarray(value)) for name, value in epoch.items()}
@@ -234,12 +256,23 @@ class TrainingPlan(lightning.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Undo `on_save_checkpoint`."""
         state = checkpoint["runs"]
-        self._best = state["best"]
+        self._best, self._averages = state["best"], state["averages"]
         for name in _KEPT:
             setattr(self, name, state[name].numpy())
         self.epochs = [
             {name: value.numpy() for name, value in epoch.items()} for epoch in state["epochs"]
         ]
+
+    @torch.no_grad()
+    def _exchange(self) -> None:
+        """Exchange the weights and their averages."""
+        for weights, averages in zip(self._weights, self._averages, strict=True):
+            for number, (weight, average) in enumerate(zip(weights, averages, strict=True)):
+                weight.data, averages[number] = average, weight.data
+
+    @property
+    def _weights(self) -> list[list[Tensor]]:
+        return [list(stack.parameters()) for stack in self._stacks]
 
     @property
     def _stacks(self) -> list[StackedNetwork]:
@@ -263,11 +296,19 @@ class TrainingPlan(lightning.LightningModule):
         rise = (self._end_penalty - _FIRST_PENALTY).clamp_min(0) * (epoch - first) / (last - first)
         return torch.minimum(self._end_penalty, _FIRST_PENALTY + rise)
 
+    def _learning_rate_share(self) -> float:
+        """Return the share of the learning rate in this epoch: it falls as the penalty rises."""
+        first, last = self.shared.attention_penalty_epochs
+        left = self.shared.learning_rate_decay
+        if self.current_epoch >= last:
+            return left
+        risen = max(0, self.current_epoch - first) / max(1, last - first)
+        return left + (1 - left) * (1 + math.cos(math.pi * risen)) / 2
+
     def _judge(self, measured: dict[str, Any], is_diverged: NDArray[np.bool_]) -> None:
         """Keep weights that are the best so far; stop runs that diverge or no longer improve."""
         for run in np.flatnonzero(is_diverged & (self.status == IS_TRAINING)):
             self.status[run] = IS_DIVERGED
-            self._copy(int(run), is_restored=True)
         if not self._has_validation:
             return
         # With a penalty that still rises, an epoch can't be compared with a later one.
@@ -278,21 +319,18 @@ class TrainingPlan(lightning.LightningModule):
         for run in np.flatnonzero(self.status == IS_TRAINING):
             if error[run] < self.best_error[run]:
                 self.best_error[run], self.best_epoch[run] = error[run], self.current_epoch
-                self._copy(int(run), is_restored=False)
+                self._copy(int(run), self._averages, self._best)
             patience = self.shared.early_stopping_patience
             if patience is not None and self.current_epoch - self.best_epoch[run] >= patience:
                 self.status[run] = IS_STOPPED_EARLY
 
     @torch.no_grad()
-    def _copy(self, run: int, *, is_restored: bool) -> None:
-        """Copy a run's weights to the best ones, or back."""
-        for stack, members, best in zip(
-            self._stacks, self.network.members, self._best, strict=True
-        ):
+    def _copy(self, run: int, sources: list[list[Tensor]], targets: list[list[Tensor]]) -> None:
+        """Copy a run's weights."""
+        for members, source, target in zip(self.network.members, sources, targets, strict=True):
             for position in (members == run).nonzero().flatten().tolist():
-                for weight, kept in zip(stack.parameters(), best, strict=True):
-                    target, source = (weight, kept) if is_restored else (kept, weight)
-                    target[position].copy_(source[position])
+                for taken, replaced in zip(source, target, strict=True):
+                    replaced[position].copy_(taken[position])
 
 
 def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:

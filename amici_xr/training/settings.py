@@ -76,6 +76,7 @@ class SharedSettings:
     max_epochs: int = 400
     batch_size: int = 128
     attention_penalty_epochs: tuple[int, int] = (10, 40)
+    learning_rate_decay: float = 0.1
     early_stopping_patience: int | None = 20
     validation: Validation | None = "blocks"
     validation_size: float = 0.1
@@ -96,6 +97,7 @@ _RANGES: dict[str, tuple[float, bool, float, str]] = {
     "distance_kernel_unit_scale": (0, False, math.inf, "a finite number above 0"),
     "attention_dummy_score": (-math.inf, False, math.inf, "a finite number"),
     "pos_coef_offset": (-math.inf, False, math.inf, "a finite number"),
+    "learning_rate_decay": (0, False, 1 + 1e-12, "a number above 0, at most 1"),
     "validation_size": (0, False, 1, "a number above 0 and below 1"),
 }
 

@@ -7,7 +7,7 @@ from recorded_data import data_folder
 import amici_xr
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("scvi")
+pytest.importorskip("einops")
 
 from amici_xr.tissue.cells import read_tissue  # noqa: E402  # after what may be absent
 from amici_xr.training.batches import TrainingTissue  # noqa: E402

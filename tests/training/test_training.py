@@ -16,7 +16,7 @@ import amici_xr
 
 torch = pytest.importorskip("torch")
 anndata = pytest.importorskip("anndata")
-pytest.importorskip("scvi")
+pytest.importorskip("einops")
 
 pytestmark = [pytest.mark.needs_model, pytest.mark.needs_training]
 
@@ -260,6 +260,47 @@ def test_the_history_is_saved_as_other_datasets_are(tissue, tmp_path):
     history = amici_xr.train(tissue, "kind", n_runs=2, max_epochs=2, **TINY).history
     amici_xr.save(history, tmp_path / "history.nc")
     xr.testing.assert_identical(amici_xr.open_dataset(tmp_path / "history.nc").load(), history)
+
+
+def test_the_history_is_drawn_with_a_line_for_each_type_and_run(tissue):
+    runs = amici_xr.train(tissue, "kind", n_runs=2, max_epochs=4, **TINY)
+    errors, explained = amici_xr.plot_history(runs.history)
+    assert len(errors.lines) == 2 * 2 + 2  # training and held-out, and the kept epochs
+    drawn = [line.get_ydata() for line in explained.lines if len(line.get_ydata()) == 4]
+    expected = runs.history.explained_variance_by_label
+    for label in "ABCD":
+        for run in range(2):
+            values = expected.sel(label=label, run=run).values
+            assert any(np.array_equal(values, line) for line in drawn)
+    alone = amici_xr.train(tissue, "kind", validation=None, max_epochs=2, **TINY)
+    assert len(amici_xr.plot_history(alone.history)) == 1
+    with pytest.raises(amici_xr.SchemaError, match="is not the history of a training"):
+        amici_xr.plot_history(amici_xr.testing.simulate_dataset())
+
+
+def test_the_commands_train_extract_and_draw_from_files(tissue, tmp_path, call):
+    tissue.write_h5ad(tmp_path / "tissue.h5ad")
+    sizes = {name: value for name, value in TINY.items() if name != "progress"}
+    options = [
+        word
+        for name, value in (sizes | {"max_epochs": 2, "n_runs": 2}).items()
+        for word in (f"--{name.replace('_', '-')}", value)
+    ]
+    trained = call("train", "tissue.h5ad", "--labels-key", "kind", "--out", "runs", *options)
+    assert (trained.status, trained.out.splitlines()[0]) == (
+        0,
+        "<TrainedRuns: 2 runs of 2 heads, 12 genes; held-out explained variance of the kept epoch:",
+    )
+    extracted = call("extract", "runs", "tissue.h5ad", "--query", "A", "--out", "scores.nc")
+    assert extracted.status == 0, extracted.err
+    assert amici_xr.open_dataset("scores.nc").sizes["run"] == 2
+    shown = call("info", "runs/history.nc")
+    assert "run 1: finished after 2 epochs" in shown.out
+    assert call("plot", "history", "runs/history.nc", "--out", "history.png").status == 0
+    refused = call("extract", "scores.nc", "tissue.h5ad", "--out", "b.nc")
+    assert refused.status == 1
+    with pytest.raises(FileNotFoundError, match="holds trained runs; read them all with"):
+        amici_xr.load_model("runs")
 
 
 def test_a_model_of_this_class_is_trained_as_others_of_scvi_tools(tissue):
