@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from einops import einsum, rearrange, repeat
 from torch import Tensor, nn
-from torch.nn.functional import layer_norm, softplus
+from torch.nn.functional import embedding, layer_norm, softplus
 
 from amici_xr.model.network import LAYER_NORM_EPSILON
 from amici_xr.training.batches import Batch
@@ -68,6 +68,8 @@ class StackedNetwork(nn.Module):
         self.names = tuple(weights[0])
         for name in self.names:
             stacked = torch.stack([run[name] for run in weights])
+            if _is_of_linear_layer(name):  # so that its gradient comes in the same order
+                stacked = stacked.mT.contiguous()
             self.register_parameter(_attribute(name), nn.Parameter(stacked))
         self.dummy_score, self.distance_unit = dummy_score, distance_unit
         self.position_offset = position_offset
@@ -78,7 +80,8 @@ class StackedNetwork(nn.Module):
 
     def __getitem__(self, name: str) -> Tensor:
         """Return a weight by its name in a state dict, with a leading run axis."""
-        return getattr(self, _attribute(name))  # type: ignore[no-any-return]
+        weight: Tensor = getattr(self, _attribute(name))
+        return weight.mT if _is_of_linear_layer(name) else weight
 
     @property
     def n_runs(self) -> int:
@@ -87,7 +90,13 @@ class StackedNetwork(nn.Module):
 
     def weights_of(self, run: int) -> dict[str, Tensor]:
         """Copy the weights of one run to the CPU, by their names in a state dict."""
-        return {name: self[name][run].detach().to("cpu").clone() for name in self.names}
+        copies = {name: self[name][run].detach().to("cpu") for name in self.names}
+        return {name: weight.clone(memory_format=torch.contiguous_format) for name, weight in copies.items()}
+
+    def gradient(self, name: str) -> Tensor | None:
+        """Return the gradient of a weight by its name in a state dict, with a leading run axis."""
+        gradient = getattr(self, _attribute(name)).grad
+        return gradient.mT if gradient is not None and _is_of_linear_layer(name) else gradient
 
     def forward(self, batch: Batch, kept: Tensor | None = None) -> Terms:
         """Compute what the loss is made of; `kept` masks neighbors, (run, receiver, rank)."""
@@ -106,12 +115,18 @@ class StackedNetwork(nn.Module):
         cells = self._block("nn_embed", expression)
         keys, values = self._keys_and_values(cells)
         queries = self._queries(batch.type_code)
-        base = einsum(queries, keys, "run head type size, run head cell size -> run head type cell")
-        base = rearrange(base, "run head type cell -> run head (type cell)")
-        base = base[..., batch.pair] / math.sqrt(self.head_size)
+        base = einsum(
+            queries, keys, "run head type size, run head cell size -> run type cell head"
+        )
+        base = _take(rearrange(base, "run type cell head -> run (type cell) head"), batch.pair)
         position = self._position_coefficients(batch, cells)
-        scores = torch.stack([base, position])[..., batch.neighbor_pair]
-        scores = scores[0] - scores[1] * (batch.distance / self.distance_unit)
+        pairs = torch.cat([base / math.sqrt(self.head_size), position], dim=-1)
+        base, position = rearrange(
+            _take(pairs, batch.neighbor_pair),
+            "run receiver rank (kind head) -> kind run head receiver rank",
+            kind=2,
+        )
+        scores = base - position * (batch.distance / self.distance_unit)
         mask = self._mask(batch, kept)
         if mask is not None:
             scores = scores.masked_fill(~mask[:, None], _MASKED)
@@ -173,24 +188,26 @@ class StackedNetwork(nn.Module):
         return product + self["attention_layer.b_Q"][:, :, None]
 
     def _position_coefficients(self, batch: Batch, cells: Tensor) -> Tensor:
-        """P of each pair of a neighbor and a receiver's type, (run, head, pair).
+        """P of each pair of a neighbor and a receiver's type, (run, pair, head).
 
         The first layer takes the two side by side, so it is the sum of a product of each.
         """
         n_cell = cells.shape[-1]
         labels = self["ct_embed.weight"][:, batch.type_code]
         weight = self["pos_coef_mlp.nn.0.weight"]
+        is_type = torch.nn.functional.one_hot(batch.pair_type, len(batch.type_code))
+        is_type = is_type.to(cells.dtype).expand(self.n_runs, -1, -1)
         of_cells = cells @ weight[..., :n_cell].mT
         of_types = torch.baddbmm(
             self["pos_coef_mlp.nn.0.bias"][:, None], labels, weight[..., n_cell:].mT
         )
-        h = of_cells[:, batch.pair_cell] + of_types[:, batch.pair_type]
+        h = torch.baddbmm(_take(of_cells, batch.pair_cell), is_type, of_types)
         h = self._linear("pos_coef_mlp.nn.3", self._norm("pos_coef_mlp.nn.1", h).relu())
-        pairs = torch.cat([cells[:, batch.pair_cell], labels[:, batch.pair_type]], dim=-1)
+        pairs = torch.cat([_take(cells, batch.pair_cell), is_type @ labels], dim=-1)
         h = (self._norm("pos_coef_mlp.nn.4", h) + pairs).relu()
         if _attribute("pos_coef_mlp.project_nn.0.weight") in self._parameters:
             h = self._linear("pos_coef_mlp.project_nn.0", h)
-        return softplus(rearrange(h, "run pair head -> run head pair") + self.position_offset)
+        return softplus(h + self.position_offset)
 
     def _combine(self, batch: Batch, attention: Tensor, values: Tensor, queries: Tensor) -> Tensor:
         """Sum values by attention, project, add the query: (run, receiver, output)."""
@@ -223,8 +240,28 @@ class StackedNetwork(nn.Module):
     def _norm(self, name: str, x: Tensor) -> Tensor:
         if _attribute(f"{name}.weight") not in self._parameters:
             return x
-        normal = layer_norm(x, x.shape[-1:], eps=LAYER_NORM_EPSILON)
-        return torch.addcmul(self[f"{name}.bias"][:, None], normal, self[f"{name}.weight"][:, None])
+        # Run by run, since a LayerNorm has one weight: faster than a product after it.
+        weight, bias = self[f"{name}.weight"], self[f"{name}.bias"]
+        shape = weight.shape[1:]
+        if self.n_runs == 1:  # views, which are no copies in the backward pass
+            one = layer_norm(x[0], shape, weight[0], bias[0], LAYER_NORM_EPSILON)
+            return one.unsqueeze(0)
+        runs = zip(x, weight, bias, strict=True)
+        return torch.stack(
+            [layer_norm(each, shape, w, b, LAYER_NORM_EPSILON) for each, w, b in runs]
+        )
+
+
+def _take(rows: Tensor, index: Tensor) -> Tensor:
+    """Take rows of each run, (run, row, …); the gradient of an embedding is fast."""
+    runs, n_rows = rows.shape[:2]
+    offsets = n_rows * torch.arange(runs, device=index.device)
+    offsets = offsets.view(-1, *[1] * index.ndim)
+    return embedding(offsets + index, rows.flatten(0, 1))
+
+
+def _is_of_linear_layer(name: str) -> bool:
+    return name.endswith((".nn.0.weight", ".nn.3.weight", "project_nn.0.weight", "head.weight"))
 
 
 def _attribute(name: str) -> str:

@@ -11,7 +11,8 @@ from amici_xr.kernels.groups import group_positions
 from amici_xr.kernels.place_leaves import split_places
 
 Integers = NDArray[Any]
-PATCH_SIZE = 64  # receivers of a patch
+PATCH_SIZE = 128  # receivers of a patch
+_BLOCK_SIZE = 64  # cells of a patch that is held out
 _LEAST_BLOCKS = 20  # of the tissue, of which some are held out
 
 
@@ -50,7 +51,7 @@ def hold_out(
     n_held_out = round(share * candidates.size)
     if not is_by_blocks:
         return np.sort(generator.permutation(candidates)[:n_held_out])
-    size = max(1, min(PATCH_SIZE, candidates.size // _LEAST_BLOCKS))
+    size = max(1, min(_BLOCK_SIZE, candidates.size // _LEAST_BLOCKS))
     blocks = patches(positions, candidates, samples, size, generator)
     order = generator.permutation(len(blocks))
     n_blocks = max(1, round(share * len(blocks)))

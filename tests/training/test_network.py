@@ -64,7 +64,7 @@ def test_gradients_have_the_recorded_norms(recorded_training):
     network.zero_grad()
     loss = terms.reconstruction + 1e-3 * terms.attention_entropy + 1e-3 * terms.value_penalty
     loss.sum().backward()
-    norms = [float(network[str(name)].grad.norm()) for name in recorded["parameters"]]
+    norms = [float(network.gradient(str(name)).norm()) for name in recorded["parameters"]]
     np.testing.assert_allclose(norms, recorded["gradient_norms"], rtol=1e-5)
 
 
