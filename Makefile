@@ -85,11 +85,12 @@ test-core-%: .venv-core-%/installed .venv/demo
 	.venv/bin/python -m amici_xr.cli demo demo_output
 	AMICI_XR_SAVED="$(CURDIR)/demo_output" .venv-core-$*/bin/python -m pytest $(ON_EVERY_CORE) -m "$(OF_THE_CORE)"
 
-# Other models of the newest scvi-tools for this Python, trained and saved: none is taken for AMICI's.
+# Training with the newest scvi-tools for this Python; other models of it, trained and saved: none is
+# taken for AMICI's.
 # -W default: from Python 3.12 on it brings pandas 3, at which AnnData itself warns.
 test-scvi: .venv-scvi/installed
 	.venv-scvi/bin/python -m pytest -m "not once" -W default tests/live/test_live_scvi.py \
-		tests/model/test_loading.py tests/model/test_checkpoint_versions.py tests/extraction/test_pipeline.py
+		tests/model/test_loading.py tests/model/test_checkpoint_versions.py tests/extraction/test_pipeline.py tests/training
 
 # A user's own AMICI environment: old NumPy and SciPy, and the live model itself. One thread for linear
 # algebra, since as many tests run at a time as there are cores.
@@ -115,6 +116,8 @@ bench: .venv/test
 	.venv/bin/python benchmarks/exact_intervals.py --minutes 5
 	.venv/bin/python benchmarks/spatial_coverage.py
 	.venv/bin/python benchmarks/contrast_rates.py
+	.venv/bin/python benchmarks/training.py \
+		$(if $(wildcard .venv-amici/installed),--original .venv-amici/bin/python)
 
 .venv/demo: $(SOURCES)
 	$(PYTHON) -m venv .venv
@@ -159,7 +162,7 @@ INTERPRETER = python$*
 .venv-scvi/installed: $(SOURCES)
 	$(PYTHON) -m venv .venv-scvi
 	.venv-scvi/bin/python -m pip install --quiet $(TORCH)
-	.venv-scvi/bin/python -m pip install --quiet -e ".[model,test]" scvi-tools
+	.venv-scvi/bin/python -m pip install --quiet -e ".[train,zarr,test]"
 	touch $@
 
 # pyarrow: with the NumPy 1.26 that amici-st needs, newer ones can't be imported.

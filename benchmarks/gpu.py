@@ -1,7 +1,7 @@
-"""Scores on a GPU beside the same on the processor: ``python benchmarks/gpu.py``.
+"""Scores and training on a GPU beside the same on the processor: ``python benchmarks/gpu.py``.
 
-Prints the time of a whole extraction of all queries on each device, how far the scores differ, and
-the share of the GPU's own float32 matrix product speed. Says so where there is no GPU.
+Prints the time of a whole extraction of all queries on each device and how far the scores differ,
+and the seconds of an epoch of 1 and of 32 models trained at once. Says so where there is no GPU.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 import setting
 import torch
 from speed import seconds
+from training import seconds_of_an_epoch
 
 import amici_xr
 
@@ -20,7 +21,7 @@ import amici_xr
 def main() -> int:
     """Measure both devices."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cells", type=int, default=300_000)
+    parser.add_argument("--cells", type=int, default=1_000_000)
     arguments = parser.parse_args()
     if not torch.cuda.is_available():
         print("torch sees no GPU here, so there is nothing to measure")
@@ -39,6 +40,10 @@ def main() -> int:
     for name in ("base_attention_score", "position_coefficient"):
         difference = float(np.abs(results["cuda"][name] - results["cpu"][name]).max())
         print(f"largest difference of {name}: {difference:.2g}")
+    _, adata = amici_xr.demo()
+    for device, n_runs in (("cpu", 1), ("cuda", 1), ("cuda", 32)):
+        epoch = seconds_of_an_epoch(adata, n_runs, 8, device=device)
+        print(f"{device}: {epoch:.2f} s an epoch of {n_runs} models, {adata.n_obs:,} cells")
     return 0
 
 

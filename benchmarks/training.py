@@ -15,6 +15,7 @@ import textwrap
 import time
 from pathlib import Path
 
+import anndata
 import lightning
 import numpy as np
 import torch
@@ -68,7 +69,9 @@ class Clock(lightning.Callback):
         self.moments.append(time.perf_counter())
 
 
-def seconds_of_an_epoch(adata, n_runs: int, n_heads: int, n_epochs: int = 3) -> float:
+def seconds_of_an_epoch(
+    adata: anndata.AnnData, n_runs: int, n_heads: int, *, n_epochs: int = 3, device: str = "cpu"
+) -> float:
     """Train, and return the shortest epoch but the first."""
     import warnings
 
@@ -78,11 +81,11 @@ def seconds_of_an_epoch(adata, n_runs: int, n_heads: int, n_epochs: int = 3) -> 
         amici_xr.AttentionModel.setup_anndata(own, "cell_type", n_neighbors=N_NEIGHBORS)
         model = amici_xr.AttentionModel(own, n_runs=n_runs, n_heads=n_heads)
         clock = Clock()
-        model.train(n_epochs, validation=None, callbacks=[clock], progress=False, device="cpu")
+        model.train(n_epochs, validation=None, callbacks=[clock], progress=False, device=device)
     return float(np.diff(clock.moments)[1:].min())
 
 
-def operations(adata, n_heads: int) -> float:
+def operations(adata: anndata.AnnData, n_heads: int) -> float:
     """Count the floating-point operations of the matrix products of an epoch, of one model.
 
     Each product of the forward pass has two of its size in the backward pass, but the first layer

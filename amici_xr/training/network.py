@@ -91,7 +91,10 @@ class StackedNetwork(nn.Module):
     def weights_of(self, run: int) -> dict[str, Tensor]:
         """Copy the weights of one run to the CPU, by their names in a state dict."""
         copies = {name: self[name][run].detach().to("cpu") for name in self.names}
-        return {name: weight.clone(memory_format=torch.contiguous_format) for name, weight in copies.items()}
+        return {
+            name: weight.clone(memory_format=torch.contiguous_format)
+            for name, weight in copies.items()
+        }
 
     def gradient(self, name: str) -> Tensor | None:
         """Return the gradient of a weight by its name in a state dict, with a leading run axis."""
@@ -115,9 +118,7 @@ class StackedNetwork(nn.Module):
         cells = self._block("nn_embed", expression)
         keys, values = self._keys_and_values(cells)
         queries = self._queries(batch.type_code)
-        base = einsum(
-            queries, keys, "run head type size, run head cell size -> run type cell head"
-        )
+        base = einsum(queries, keys, "run head type size, run head cell size -> run type cell head")
         base = _take(rearrange(base, "run type cell head -> run (type cell) head"), batch.pair)
         position = self._position_coefficients(batch, cells)
         pairs = torch.cat([base / math.sqrt(self.head_size), position], dim=-1)

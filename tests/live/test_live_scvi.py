@@ -5,8 +5,6 @@ import pytest
 
 import amici_xr
 
-anndata = pytest.importorskip("anndata")  # neither is in the environments that deselect this
-scvi = pytest.importorskip("scvi")  # likewise
 pytestmark = [
     pytest.mark.live,
     pytest.mark.needs_model,
@@ -28,6 +26,9 @@ SETUP = {
 
 @pytest.mark.parametrize("kind", SETUP)
 def test_another_model_of_scvi_tools_is_told_to_be_no_amici_model(kind, tmp_path):
+    import anndata
+    import scvi
+
     counts = np.random.default_rng(0).poisson(1.0, (60, 12)).astype("float32")
     adata = anndata.AnnData(counts)
     adata.obs["batch"] = ["a", "b"] * 30
