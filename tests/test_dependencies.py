@@ -136,6 +136,8 @@ def test_every_package_of_the_extras_for_users_was_absent_once():
 
 @pytest.mark.needs_model
 def test_a_tissue_in_zarr_without_it_names_the_extra(demo, tmp_path, monkeypatch):
+    (store := tmp_path / "tissue.zarr").mkdir()
+    (store / ".zgroup").write_text('{"zarr_format": 2}')
     monkeypatch.setitem(sys.modules, "zarr", None)
     with pytest.raises(ModuleNotFoundError, match=r"reading \.zarr needs zarr: pip install 'amici"):
-        amici_xr.extract(demo[0], "T_cell", tmp_path)
+        amici_xr.extract(demo[0], "T_cell", store)

@@ -25,6 +25,7 @@ from amici_xr.training.history import history_dataset
 from amici_xr.training.initial_weights import initial_weights
 from amici_xr.training.loading import PatchBatches
 from amici_xr.training.plan import RunsNetwork
+from amici_xr.training.quiet import quiet
 from amici_xr.training.runs import TrainedModel, TrainedRuns, load_runs
 from amici_xr.training.settings import (
     RunSettings,
@@ -154,7 +155,8 @@ class AttentionModel(BaseModelClass):  # type: ignore[misc]  # scvi-tools has no
         if sample_key is not None:
             fields.append(CategoricalObsField("sample", sample_key))
         manager = AnnDataManager(fields=fields, setup_method_args=arguments)
-        manager.register_fields(adata)
+        with quiet():
+            manager.register_fields(adata)
         cls.register_manager(manager)
 
     def train(

@@ -180,7 +180,7 @@ key_size, position_hidden_size
     ...                       n_heads=2, cell_hidden_size=16, progress=False)
     >>> ds = amici_xr.extract(runs, "T_cell", progress=False)
     >>> dict(ds.base_attention_score.sizes)
-    {'run': 2, 'neighbor': 3614, 'head': 2}
+    {'run': 2, 'neighbor': 3349, 'head': 2}
     """
     given = dict(locals())
     from amici_xr.training.quiet import quiet

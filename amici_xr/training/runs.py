@@ -33,6 +33,15 @@ class TrainedModel(SavedModel):
     ----------
     n_dims
         Number of axes of the coordinates.
+
+    Examples
+    --------
+    >>> import amici_xr
+    >>> _, adata = amici_xr.demo()
+    >>> runs = amici_xr.train(adata, "cell_type", max_epochs=1, n_neighbors=10, n_heads=2,
+    ...                       cell_hidden_size=16, progress=False)
+    >>> runs.models[0]
+    <SavedModel: 2 heads, 50 genes, cell types 'Endothelial', ...>
     """
 
     n_dims: int = 2
@@ -56,8 +65,10 @@ class TrainedModel(SavedModel):
         Examples
         --------
         >>> import amici_xr
-        >>> adata = amici_xr.testing.simulate_tissue(seed=0)  # doctest: +SKIP
-        >>> amici_xr.train(adata, "cell_type").models[0].save("model")  # doctest: +SKIP
+        >>> _, adata = amici_xr.demo()
+        >>> runs = amici_xr.train(adata, "cell_type", max_epochs=1, n_neighbors=10, n_heads=2,
+        ...                       cell_hidden_size=16, progress=False)
+        >>> runs.models[0].save("model")
         """
         write_amici_folder(path, self, self.n_dims)
 
@@ -108,6 +119,20 @@ class TrainedRuns:
         xarray.Dataset
             Dims (run, neighbor, head), heads aligned as by `align_runs`; without ``run`` for a
             single run.
+
+        Raises
+        ------
+        ValueError
+            If the runs have different numbers of heads.
+
+        Examples
+        --------
+        >>> import amici_xr
+        >>> _, adata = amici_xr.demo()
+        >>> runs = amici_xr.train(adata, "cell_type", max_epochs=1, n_neighbors=10, n_heads=2,
+        ...                       cell_hidden_size=16, progress=False)
+        >>> runs.extract("T_cell", progress=False).sizes["head"]
+        2
         """
         adata = self.adata if adata is None else adata
         if arguments.get("sample_key") is None:
@@ -136,6 +161,14 @@ class TrainedRuns:
         ------
         FileExistsError
             If `path` is a file, or a folder that holds anything else.
+
+        Examples
+        --------
+        >>> import amici_xr
+        >>> _, adata = amici_xr.demo()
+        >>> runs = amici_xr.train(adata, "cell_type", max_epochs=1, n_neighbors=10, n_heads=2,
+        ...                       cell_hidden_size=16, progress=False)
+        >>> runs.save("runs")
         """
         target = expand_home(path)
         present = sorted(entry.name for entry in target.iterdir()) if target.is_dir() else []
@@ -190,6 +223,16 @@ def load_runs(path: str | os.PathLike[str], adata: Any = None) -> TrainedRuns:
     ------
     FileNotFoundError
         If the folder holds no runs.
+
+    Examples
+    --------
+    >>> import amici_xr
+    >>> _, adata = amici_xr.demo()
+    >>> runs = amici_xr.train(adata, "cell_type", max_epochs=1, n_neighbors=10, n_heads=2,
+    ...                       cell_hidden_size=16, progress=False)
+    >>> runs.save("runs")
+    >>> len(amici_xr.load_runs("runs").models)
+    1
     """
     folder = expand_home(path)
     if not is_folder_of_runs(folder):

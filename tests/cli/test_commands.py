@@ -738,8 +738,8 @@ def test_a_page_that_takes_long_shows_its_progress_on_the_same_terms(done, folde
 
 BY_HAND = {"extract", "info", "convert", "report", "demo"}
 NOT_COMMANDS = {"save", "to_dataframe", "to_anndata", "report"}  # convert; needs a tissue in memory
-GIVEN = {"ds", "datasets", "response", "ax", "path", "model", "adata"}  # files
-GIVEN |= {"indices", "counterfactual_effect"}  # not in words
+GIVEN = {"ds", "datasets", "response", "history", "ax", "path", "model", "adata"}  # files
+GIVEN |= {"indices", "counterfactual_effect", "train_mask"}  # not in words
 
 
 def methods():
@@ -775,8 +775,8 @@ def arguments_of(words):
 
 
 def test_every_method_of_a_dataset_is_a_command_under_its_name():
-    of_several, of_a_tissue = {"align_runs", "concat_samples"}, {"distance_response"}
-    commands = set(COMMANDS.values()) - BY_HAND - of_several - of_a_tissue
+    of_several, of_a_tissue = {"align_runs", "concat_samples"}, {"distance_response", "train"}
+    commands = set(COMMANDS.values()) - BY_HAND - of_several - of_a_tissue - {"plot_history"}
     assert commands == methods() - NOT_COMMANDS
 
 
