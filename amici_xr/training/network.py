@@ -98,7 +98,7 @@ class StackedNetwork(nn.Module):
 
     def gradient(self, name: str) -> Tensor | None:
         """Return the gradient of a weight by its name in a state dict, with a leading run axis."""
-        gradient = getattr(self, _attribute(name)).grad
+        gradient: Tensor | None = getattr(self, _attribute(name)).grad
         return gradient.mT if gradient is not None and _is_of_linear_layer(name) else gradient
 
     def forward(self, batch: Batch, kept: Tensor | None = None) -> Terms:

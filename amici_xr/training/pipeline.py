@@ -113,7 +113,7 @@ def train(
     max_epochs
         Most epochs.
     batch_size
-        Receivers of a batch, about: patches of 64 cells, cut anew in each epoch.
+        Receivers of a batch, about: patches of at most 128 cells, cut anew in each epoch.
     learning_rate
         Of Adam, with weight decay 1e-6 and ε = 0.01; one for all runs, or one for each.
     learning_rate_decay
