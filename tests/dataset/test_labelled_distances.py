@@ -114,6 +114,8 @@ def test_the_end_of_an_axis_is_converted_too():
 MAY_BE_DISTANCES = re.compile("distance|scale|reach|radii|radius|bins|limits|spacing|within|length")
 ARE_NOT = {
     ("simulate_model", "cell_radius_key"),  # a name
+    ("train", "cell_radius_key"),  # likewise
+    ("train", "distance_kernel_unit_scale"),  # a plain number alone, in the coordinates' unit
     ("simulate_dataset", "distance_kernel_unit_scale"),  # in the unit that is named beside it
 }
 

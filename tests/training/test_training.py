@@ -419,6 +419,8 @@ def set_first_kind(adata, kind):
         (None, {"left_out": "Z"}, amici_xr.NotFoundError, "left_out: unknown cell type 'Z'"),
         (None, {"n_runs": 3, "attention_penalty": [1, 2]}, ValueError, "has 2 values for n_runs=3"),
         (None, {"attention_penalty": -1}, ValueError, "must be a finite number from 0 on"),
+        (None, {"distance_kernel_unit_scale": xr.DataArray(2.0, attrs={"units": "nm"})},
+         ValueError, "must be a finite number above 0"),
         (None, {"attention_penalty_epochs": (9, 3)}, ValueError, "must be two whole numbers"),
         (None, {"seed": -1}, ValueError, "seed=-1 must be an integer from 0 on"),
         (None, {"max_epochs": 0}, ValueError, "max_epochs=0 must be at least 1"),
