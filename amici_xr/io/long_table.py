@@ -173,7 +173,9 @@ def _read_header(path: str | os.PathLike[str]) -> tuple[str, str]:
     for encoding in ("utf-8", "utf-16"):  # the second begins with a mark that the first never has
         with contextlib.suppress(UnicodeError):
             first, *others = map(str, pd.read_csv(path, nrows=0, encoding=encoding).columns)
-            # pandas ends a name at a NUL, which is every other byte of UTF-16 read as UTF-8
+            if any("\0" in name for name in (first, *others)):  # kept by pandas 3
+                continue
+            # pandas 2 ends a name at a NUL, which is every other byte of UTF-16 read as UTF-8
             has_ends = all(name.startswith("Unnamed: ") for name in others)
             if not has_ends or len(first.removeprefix("Unnamed: ")) > 1:
                 return encoding, first
