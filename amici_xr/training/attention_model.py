@@ -255,7 +255,7 @@ class AttentionModel(BaseModelClass):  # type: ignore[misc]  # scvi-tools has no
 
     @property
     def runs(self) -> TrainedRuns:
-        """The trained runs: models, history, and what `extract` takes."""
+        """Trained runs, with their models and history, which `extract` takes."""
         if self._runs is None:
             raise ValueError("this model is not trained; call its train() first")
         return self._runs
