@@ -262,6 +262,27 @@ def test_the_history_is_saved_as_other_datasets_are(tissue, tmp_path):
     xr.testing.assert_identical(amici_xr.open_dataset(tmp_path / "history.nc").load(), history)
 
 
+@pytest.mark.slow
+def test_every_run_on_the_demo_finds_both_planted_pairs_and_their_distances(demo):
+    sizes = {
+        "n_heads": 4, "label_size": 16, "query_size": 32, "query_hidden_size": 64,
+        "cell_size": 64, "cell_hidden_size": 128, "key_size": 64, "position_hidden_size": 64,
+    }  # fmt: skip
+    runs = amici_xr.train(
+        demo[1], "cell_type", n_runs=3, n_neighbors=30, max_epochs=40,
+        attention_penalty_epochs=(5, 20), progress=False, **sizes,
+    )  # fmt: skip
+    explained = runs.history.explained_variance_by_label.isel(epoch=-1)
+    planted = {("T_cell", "Macrophage"): (10, 0.43), ("Tumor", "Fibroblast"): (20, 0.29)}
+    for (query, label), (distance, variance) in planted.items():
+        np.testing.assert_allclose(explained.sel(label=query), variance, atol=0.03)
+        ds = amici_xr.extract(runs, query, effects=True, progress=False)
+        reach = amici_xr.effect_length_scale(ds).effect_length_scale.sel(label=label)
+        np.testing.assert_allclose(reach, distance, rtol=0.25)
+    others = explained.drop_sel(label=[query for query, _ in planted])
+    assert (abs(others) < 0.02).all()
+
+
 def test_the_history_is_drawn_with_a_line_for_each_type_and_run(tissue):
     runs = amici_xr.train(tissue, "kind", n_runs=2, max_epochs=4, **TINY)
     errors, explained = amici_xr.plot_history(runs.history)
