@@ -164,7 +164,7 @@ def test_a_call_on_a_selection_is_right_or_an_error_of_ours(layouts, layout, sel
 
 @pytest.mark.long
 @pytest.mark.slow
-@pytest.mark.skipif(os.environ.get("AMICI_XR_LONG") != "1", reason="ten minutes and more; make test-long")
+@pytest.mark.skipif(os.environ.get("AMICI_XR_LONG") != "1", reason="long; make test-long")
 @pytest.mark.parametrize("selection", SELECTIONS)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_call_on_every_selection_is_right_or_an_error_of_ours(layouts, layout, selection):
