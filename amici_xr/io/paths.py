@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections.abc import Collection
 from pathlib import Path
 
 import h5py
@@ -43,6 +44,14 @@ def check_replaceable(target: Path, suffix: str) -> None:
             f"path={str(target)!r} {holds if any(names) else 'is'} neither scores of amici_xr nor "
             "an answer about them, so it is not replaced; remove it, or choose another name"
         )
+
+
+def refuse_folder(path: str | os.PathLike[str], present: Collection[str]) -> None:
+    """Refuse to write a folder where there is a file, or one that holds what stands there."""
+    kind = f"a folder that holds {listed(present, 5)}" if present else "a file"
+    raise FileExistsError(
+        f"path={os.fspath(path)!r} is {kind}; give a folder that is empty, or not there yet"
+    )
 
 
 def _names_in(path: Path, suffix: str) -> set[str]:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from amici_xr.dependencies import require
-from amici_xr.errors import listed
 from amici_xr.io.atomic import replace_atomically
-from amici_xr.io.paths import expand_home
+from amici_xr.io.paths import expand_home, refuse_folder
 
 if TYPE_CHECKING:
     from amici_xr.model.saved_model import SavedModel
@@ -43,10 +42,7 @@ def write_amici_folder(path: str | os.PathLike[str], model: SavedModel, n_dims: 
     target = expand_home(path)
     present = sorted(entry.name for entry in target.iterdir()) if target.is_dir() else []
     if target.is_file() or set(present) - {FILE}:
-        kind = "a file" if target.is_file() else f"a folder that holds {listed(present, 5)}"
-        raise FileExistsError(
-            f"path={os.fspath(path)!r} is {kind}; give a folder that is empty, or not there yet"
-        )
+        refuse_folder(path, present)
     weights = {name: tensor.detach().cpu().clone() for name, tensor in model.weights.items()}
     weights.setdefault("attention_layer.IGNORE", torch.tensor(-torch.inf))
     content = {

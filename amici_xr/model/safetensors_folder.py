@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from amici_xr.dependencies import require
 from amici_xr.errors import listed
 from amici_xr.io.atomic import replace_atomically
-from amici_xr.io.paths import expand_home
+from amici_xr.io.paths import expand_home, refuse_folder
 
 if TYPE_CHECKING:
     import torch
@@ -41,10 +41,7 @@ def write_folder(
     present = {entry.name for entry in target.iterdir()} if target.is_dir() else set()
     others = sorted(present - {WEIGHTS, SETTINGS})
     if others or target.is_file():
-        kind = f"a folder that holds {listed(others, 5)}" if others else "a file"
-        raise FileExistsError(
-            f"path={os.fspath(path)!r} is {kind}; give a folder that is empty, or not there yet"
-        )
+        refuse_folder(path, others)
     if present and not _is_described_as_model(target / SETTINGS):
         raise FileExistsError(
             f"path={os.fspath(path)!r} holds {listed(sorted(present))} of another program; give a "

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from amici_xr.dataset.units import MICRON, in_unit, microns_in
 from amici_xr.errors import check_names, check_positive_number, listed
 from amici_xr.response.surroundings import median_nearest_distance
+from amici_xr.tissue.expression import genes_not_finite, looks_like_counts
 from amici_xr.tissue.unit_entries import find_unit
 
 Floats = NDArray[np.float64]
@@ -19,7 +20,6 @@ Floats = NDArray[np.float64]
 OWNER = "a distance response"  # whose distances are in µm
 RADII = tuple(8.0 * 1.2**k for k in range(11))
 LEAST_SPACING, MOST_SPACING = 2.0, 60.0  # µm between nearest cells, outside of which units are odd
-MOST_LOG_VALUE = 50.0  # integers above are counts
 
 
 def check_radii(radii: Sequence[float] | None) -> Floats:
@@ -86,14 +86,13 @@ def warn_of_units(positions: Floats, samples: NDArray[np.intp], condition: str) 
 
 def check_expression(values: NDArray[Any], genes: Sequence[str], cell_type: str) -> None:
     """Refuse expression that holds NaN, infinite values, or raw counts."""
-    is_finite = np.isfinite(values).all(axis=0)
-    if not is_finite.all():
-        names = np.asarray(genes, dtype=object)[~is_finite]
+    names = genes_not_finite(values, genes)
+    if names:
         raise ValueError(
             f"the expression of {listed(names, 5)} holds NaN or infinite values in cells of type "
             f"{cell_type!r}; leave these genes out with genes=…, or fill the values"
         )
-    if values.size and values.max() > MOST_LOG_VALUE and (values == np.rint(values)).all():
+    if looks_like_counts(values):
         raise ValueError(
             f"the expression holds integers up to {values.max():g}, which look like raw counts; "
             "give log_normalize=True, or name the layer with log-normalized expression, layer=…"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import anndata
 
 SPAN = 4096  # rows read from a file at a time
+_MOST_LOG_VALUE = 50.0  # integers above are counts
 
 
 class Expression:
@@ -94,6 +95,18 @@ class Expression:
         statuses = [file.stat() for file in files]
         sizes = sum(status.st_size for status in statuses)
         return sizes, max(status.st_mtime_ns for status in statuses)
+
+
+def genes_not_finite(values: NDArray[Any], genes: Sequence[str]) -> list[str]:
+    """Return the genes whose expression, (cell, gene), holds NaN or infinite values."""
+    is_finite = np.isfinite(values).all(axis=0)
+    return [gene for gene, is_whole in zip(genes, is_finite, strict=True) if not is_whole]
+
+
+def looks_like_counts(values: NDArray[Any]) -> bool:
+    """Tell whether expression holds nothing but integers, some larger than a logarithm can be."""
+    has_large = values.size and values.max() > _MOST_LOG_VALUE
+    return bool(has_large and (values == np.rint(values)).all())
 
 
 def _load_if_by_columns(path: Path, element: str) -> Any:

@@ -92,6 +92,7 @@ class AttentionModel(BaseModelClass):  # type: ignore[misc]  # scvi-tools has no
         self.tissue = read_tissue(adata, **keys)
         preparation.check_types(self.tissue)
         self._expression = preparation.read_expression(self.tissue)
+        preparation.check_expression(self._expression, self.tissue.expression.genes)
         self._index, self._distance = preparation.find_neighborhoods(self.tissue, n_neighbors)
         labels = self.tissue.vocabulary
         self._of_runs = {"seed": seed, "left_out": left_out, **sizes}
@@ -102,9 +103,7 @@ class AttentionModel(BaseModelClass):  # type: ignore[misc]  # scvi-tools has no
         }
         self._n_runs = n_runs
         runs = settings_of_runs(n_runs, self._of_runs, labels)
-        n_genes = self._expression.shape[1]
-        weights = [initial_weights(run.sizes, n_genes, len(labels), run.seed) for run in runs]
-        self.module = RunsNetwork(runs, SharedSettings(**self._of_network), labels, weights)
+        self.module = self._network(runs, SharedSettings(**self._of_network))
         self._model_summary_string = f"AttentionModel of {len(runs)} runs"
         self._runs: TrainedRuns | None = None
         self.init_params_ = self._get_init_params(locals())
@@ -223,9 +222,7 @@ class AttentionModel(BaseModelClass):  # type: ignore[misc]  # scvi-tools has no
                 **self._of_network,
             }
         )
-        n_genes = self._expression.shape[1]
-        weights = [initial_weights(run.sizes, n_genes, len(labels), run.seed) for run in runs]
-        self.module = RunsNetwork(runs, shared, labels, weights)
+        self.module = self._network(runs, shared)  # of each learning rate by itself
         cells = preparation.split(self.tissue, train_mask, shared)
         profiles = preparation.mean_profiles(self._expression, self.tissue, cells.training)
         tissue = TrainingTissue(
@@ -301,6 +298,12 @@ class AttentionModel(BaseModelClass):  # type: ignore[misc]  # scvi-tools has no
             The models, which `extract` takes; those of a single run have no history.
         """
         return load_runs(dir_path, adata)
+
+    def _network(self, runs: Sequence[RunSettings], shared: SharedSettings) -> RunsNetwork:
+        """Make the network with the initial weights of each run."""
+        n_genes, labels = self._expression.shape[1], self.tissue.vocabulary
+        weights = [initial_weights(run.sizes, n_genes, len(labels), run.seed) for run in runs]
+        return RunsNetwork(runs, shared, labels, weights)
 
     def _batches(self, cells: Any, batch_size: int, seed: int) -> PatchBatches:
         positions = self.tissue.positions

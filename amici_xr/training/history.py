@@ -15,7 +15,8 @@ from amici_xr.dataset.schema import provenance
 from amici_xr.training.settings import PER_RUN, RunSettings, SharedSettings
 
 _TERMS = (
-    "loss", "reconstruction", "attention_entropy", "value_penalty", "coefficient", "learning_rate"
+    "loss", "reconstruction", "attention_entropy", "value_penalty", "attention_coefficient",
+    "learning_rate",
 )  # fmt: skip
 _DESCRIPTIONS = {
     "loss": "mean over receivers of reconstruction + c·attention_entropy + v·value_penalty",
@@ -57,7 +58,7 @@ def history_dataset(
 
     for name in _TERMS:
         array = np.array([epoch[name] for epoch in epochs]).reshape(n_epochs, n_runs).T
-        add("attention_coefficient" if name == "coefficient" else name, array)
+        add(name, array)
     if epochs and "squared_error" in epochs[0]:
         errors = np.array([epoch["squared_error"] for epoch in epochs]).swapaxes(0, 1)
         squares = np.array([epoch["squared_deviation"] for epoch in epochs])

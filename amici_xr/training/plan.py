@@ -213,7 +213,7 @@ class TrainingPlan(lightning.LightningModule):
         )
         sums = reduce(self._sums, reduce_op="sum") / n_trained
         measured = dict(zip(TERMS, sums.double().cpu().numpy(), strict=True))
-        measured["coefficient"] = self._attention_penalty().double().cpu().numpy()
+        measured["attention_coefficient"] = self._attention_penalty().double().cpu().numpy()
         rates = np.array([run.learning_rate for run in self.runs])
         measured["learning_rate"] = rates * self._learning_rate_share()
         is_diverged = ~np.isfinite(measured["loss"])

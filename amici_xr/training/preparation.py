@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,12 +15,12 @@ from amici_xr.errors import check_choice, listed
 from amici_xr.kernels.groups import group_positions
 from amici_xr.kernels.nearest_cells import nearest_of_other_types
 from amici_xr.tissue.cells import Tissue
+from amici_xr.tissue.expression import genes_not_finite, looks_like_counts
 from amici_xr.training.patches import hold_out
 from amici_xr.training.settings import SharedSettings
 
 Integers = NDArray[np.intp]
 PERMUTATIONS = ("labels", "positions", "expression")
-_MOST_LOG_VALUE = 50  # integers above are counts
 _BATCH = 4096
 
 
@@ -32,20 +33,24 @@ class Split:
 
 
 def read_expression(tissue: Tissue) -> NDArray[np.float32]:
-    """Return the expression of all cells, (cell, gene), without NaN; warn of raw counts."""
+    """Return the expression of all cells, (cell, gene)."""
     values = np.empty((tissue.n_cells, len(tissue.expression.genes)), dtype=np.float32)
     start = 0
     for batch in tissue.expression.batches(np.arange(tissue.n_cells), _BATCH):
         values[start : start + len(batch)] = batch
         start += len(batch)
-    is_finite = np.isfinite(values).all(axis=0)
-    if not is_finite.all():
-        names = np.asarray(tissue.expression.genes, dtype=object)[~is_finite]
+    return values
+
+
+def check_expression(values: NDArray[np.float32], genes: Sequence[str]) -> None:
+    """Refuse expression with NaN, and warn of raw counts."""
+    names = genes_not_finite(values, genes)
+    if names:
         raise ValueError(
             f"adata: the expression of {listed(names, 5)} holds NaN or infinite values; fill them, "
             "or leave these genes out, adata[:, genes]"
         )
-    if values.size and values.max() > _MOST_LOG_VALUE and (values == np.rint(values)).all():
+    if looks_like_counts(values):
         warnings.warn(
             f"the expression holds integers up to {values.max():g}, which look like raw counts; "
             "the loss takes squared differences, so train on log-normalized expression, e.g. "
@@ -53,7 +58,6 @@ def read_expression(tissue: Tissue) -> NDArray[np.float32]:
             UserWarning,
             stacklevel=2,
         )
-    return values
 
 
 def permute(tissue: Tissue, expression: NDArray[np.float32], kind: str, seed: int) -> tuple[

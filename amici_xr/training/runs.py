@@ -14,7 +14,7 @@ import xarray as xr
 from amici_xr.errors import listed
 from amici_xr.extraction import extract
 from amici_xr.io.atomic import replace_atomically
-from amici_xr.io.paths import expand_home
+from amici_xr.io.paths import expand_home, refuse_folder
 from amici_xr.io.storage import open_dataset, save
 from amici_xr.model.amici_folder import write_amici_folder
 from amici_xr.model.loading import load_model
@@ -176,10 +176,7 @@ class TrainedRuns:
             name == _HISTORY or name.startswith("run_") for name in present
         )
         if target.is_file() or (present and not is_of_runs):
-            kind = f"a folder that holds {listed(present, 5)}" if present else "a file"
-            raise FileExistsError(
-                f"path={os.fspath(path)!r} is {kind}; give a folder that is empty, or not there yet"
-            )
+            refuse_folder(path, present)
         with replace_atomically(target) as beside:
             beside.mkdir()
             for number, model in enumerate(self.models):
