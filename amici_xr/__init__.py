@@ -34,6 +34,7 @@ from amici_xr.io import from_dataframe, open_dataset, read_csv, save, to_datafra
 from amici_xr.model import ModelSettings, SavedModel, load_model
 from amici_xr.plotting import (
     log_figure,
+    plot_agreement,
     plot_atlas,
     plot_curve,
     plot_effect_curve,
@@ -53,6 +54,7 @@ from amici_xr.uncertainty import (
     atlas,
     bootstrap,
     bootstrap_ci,
+    compare_with_tissue,
     contrast,
     prediction_gain,
     reach_across_runs,
@@ -74,6 +76,7 @@ __all__ = [
     "attention_enrichment",
     "bootstrap",
     "bootstrap_ci",
+    "compare_with_tissue",
     "concat_samples",
     "contrast",
     "curve",
@@ -94,6 +97,7 @@ __all__ = [
     "load_runs",
     "log_figure",
     "open_dataset",
+    "plot_agreement",
     "plot_atlas",
     "plot_curve",
     "plot_effect_curve",

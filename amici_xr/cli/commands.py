@@ -80,6 +80,10 @@ def command_of(function: Function, per_neighbor: Function | None = None) -> Call
         if out is not None:
             out = expand_home(out)
             check_output(out, files)
+        further = {name: given[name] for name in given if isinstance(given[name], Path)}
+        if out is not None:
+            check_output(out, [expand_home(file) for file in further.values()])
+        given |= {name: open_file(expand_home(file)) for name, file in further.items()}
         cut = {each.name: given.pop(each.name) for each in cuts if each.name in given}
         asked = function
         if given.pop("per_neighbor", False) and per_neighbor is not None:

@@ -12,6 +12,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import numpy as np
+import xarray as xr
 from cyclopts import Parameter, Token
 from docstring_parser import Docstring, DocstringStyle, parse
 
@@ -106,6 +107,8 @@ def _hint(kinds: Iterator[Any], default: Any) -> tuple[Any, dict[str, Any]]:
     every = list(kinds)
     scalars = [kind for kind in every if (get_origin(kind) or kind) in _WORDS]
     items = [get_args(kind)[0] for kind in every if get_origin(kind) in (Sequence, list)]
+    if xr.Dataset in every:
+        return Path, {"metavar": "FILE"}
     if str in scalars and any(get_origin(kind) is Mapping for kind in every):
         return _LIST, {"converter": _names_or_mapping, "metavar": "NAME|KEY=VALUE"}
     if items:

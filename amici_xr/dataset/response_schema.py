@@ -9,6 +9,7 @@ import xarray as xr
 from amici_xr.dataset.schema import Variable
 
 STATUSES = ("tested", "absent", "too_few_receivers", "no_contrast", "same_type")
+GENES_OF_DETECTABLE_EFFECT = 8
 _PAIR = ("query", "label")
 _GENE = (*_PAIR, "gene")
 _BIN = (*_PAIR, "distance_bin")
@@ -38,7 +39,8 @@ _ROWS = (
     Variable("stands_with", _PAIR, "string", "",
              "other senders near which mostly the same receivers stand: one finding, not several"),
     Variable("detectable_effect", _PAIR, "float64", "1",
-             "step of 8 genes, in standard deviations, that is found with 80% power"),
+             f"step of {GENES_OF_DETECTABLE_EFFECT} genes, in standard deviations, that is found "
+             "with 80% power"),
     Variable("effect", _GENE, "float64", "",
              "expression of receivers within the radius less that of the others, adjusted",
              is_required=True),

@@ -1,5 +1,6 @@
 """The figures."""
 
+from amici_xr.plotting.agreement_figure import plot_agreement
 from amici_xr.plotting.atlas_figure import plot_atlas
 from amici_xr.plotting.curve_figure import plot_curve
 from amici_xr.plotting.effect_figures import plot_effect_curve, plot_gene_effects
@@ -13,6 +14,7 @@ from amici_xr.plotting.wandb_logging import log_figure
 
 __all__ = [
     "log_figure",
+    "plot_agreement",
     "plot_atlas",
     "plot_curve",
     "plot_effect_curve",

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from amici_xr.dataset.response_schema import GENES_OF_DETECTABLE_EFFECT
 from amici_xr.kernels.combined_p import (
     SUM_TEST_FROM,
     cauchy_combination,
@@ -28,7 +29,6 @@ Floats = NDArray[np.float64]
 # since it is an estimate, and a sum over genes is sensitive to it.
 LEAST_CONTROL = 0.95
 MOST_GENES_OF_SUM_TEST = 2000  # beyond, its approximate tail is the fragile part
-GENES_OF_DETECTABLE_EFFECT = 8
 POWER = 0.8
 
 

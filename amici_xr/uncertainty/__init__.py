@@ -1,5 +1,6 @@
 """How certain an answer is: intervals, training runs, contrasts, the atlas of all pairs."""
 
+from amici_xr.uncertainty.agreement_with_tissue import compare_with_tissue
 from amici_xr.uncertainty.contrasts import contrast
 from amici_xr.uncertainty.intervals import bootstrap_ci
 from amici_xr.uncertainty.length_scale_intervals import bootstrap
@@ -13,6 +14,7 @@ __all__ = [
     "atlas",
     "bootstrap",
     "bootstrap_ci",
+    "compare_with_tissue",
     "contrast",
     "prediction_gain",
     "reach_across_runs",
