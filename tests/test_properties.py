@@ -14,6 +14,7 @@ import pytest
 import xarray as xr
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from responses import simulate_response
 from scipy.special import logit
 
 import amici_xr
@@ -106,6 +107,8 @@ def several_calls(ds):
     yield "gene_effects", lambda: amici_xr.gene_effects(ds)
     yield "prediction_gain", lambda: amici_xr.prediction_gain(ds)
     yield "effect_curve", lambda: amici_xr.effect_curve(ds)
+    response = simulate_response(3)
+    yield "compare_with_tissue", lambda: amici_xr.compare_with_tissue(ds, response)
     yield "effect_length_scale", lambda: amici_xr.effect_length_scale(ds)
 
 
@@ -135,6 +138,8 @@ def drawings(ds):
     yield "plot_threshold_sweep", lambda: amici_xr.plot_threshold_sweep(ds, [0.1, 0.5])
     yield "plot_gene_effects", lambda: amici_xr.plot_gene_effects(ds)
     yield "plot_effect_curve", lambda: amici_xr.plot_effect_curve(ds)
+    query = str(np.atleast_1d(ds["query"].values)[0])
+    yield "plot_agreement", lambda: amici_xr.plot_agreement(ds, simulate_response(3), query, query)
     if HAS_BOKEH:
         yield "report", lambda: amici_xr.report(ds, "page.html", thresholds=[0.1, 0.5], n_points=5)
 

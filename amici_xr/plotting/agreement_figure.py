@@ -45,7 +45,8 @@ def plot_agreement(
     A point is a gene: across, the ``effect`` of the tissue with its standard error; up, the model's
     ``counterfactual_effect`` at contact, of several runs the mean with the range. Filled ones
     respond in the tissue; diamonds could be spillover. On the dashed line both are equal. The
-    title tells the correlation over genes and the verdict of `compare_with_tissue`.
+    title tells the verdict of `compare_with_tissue`, of several runs the most frequent one, and
+    the correlation over genes.
 
     Parameters
     ----------
@@ -93,8 +94,9 @@ def plot_agreement(
     >>> model, adata = amici_xr.demo()
     >>> ds = amici_xr.extract(model, "Tumor", adata, effects=True, progress=False)
     >>> response = amici_xr.distance_response(adata, "cell_type", progress=False)
-    >>> amici_xr.plot_agreement(ds, response, "Tumor", "Fibroblast").get_title()
-    'Fibroblast → Tumor: in both, r = 1.00'
+    >>> ax = amici_xr.plot_agreement(ds, response, "Tumor", "Fibroblast")
+    >>> ax.get_title().splitlines()
+    ['Fibroblast → Tumor', 'in both, r = 0.998']
     """
     n_genes = check_positive_integer("n_genes", n_genes)
     check_effects(ds)
@@ -123,7 +125,7 @@ def plot_agreement(
         across = f"effect in the tissue\n(expression within {radius:.0f} µm less that beyond)"
         panel.set_xlabel(marks.escape(across))
         panel.set_ylabel(marks.escape(f"effect in the model\n(one {label} at contact)"))
-        panel.set_title(marks.escape(f"{label} → {query}: {_words(compared)}"))
+        panel.set_title(marks.escape(f"{label} → {query}\n{_words(compared)}"))
         _add_legend(panel, genes, responds, significance_level)
         size = np.where(responds, np.abs(points).max(axis=1), -1.0)
         order = np.argsort(-size, kind="stable")
@@ -131,7 +133,11 @@ def plot_agreement(
             names[gene] if rank < n_genes and responds[gene] else None
             for rank, gene in enumerate(order)
         ]
-        name_points(panel, points[order], shown)
+        error = genes["effect_se"].values[order] * responds[order]
+        bars = np.column_stack([points[order], points[order]])
+        bars[:, 0] -= error
+        bars[:, 2] += error
+        name_points(panel, points[order], shown, bars)
     return panel
 
 
@@ -166,17 +172,14 @@ def _check_tested(genes: xr.Dataset, compared: xr.Dataset, query: str, label: st
 
 
 def _words(compared: xr.Dataset) -> str:
-    """Return the verdict and the correlation, of several runs each verdict with its number."""
+    """Return the verdict, of several runs the most frequent one, and the correlation."""
     verdicts, counts = np.unique(compared["verdict"].values, return_counts=True)
     n_runs = int(counts.sum())
-    several = (
-        f"{verdict} ({count} of {n_runs} runs)"
-        for verdict, count in zip(verdicts, counts, strict=True)
-    )
-    words = str(verdicts[0]) if n_runs == 1 else ", ".join(several)
-    low, high = (f"{float(end):.2f}" for end in (
-        compared["correlation"].min(), compared["correlation"].max(),
-    ))  # fmt: skip
+    words = str(verdicts[counts.argmax()])
+    if n_runs > 1:
+        words += f" ({counts.max()} of {n_runs} runs)"
+    r = compared["correlation"]
+    low, high = (f"{float(end):.3f}".replace("-", "−") for end in (r.min(), r.max()))
     return f"{words}, r = {low}" + ("" if low == high else f" to {high}")
 
 
@@ -218,7 +221,7 @@ def _add_legend(ax: Axes, genes: xr.Dataset, responds: NDArray[np.bool_], level:
         words = f"responds in the tissue (q < {level:g})"
         handles.append(Line2D([], [], **gray, linestyle="none", marker="o", label=words))
     if not responds.all():
-        handles.append(Line2D([], [], **hollow, marker="o", label="does not"))
+        handles.append(Line2D([], [], **hollow, marker="o", label="does not respond"))
     if is_spillover.any():
         marker, color = _SPILLOVER
         spilled = hollow | {"color": color}

@@ -25,11 +25,13 @@ _WITHOUT_LINE = 8.0  # points within which a name needs no line to its point
 _RADIUS = 3.5  # points that a mark takes
 
 
-def name_points(ax: Axes, points: Floats, names: Sequence[str | None]) -> list[str]:
+def name_points(
+    ax: Axes, points: Floats, names: Sequence[str | None], bars: Floats | None = None
+) -> list[str]:
     """Write names beside their points, connected with them by a thin line where they are far.
 
     Points come in the order of their importance. A name for which there is no room within the axes
-    is left out. Limits of the axes must be set before.
+    is left out. Limits and legend of the axes must be set before.
 
     Parameters
     ----------
@@ -39,6 +41,9 @@ def name_points(ax: Axes, points: Floats, names: Sequence[str | None]) -> list[s
         Coordinates in units of the data, (point, 2). No name lies over any of them.
     names
         Name of each point; None leaves it without one.
+    bars
+        Boxes in units of the data, (box, 4): x and y of two corners. No name lies over them, or
+        over the legend.
 
     Returns
     -------
@@ -50,6 +55,11 @@ def name_points(ax: Axes, points: Floats, names: Sequence[str | None]) -> list[s
     pixels = figure.dpi / 72
     at = ax.transData.transform(points)
     taken = np.column_stack([at - _RADIUS * pixels, at + _RADIUS * pixels])
+    if bars is not None:
+        corners = ax.transData.transform(bars.reshape(-1, 2)).reshape(-1, 2, 2)
+        taken = np.vstack([taken, np.column_stack([corners.min(axis=1), corners.max(axis=1)])])
+    if legend := ax.get_legend():
+        taken = np.vstack([taken, legend.get_window_extent().extents])
     written = []
     for point, place, name in zip(points, at, names, strict=True):
         if name is None:
@@ -92,6 +102,7 @@ def _write(ax: Axes, text: str, point: Floats, offset: Floats, size: Floats) -> 
     gap = np.hypot(*np.maximum(np.abs(offset) - size / 2, 0))
     line = {"arrowstyle": "-", "color": ink, "linewidth": 0.5, "alpha": 0.5, "shrinkA": 0}
     ax.annotate(
-        text, tuple(point), tuple(offset), textcoords="offset points", fontsize=_SIZE, ha="center", va="center",
-        color=ink, arrowprops=line | {"shrinkB": 2} if gap > _WITHOUT_LINE else None, zorder=5,
+        text, tuple(point), tuple(offset), textcoords="offset points", fontsize=_SIZE,
+        ha="center", va="center", color=ink,
+        arrowprops=line | {"shrinkB": 2} if gap > _WITHOUT_LINE else None, zorder=5,
     )  # fmt: skip

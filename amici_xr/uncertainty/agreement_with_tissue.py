@@ -157,6 +157,11 @@ def compare_with_tissue(
         )
     microns = microns_per_unit(ds)
     matched = match_response(ds, response, q)
+    if least_effect is None and evidence is None and "detectable_effect" not in matched:
+        raise SchemaError(
+            "response has no detectable_effect, without which compare_with_tissue needs "
+            "least_effect, a size in standard deviations, e.g. least_effect=0.3"
+        )
     warn_of_unknown_types(ds, response)
     reach = effect_length_scale(ds).compute().drop_vars("cell_type_color", errors="ignore")
     result = _compare_genes(matched, is_strict=q == _STRICT)

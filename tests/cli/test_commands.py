@@ -399,6 +399,36 @@ def test_a_response_is_drawn_as_by_the_function(done, response, words, draw):
     np.testing.assert_array_equal(image.imread("a.png"), image.imread("b.png"))
 
 
+@pytest.mark.needs_model
+def test_a_model_is_compared_with_a_tissue_from_files(done, call):
+    pytest.importorskip("anndata")
+    model, adata = amici_xr.demo()
+    ds = amici_xr.extract(model, adata=adata, effects=True, progress=False)
+    response = amici_xr.distance_response(adata, "cell_type", progress=False)
+    amici_xr.save(ds, "ds.nc")
+    amici_xr.save(response, "tissue.nc")
+    words = ["compare-with-tissue", "ds.nc", "--response", "tissue.nc"]
+    done(*words, "--query", "Tumor", "--out", "compared.csv")
+    table = read("compared.csv").set_index("label")
+    expected = ds.cf.compare_with_tissue(response).sel(query="Tumor")
+    assert table["verdict"].to_dict() == expected.verdict.to_series().to_dict()
+    assert table["slope"].loc["Fibroblast"] == expected.slope.sel(label="Fibroblast").item()
+    pair = ["--query", "Tumor", "--label", "Fibroblast"]
+    done("plot", "agreement", "ds.nc", "--response", "tissue.nc", *pair, "--out", "a.png")
+    evidence = (response[["q_value"]] * 0 + 0.5).drop_attrs()
+    amici_xr.save(evidence, "evidence.nc")
+    done(*words, "--evidence", "evidence.nc", "--out", "other.csv")
+    assert set(read("other.csv")["verdict"]) == {"tissue only", "neither", "not tested"}
+    curve = ["--counterfactual-effect", "ds.nc", "--out", "curve.png"]
+    done("plot", "response", "tissue.nc", *pair, *curve)
+    refused = call(*words, "--out", "tissue.nc")
+    assert refused.status == 1
+    assert "is read too; choose another name" in refused.err
+    missing = call("compare-with-tissue", "ds.nc")
+    assert missing.status == 2
+    assert "--response" in missing.err
+
+
 def test_info_of_a_response_names_commands_that_work(done, response):
     shown = done("info", "response.nc").out
     assert "Distance response" in shown

@@ -42,6 +42,20 @@ def effects_in_the_demo():
 
 
 @cache
+def response_of_the_demo():
+    return amici_xr.distance_response(amici_xr.demo()[1], "cell_type", progress=False)
+
+
+@cache
+def runs_of_the_demo():
+    extracted = (
+        amici_xr.extract(model, "T_cell", adata, effects=True, progress=False)
+        for model, adata in map(amici_xr.demo, range(3))
+    )
+    return amici_xr.align_runs(list(extracted))
+
+
+@cache
 def effects_of_17():
     """Effects of a model with random weights, in a tissue of 17 types."""
     adata = amici_xr.testing.simulate_tissue(n_cells=1700, n_types=17, n_genes=24, n_pairs=4)
@@ -50,6 +64,14 @@ def effects_of_17():
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "explained variance is")  # which random weights give
         return amici_xr.extract(model, "type_4", adata, effects=True, progress=False)
+
+
+@cache
+def simulate_response_of_17():
+    """A response to types and genes of `effects_of_17`, as if drawn at random."""
+    names = [f"gene_{number}" for number in range(24)]
+    response = simulate_response(17, n_genes=24)
+    return response.assign_coords(gene=names).isel(gene=slice(23))
 
 
 def atlas():
@@ -79,6 +101,15 @@ FIGURES = {
     "gene_effects_of_17": lambda: effects_of_17().cf.plot_gene_effects(),
     "effect_curve": lambda: effects_in_the_demo().cf.plot_effect_curve(),
     "effect_curve_of_17": lambda: effects_of_17().cf.plot_effect_curve(),
+    "agreement": lambda: effects_in_the_demo().cf.plot_agreement(
+        response_of_the_demo(), "Tumor", "Fibroblast"
+    ),
+    "agreement_of_runs": lambda: runs_of_the_demo().cf.plot_agreement(
+        response_of_the_demo(), "T_cell", "Endothelial"
+    ),
+    "agreement_of_17": lambda: effects_of_17().cf.plot_agreement(
+        simulate_response_of_17(), "type_4", "type_2", n_genes=24
+    ),
     "response": lambda: simulate_response().cf.plot_response("type_0", "type_1"),
 }
 MADE_WITH = {
