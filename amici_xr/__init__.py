@@ -48,7 +48,7 @@ from amici_xr.plotting import (
 )
 from amici_xr.plotting.page import report
 from amici_xr.response import distance_response
-from amici_xr.training import TrainedModel, TrainedRuns, load_runs, train
+from amici_xr.training import TrainedModel, TrainedRuns, leave_out_senders, load_runs, train
 from amici_xr.uncertainty import (
     align_runs,
     atlas,
@@ -92,6 +92,7 @@ __all__ = [
     "from_dataframe",
     "gene_effects",
     "in_context_length_scale",
+    "leave_out_senders",
     "length_scale",
     "load_model",
     "load_runs",

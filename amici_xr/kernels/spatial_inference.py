@@ -12,7 +12,7 @@ Constants: 30 contrasts of an exponential covariance whose average correlation b
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -119,6 +119,14 @@ class SpatialMean:
             quantile * self.scale.min(axis=1),
             quantile * self.scale.max(axis=1),
         )
+
+    def widen(self, variance: ArrayLike) -> SpatialMean:
+        """Add an independent variance to the error of each row's mean, (row,) or one for all.
+
+        The scale of each model becomes ``√(s_g² + v)``.
+        """
+        further = np.broadcast_to(np.asarray(variance, dtype=np.float64), self.mean.shape)
+        return replace(self, scale=np.sqrt(self.scale**2 + further[:, np.newaxis]))
 
     def _upper_tail(self, excess: Floats) -> Floats:
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -104,12 +104,15 @@ class StackedNetwork(nn.Module):
     def forward(self, batch: Batch, kept: Tensor | None = None) -> Terms:
         """Compute what the loss is made of; `kept` masks neighbors, (run, receiver, rank)."""
         attention, entropy, values = self.attend(batch, kept)
-        queries = self._queries(batch.type_code)
-        output = self._combine(batch, attention, values, queries)
-        residual = self._predict_residual(output)
-        squared_error = (batch.deviation - residual).square().sum(dim=-1)
+        squared_error = self._residual(batch, attention, values).square().sum(dim=-1)
         penalty = values.abs().sum(dim=(1, 3)) @ batch.neighbor_share
         return Terms(squared_error.mean(dim=1) / 2, entropy, penalty, squared_error)
+
+    @torch.no_grad()
+    def residual(self, batch: Batch) -> Tensor:
+        """Compute the part of expression that is not predicted, x − ŷ, (run, receiver, gene)."""
+        attention, _, values = self.attend(batch)
+        return self._residual(batch, attention, values)
 
     def attend(self, batch: Batch, kept: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Return attention (run, head, receiver, rank), its entropy, and values of the cells."""
@@ -223,9 +226,10 @@ class StackedNetwork(nn.Module):
         queries = rearrange(queries, "run head type size -> run type (head size)")
         return torch.baddbmm(queries[:, batch.receiver_type], summed, w_o)
 
-    def _predict_residual(self, output: Tensor) -> Tensor:
+    def _residual(self, batch: Batch, attention: Tensor, values: Tensor) -> Tensor:
+        output = self._combine(batch, attention, values, self._queries(batch.type_code))
         normal = self._norm("attention_layer.norm_o", output)
-        return normal @ self["linear_head.weight"].mT
+        return batch.deviation - normal @ self["linear_head.weight"].mT
 
     def _block(self, name: str, x: Tensor) -> Tensor:
         h = self._norm(f"{name}.nn.1", self._linear(f"{name}.nn.0", x)).relu()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import anndata
     import torch
 
+    from amici_xr.training.attention_model import AttentionModel
     from amici_xr.training.runs import TrainedRuns
 
 
@@ -43,6 +44,7 @@ def train(
     batch_size: int = 128,
     learning_rate: float | Sequence[float] = 1e-3,
     learning_rate_decay: float = 0.1,
+    adam_epsilon: float = 0.01,
     attention_penalty: float | Sequence[float] = 1e-2,
     attention_penalty_epochs: tuple[int, int] = (10, 40),
     value_l1_penalty: float | Sequence[float] = 1e-6,
@@ -115,10 +117,12 @@ def train(
     batch_size
         Receivers of a batch, about: patches of at most 128 cells, cut anew in each epoch.
     learning_rate
-        Of Adam, with weight decay 1e-6 and ε = 0.01; one for all runs, or one for each.
+        Of Adam, with weight decay 1e-6; one for all runs, or one for each.
     learning_rate_decay
         Share of the learning rate that is left when the attention penalty has its end value; it
         falls along half a cosine while the penalty rises. 1 keeps it.
+    adam_epsilon
+        ε of Adam. A smaller one, 0.001 say, learns weak effects in fewer steps.
     attention_penalty
         End value of c; one for all runs, or one for each.
     attention_penalty_epochs
@@ -183,31 +187,55 @@ key_size, position_hidden_size
     {'run': 2, 'neighbor': 3349, 'head': 2}
     """
     given = dict(locals())
+    keys = {name: given.pop(name) for name in KEYS}
+    registered = register_tissue(adata, keys, n_neighbors, permute, split_seed)
+    model = make_model(registered, given)
+    model.train(**training_arguments(given))
+    kept = registered if permute is not None else adata
+    return dataclasses.replace(model.runs, adata=kept)
+
+
+def register_tissue(
+    adata: Any, keys: dict[str, Any], n_neighbors: int, permute: str | None, seed: int
+) -> anndata.AnnData:
+    """Return a tissue as an AnnData that `AttentionModel` takes; `adata` is not changed."""
+    from amici_xr.training import preparation
+    from amici_xr.training.quiet import quiet
+
+    model_class = import_model_class()
+    n_neighbors = check_positive_integer("n_neighbors", n_neighbors)
+    tissue = read_tissue(adata, **keys)
+    expression = preparation.read_expression(tissue)
+    if permute is not None:
+        tissue, expression = preparation.permute(tissue, expression, permute, seed)
+    registered = _as_anndata(tissue, expression, keys)
+    with quiet():
+        model_class.setup_anndata(registered, n_neighbors=n_neighbors, **keys)
+    return registered
+
+
+def make_model(registered: anndata.AnnData, given: Mapping[str, Any]) -> AttentionModel:
+    """Make the model of what `register_tissue` returned, with arguments of `train`."""
+    return import_model_class()(registered, **{name: given[name] for name in _OF_MODEL})
+
+
+def training_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of `train` that the model's own ``train`` takes."""
+    return {name: value for name, value in given.items() if name not in _NOT_OF_TRAINING}
+
+
+def import_model_class() -> type[AttentionModel]:
+    """Import the model class, and with it scvi-tools, which takes seconds."""
     from amici_xr.training.quiet import quiet
 
     with quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scvi-tools' own imports warn
         require("scvi", "train", "training a model")
         from amici_xr.training.attention_model import AttentionModel
-    from amici_xr.training import preparation
-
-    n_neighbors = check_positive_integer("n_neighbors", n_neighbors)
-    keys = {name: given.pop(name) for name in _KEYS}
-    tissue = read_tissue(adata, **keys)
-    expression = preparation.read_expression(tissue)
-    if permute is not None:
-        tissue, expression = preparation.permute(tissue, expression, permute, split_seed)
-    own = _as_anndata(tissue, expression, keys)
-    with quiet():
-        AttentionModel.setup_anndata(own, n_neighbors=n_neighbors, **keys)
-    of_model = {name: given[name] for name in _OF_MODEL}
-    model = AttentionModel(own, **of_model)
-    model.train(**{name: value for name, value in given.items() if name not in _NOT_OF_TRAINING})
-    kept = model.runs.adata if permute is not None else adata
-    return dataclasses.replace(model.runs, adata=kept)
+    return AttentionModel
 
 
-_KEYS = ("labels_key", "coord_key", "layer", "cell_radius_key", "sample_key")
+KEYS = ("labels_key", "coord_key", "layer", "cell_radius_key", "sample_key")
 _OF_MODEL = (
     "n_runs", "seed", "left_out", "n_heads", "head_size", "label_size", "query_size",
     "query_hidden_size", "cell_size", "cell_hidden_size", "key_size", "position_hidden_size",
@@ -237,4 +265,5 @@ def _as_anndata(
         var=var,
         obsm={keys["coord_key"]: tissue.positions},
         layers=None if layer is None else {layer: expression},
+        uns=dict(tissue.unit_entries),
     )

@@ -17,7 +17,7 @@ from amici_xr.training.network import StackedNetwork, Terms
 from amici_xr.training.settings import RunSettings, SharedSettings
 
 _FIRST_PENALTY = 1e-6  # with which the attention penalty begins to rise
-_WEIGHT_DECAY, _ADAM_EPSILON = 1e-6, 0.01
+_WEIGHT_DECAY = 1e-6
 _AVERAGE_DECAY = 0.99  # of the averages of the weights, each step
 TERMS = ("loss", "reconstruction", "attention_entropy", "value_penalty")
 IS_TRAINING, IS_FINISHED, IS_STOPPED_EARLY, IS_DIVERGED = range(4)
@@ -48,17 +48,11 @@ class RunsNetwork(nn.Module):
         self.members = tuple(torch.tensor(members) for members in by_sizes.values())
         self.learning_rates = tuple(rate for _, rate in by_sizes)
         self.n_runs = len(runs)
-        codes = [-1 if run.left_out is None else labels.index(run.left_out) for run in runs]
-        self.stacks = nn.ModuleList(
-            StackedNetwork(
-                [weights[run] for run in members],
-                dummy_score=shared.attention_dummy_score,
-                distance_unit=shared.distance_kernel_unit_scale,
-                position_offset=shared.pos_coef_offset,
-                left_out=[codes[run] for run in members],
-            )
-            for members in by_sizes.values()
-        )
+        self._shared = shared
+        self._left_out = [
+            -1 if run.left_out is None else labels.index(run.left_out) for run in runs
+        ]
+        self.stacks = nn.ModuleList(self._stack(runs, weights) for runs in by_sizes.values())
 
     @property
     def device(self) -> torch.device:
@@ -76,6 +70,10 @@ class RunsNetwork(nn.Module):
         order = torch.cat(self.members).argsort().to(parts[0].reconstruction.device)
         return Terms(*(torch.cat(term)[order] for term in zip(*parts, strict=True)))
 
+    def network_of(self, run: int) -> StackedNetwork:
+        """Copy the network of one run to the CPU."""
+        return self._stack([run], {run: self.weights_of(run)})
+
     def weights_of(self, run: int) -> dict[str, Tensor]:
         """Copy the weights of one run to the CPU, by their names in a state dict."""
         for stack, members in zip(self.stacks, self.members, strict=True):
@@ -83,6 +81,18 @@ class RunsNetwork(nn.Module):
             if len(position):
                 return stack.weights_of(int(position))  # type: ignore[no-any-return, operator]
         raise AssertionError(run)
+
+    def _stack(
+        self, runs: Sequence[int], weights: Sequence[Mapping[str, Tensor]] | Mapping[int, Any]
+    ) -> StackedNetwork:
+        """Stack runs of equal sizes."""
+        return StackedNetwork(
+            [weights[run] for run in runs],
+            dummy_score=self._shared.attention_dummy_score,
+            distance_unit=self._shared.distance_kernel_unit_scale,
+            position_offset=self._shared.pos_coef_offset,
+            left_out=[self._left_out[run] for run in runs],
+        )
 
 
 class TrainingPlan(lightning.LightningModule):
@@ -181,7 +191,8 @@ class TrainingPlan(lightning.LightningModule):
             {"params": list(stack.parameters()), "lr": rate}
             for stack, rate in zip(self._stacks, self.network.learning_rates, strict=True)
         ]
-        return torch.optim.Adam(groups, weight_decay=_WEIGHT_DECAY, eps=_ADAM_EPSILON, fused=True)
+        epsilon = self.shared.adam_epsilon
+        return torch.optim.Adam(groups, weight_decay=_WEIGHT_DECAY, eps=epsilon, fused=True)
 
     # Validation
 

@@ -77,6 +77,7 @@ class SharedSettings:
     batch_size: int = 128
     attention_penalty_epochs: tuple[int, int] = (10, 40)
     learning_rate_decay: float = 0.1
+    adam_epsilon: float = 0.01
     early_stopping_patience: int | None = 20
     validation: Validation | None = "blocks"
     validation_size: float = 0.1
@@ -98,6 +99,7 @@ _RANGES: dict[str, tuple[float, bool, float, str]] = {
     "attention_dummy_score": (-math.inf, False, math.inf, "a finite number"),
     "pos_coef_offset": (-math.inf, False, math.inf, "a finite number"),
     "learning_rate_decay": (0, False, 1 + 1e-12, "a number above 0, at most 1"),
+    "adam_epsilon": (0, False, math.inf, "a finite number above 0"),
     "validation_size": (0, False, 1, "a number above 0 and below 1"),
 }
 
@@ -110,7 +112,7 @@ def settings_of_runs(
     `n_runs` None takes the length of the sequences, or 1. A single seed is that of the first run;
     each further run has the next.
     """
-    sequences = {name: list(value) for name, value in given.items() if _is_sequence(value)}
+    sequences = {name: list(value) for name, value in given.items() if is_sequence(value)}
     if n_runs is None:
         n_runs = len(next(iter(sequences.values()))) if sequences else 1
     n_runs = check_positive_integer("n_runs", n_runs)
@@ -155,7 +157,8 @@ def shared_settings(given: Mapping[str, Any]) -> SharedSettings:
     return SharedSettings(**values)
 
 
-def _is_sequence(value: Any) -> bool:
+def is_sequence(value: Any) -> bool:
+    """Tell whether an argument has a value for each run."""
     return isinstance(value, Sequence | np.ndarray) and not isinstance(value, str)
 
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from amici_xr.analysis.effects import IN_SAMPLE, UNKNOWN_SAMPLE, check_effects
 from amici_xr.dataset.ablation import ablation_of
+from amici_xr.dataset.kinds import KIND
 from amici_xr.dataset.reduction import ordered
 from amici_xr.dataset.selection import one_run
 from amici_xr.errors import SchemaError, check_choice, check_fraction
+from amici_xr.kernels.permutation import benjamini_hochberg
+from amici_xr.kernels.spatial_inference import infer_mean, prepare
 from amici_xr.uncertainty.intervals import bootstrap_ci
+
+Floats = NDArray[np.float64]
 
 _WITHOUT_RECEIVERS = {"n_receivers": 0, "status": "absent", "interval_status": "absent"}
 _UNITS = ("spatial", "cell", "sample")
@@ -53,6 +59,10 @@ def prediction_gain(
         ``ci_lower``, ``ci_upper``
             its interval: that of the mean of the receivers' gains, linearized, since the gain is a
             ratio of means;
+        ``p_value``, ``q_value``
+            of held-out receivers and "spatial" alone: one-sided p that the mean gain is not above
+            0, under spatial autocorrelation, and the same adjusted over all pairs (Benjamini and
+            Hochberg);
         ``n_receivers``
             number of receivers;
         ``status``
@@ -104,7 +114,15 @@ def prediction_gain(
         result = together.reindex(query=ds["query"], fill_value=_WITHOUT_RECEIVERS)
     else:
         result = next(iter(results.values())).assign_coords(query=ds["query"])
-    attributes = {"evaluated_on": evaluated, "confidence_level": confidence_level}
+    if "p_value" in result:
+        q_value = benjamini_hochberg(result["p_value"].values)
+        result["q_value"] = result["p_value"].copy(data=q_value)
+        result["q_value"].attrs = {"long_name": "p_value adjusted over all pairs", "units": "1"}
+    attributes = {
+        KIND: "prediction_gain",
+        "evaluated_on": evaluated,
+        "confidence_level": confidence_level,
+    }
     result.attrs = attributes | {
         "resampling_unit": resampling_unit,
         "ablation": str(ablation_of(ds)),
@@ -152,8 +170,19 @@ def _gain_of_query(
     is_present = (gains != 0).any("receiver")
     status = np.where(is_present.values, "held_out" if is_held_out else "in_sample", "absent")
     interval["status"] = ("label", status)
-    for name in ("gain", "ci_lower", "ci_upper"):
+    if is_held_out and unit == "spatial":
+        interval["p_value"] = ("label", _p_of_mean(gains))
+        interval["p_value"].attrs = {"long_name": "p that the gain is not above 0", "units": "1"}
+    for name in {"gain", "ci_lower", "ci_upper", "p_value"} & set(interval):
         interval[name] = interval[name].where(is_present)
     long_name = "gain over the squared deviation from the mean of the type"
     interval["gain"].attrs = {"long_name": long_name, "units": "1"}
     return interval
+
+
+def _p_of_mean(gains: xr.DataArray) -> Floats:
+    """Test whether the mean over receivers is above 0, of gains (label, receiver)."""
+    places = np.stack([gains["receiver_x"].values, gains["receiver_y"].values], axis=-1)
+    has_samples = "receiver_sample" in gains.coords
+    sample = gains["receiver_sample"].values.astype(str) if has_samples else None
+    return infer_mean(gains.values, prepare(places, sample)).p_value(0.0, "greater")

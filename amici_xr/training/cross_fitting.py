@@ -1,0 +1,237 @@
+"""Errors of models on cells that they never saw: the tissue in folds, each predicted from the rest.
+
+In each fold one training holds every model that is compared: with all senders, and without each.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from amici_xr.io.atomic import replace_atomically
+from amici_xr.tissue.cells import Tissue
+from amici_xr.training.patches import patches
+from amici_xr.training.pipeline import make_model, training_arguments
+from amici_xr.training.preparation import fingerprint, read_expression
+from amici_xr.training.smooth_variation import (
+    SmoothVariation,
+    describe_smooth_variation,
+    surrounding_expression,
+)
+
+if TYPE_CHECKING:
+    import anndata
+
+    from amici_xr.training.attention_model import AttentionModel
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.intp]
+
+_NOT_IN_MARK = {"progress", "device", "checkpoint_seconds"}
+_PATCH_SIZE, _PATCHES_PER_FOLD = 128, 16
+
+
+@dataclass(frozen=True)
+class Members:
+    """Models that are trained in each fold: of each seed one with all senders, one without each.
+
+    Models of one seed share initial weights, batches and dropped neighbors, so that they differ by
+    what the sender tells.
+
+    Attributes
+    ----------
+    senders
+        Cell types that are left out, one at a time.
+    seeds
+        Seed of each run.
+    """
+
+    senders: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+    @property
+    def left_out(self) -> tuple[str | None, ...]:
+        """Sender that each model of a seed does not see; None for the first."""
+        return (None, *self.senders)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of `train` that make these models."""
+        return {
+            "n_runs": len(self.seeds) * len(self.left_out),
+            "seed": np.repeat(self.seeds, len(self.left_out)).tolist(),
+            "left_out": self.left_out * len(self.seeds),
+        }
+
+
+@dataclass(frozen=True)
+class Removed:
+    """Scales of what is taken out of the residuals, in units of the coordinates.
+
+    Attributes
+    ----------
+    wave_scale
+        Half wavelength of the finest wave over the tissue.
+    neighborhood_scales
+        Standard deviations of the weights of mean expression of the neighborhood.
+    """
+
+    wave_scale: float
+    neighborhood_scales: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class HeldOutErrors:
+    """Squared errors of each cell by models that never saw it.
+
+    Attributes
+    ----------
+    error
+        Σ_genes (x − ŷ)², beyond smooth variation, (run, left out, cell); the first of the second
+        axis is the model with all senders.
+    deviation
+        Σ_genes of the squared deviation from the mean of the cell's type, as for `error`, (cell,).
+    fold
+        Fold in which the cell was held out, (cell,).
+    """
+
+    error: Floats
+    deviation: Floats
+    fold: Integers
+
+
+def assign_folds(tissue: Tissue, n_folds: int, seed: int) -> Integers:
+    """Assign whole patches of the tissue to folds, at random: (cell,)."""
+    assert tissue.positions is not None  # it was read with coordinates
+    size = max(1, min(_PATCH_SIZE, tissue.n_cells // (_PATCHES_PER_FOLD * n_folds)))
+    generator = np.random.default_rng([seed, 3])
+    leaves = patches(
+        tissue.positions, np.arange(tissue.n_cells), tissue.sample_codes, size, generator
+    )
+    if len(leaves) < n_folds:
+        raise ValueError(
+            f"n_folds={n_folds}, but the tissue makes {len(leaves)} patches; give fewer folds"
+        )
+    fold = np.empty(tissue.n_cells, np.intp)
+    for number, patch in enumerate(generator.permutation(len(leaves))):
+        fold[leaves[patch]] = number % n_folds
+    return fold
+
+
+def cross_fit(
+    registered: anndata.AnnData,
+    tissue: Tissue,
+    members: Members,
+    fold: Integers,
+    arguments: Mapping[str, Any],
+    removed: Removed | None,
+    checkpoint: Path | None,
+) -> HeldOutErrors:
+    """Train in each fold on the cells of the others, and predict the cells of the fold."""
+    n_folds, n_left_out = int(fold.max()) + 1, len(members.left_out)
+    error = np.empty((len(members.seeds), n_left_out, tissue.n_cells))
+    deviation = np.empty(tissue.n_cells)
+    given = {**arguments, **members.arguments}
+    settings = sorted((name, value) for name, value in given.items() if name not in _NOT_IN_MARK)
+    expression = read_expression(tissue)
+    mark = fingerprint(expression, tissue.positions, tissue.codes, fold, settings, removed)
+    for number in range(n_folds):
+        cells = np.flatnonzero(fold == number)
+        saved = None if checkpoint is None else checkpoint / f"fold_{number}.npz"
+        found = None if saved is None else _read(saved, mark)
+        if found is None:
+            model = make_model(registered, given)
+            if number == 0 and given["progress"]:
+                _announce(model, n_folds, tissue.n_cells - cells.size, given)
+            own = {"train_mask": fold != number}
+            if checkpoint is not None:
+                own["checkpoint"] = checkpoint / f"fold_{number}.ckpt"
+            model.train(**training_arguments({**given, **own}))
+            smooth = [] if removed is None else _smooth_variation(model, expression, cells, removed)
+            found = _errors_of_fold(model, cells, smooth)
+            if saved is not None:
+                _write(saved, mark, *found)
+        error[:, :, cells] = found[0].reshape(-1, n_left_out, cells.size)
+        deviation[cells] = found[1]
+    return HeldOutErrors(error, deviation, fold)
+
+
+def _smooth_variation(
+    model: AttentionModel, expression: NDArray[np.float32], cells: Integers, removed: Removed
+) -> list[SmoothVariation]:
+    tissue, (index, distance) = model.tissue, model.neighborhoods
+    assert tissue.positions is not None  # it was trained on places
+    surroundings = surrounding_expression(
+        expression, tissue.codes, index[cells], distance[cells], removed.neighborhood_scales
+    )
+    return describe_smooth_variation(
+        cells,
+        tissue.codes,
+        tissue.sample_codes,
+        tissue.positions,
+        removed.wave_scale,
+        surroundings,
+    )
+
+
+def _errors_of_fold(
+    model: AttentionModel, cells: Integers, smooth: Sequence[SmoothVariation]
+) -> tuple[Floats, Floats]:
+    """Return squared errors (model, cell) and squared deviations from the type's mean (cell,).
+
+    The residuals of one model are in memory at a time.
+    """
+    n_models = len(model.models)
+    error = np.stack([_squares(model.residuals(run, cells), smooth) for run in range(n_models)])
+    return error, _squares(model.deviations(cells), smooth)
+
+
+def _squares(residual: NDArray[np.float32], smooth: Sequence[SmoothVariation]) -> Floats:
+    """Sum squares over genes, without what is smooth, (cell, gene) → (cell,)."""
+    rest = residual.astype(np.float64)
+    for part in smooth:
+        rest[part.members] = part.remove(rest[part.members])
+    return np.asarray((rest**2).sum(axis=1))
+
+
+def _announce(
+    model: AttentionModel, n_folds: int, n_training_cells: int, given: Mapping[str, Any]
+) -> None:
+    """Tell how long the refits take, before they begin."""
+    seconds = model.seconds_of_an_epoch(n_training_cells, given["batch_size"])
+    seconds *= given["max_epochs"] * n_folds
+    duration = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+    words = f"{given['n_runs']} models in each of {n_folds} folds: about {duration} on this CPU"
+    print(words, file=sys.stderr)
+
+
+def _read(path: Path, mark: str) -> tuple[Floats, Floats] | None:
+    """Return what an earlier call has written of the same fold, None where there is nothing."""
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            is_same = str(arrays["mark"]) == mark
+            found = arrays["error"], arrays["deviation"]
+    except Exception as error:  # NumPy has an error of its own for each kind of damage
+        raise ValueError(
+            f"checkpoint: {str(path)!r} is damaged or not of this package ({error}); delete it to "
+            "train this fold anew"
+        ) from error
+    if not is_same:
+        raise ValueError(
+            f"checkpoint: {str(path)!r} is of other refits, with other settings or another "
+            "tissue; give another folder, or delete it to train anew"
+        )
+    return found
+
+
+def _write(path: Path, mark: str, error: Floats, deviation: Floats) -> None:
+    with replace_atomically(path) as beside, beside.open("wb") as file:
+        np.savez(file, mark=mark, error=error, deviation=deviation)

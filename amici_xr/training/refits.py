@@ -1,0 +1,270 @@
+"""Refit without each sender, and compare errors on cells that no model saw."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import xarray as xr
+
+from amici_xr.dataset.units import MICRON, check_distance_number
+from amici_xr.errors import check_fraction, check_positive_integer, listed
+from amici_xr.io.paths import expand_home
+from amici_xr.response.arguments import check_subset, find_microns_per_unit
+from amici_xr.tissue.cells import read_tissue
+from amici_xr.training.cross_fitting import Members, Removed, assign_folds, cross_fit
+from amici_xr.training.pipeline import KEYS, register_tissue, train
+from amici_xr.training.preparation import find_neighborhoods
+from amici_xr.training.refit_result import refit_dataset
+from amici_xr.training.settings import is_sequence
+from amici_xr.training.smooth_variation import NEIGHBORHOOD_SCALES
+
+if TYPE_CHECKING:
+    import anndata
+    import torch
+
+# A small network learns what one neighbor tells from few cells, and costs a tenth.
+SIZES = {
+    "n_heads": 4,
+    "label_size": 16,
+    "query_size": 32,
+    "query_hidden_size": 64,
+    "cell_size": 64,
+    "cell_hidden_size": 128,
+    "key_size": 64,
+    "position_hidden_size": 64,
+}
+# All models train for the same number of epochs, with steps that find weak effects early.
+_OF_REFITS: dict[str, Any] = {"validation": None, "adam_epsilon": 1e-3}
+OWNER = "refits"  # whose distances are in µm
+_FEWEST_RUNS = 2  # below, their spread is not known
+
+
+def leave_out_senders(
+    adata: anndata.AnnData | str | os.PathLike[str],
+    labels_key: str,
+    *,
+    coord_key: str = "spatial",
+    layer: str | None = None,
+    n_neighbors: int = 50,
+    cell_radius_key: str | None = None,
+    sample_key: str | None = None,
+    senders: Sequence[str] | str | None = None,
+    n_folds: int = 2,
+    n_runs: int = 3,
+    seed: int = 0,
+    split_seed: int = 0,
+    smooth_scale: float | None = 150.0,
+    microns_per_unit: float | None = None,
+    permute: Literal["labels", "positions", "expression"] | None = None,
+    max_epochs: int = 60,
+    batch_size: int = 64,
+    confidence_level: float = 0.95,
+    device: str | torch.device | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    progress: bool = True,
+    **training: Any,
+) -> xr.Dataset:
+    """Test which senders models need, to predict cells that they never saw.
+
+    The tissue is cut into folds of whole patches. In each, models are trained on the other folds:
+    one with all senders, and one without each of them, whose cells no receiver then sees, neither
+    in training nor in prediction. For receiver i and sender S,
+
+    ``gain_i(S) = Σ_genes (x − ŷ without S)² − Σ_genes (x − ŷ)²``,
+
+    by models that never saw i, averaged over runs. If other senders, or the receiver's own type,
+    tell as much as S does, the refitted model makes up for it, and the gain is 0.
+
+    Parameters
+    ----------
+    adata
+        AnnData, or the path of an ``.h5ad`` or ``.zarr``, with log-normalized expression. It is not
+        changed.
+    labels_key, coord_key, layer, n_neighbors, cell_radius_key, sample_key
+        As for `train`.
+    senders
+        Cell types to leave out, one at a time; None takes all. p-values are adjusted over the
+        tested pairs alone.
+    n_folds
+        Number of folds, at least 2.
+    n_runs
+        Number of seeds, at least 2. The models of one seed share initial weights, batches and
+        dropped neighbors.
+    seed
+        Of the first run; each further run has the next.
+    split_seed
+        Seed of the folds, of batches and of `permute`.
+    smooth_scale
+        Half wavelength of the finest variation over the tissue that is taken out of the residuals
+        of all models alike, in µm: what neighbors tell of where in the tissue a receiver lies is
+        not an interaction. None takes nothing out.
+    microns_per_unit
+        Length of a coordinate unit in µm; None takes the unit that the AnnData names in ``uns``,
+        and µm where it names none.
+    permute
+        As for `train`: refits of a tissue whose links are broken on purpose, to see what chance
+        gives.
+    max_epochs, batch_size
+        As for `train`. Small batches, since what counts is the number of steps: a tissue of 3,000
+        cells needs about 2,000.
+    confidence_level
+        Coverage of the intervals, strictly between 0 and 1.
+    device
+        As for `train`.
+    checkpoint
+        Folder, made if it isn't there, to which all is written that a killed call needs to go on.
+        It may be deleted afterwards.
+    progress
+        Whether to tell how long it takes, and to show a progress bar for each fold.
+    **training
+        Further arguments of `train`, one value each: penalties, learning rate, sizes. The sizes
+        are smaller by default, `SIZES`, and ``validation`` is None: all models train for
+        `max_epochs`.
+
+    Returns
+    -------
+    xarray.Dataset
+        Over (query, label): ``gain``, over the squared deviation from the mean of the type;
+        ``ci_lower``, ``ci_upper``; ``p_value`` (one-sided, of the mean gain, under spatial
+        autocorrelation and with the spread over runs added to its variance); ``q_value``, adjusted
+        over all pairs (Benjamini and Hochberg); ``n_receivers``, ``n_with_sender``;
+        ``effective_patches``; ``status``: "tested"; "same_type" (neighbors are of other types);
+        "absent" (no receiver has such a neighbor); "too_few_receivers" (fewer than 30);
+        "diverged" (the loss of a model became NaN). ``gain_by_run`` has dims (query, label, fold,
+        run), and ``explained_variance`` (query) says how much models with all senders explain at
+        all.
+
+    Raises
+    ------
+    NotFoundError
+        If a key, layer or cell type is not there.
+    ValueError
+        If an argument lies out of its range, the tissue can't be trained on, as for `train`, or
+        the checkpoint is of another call.
+    TypeError
+        If an argument is not one of `train`, or is set by the folds and runs.
+    ModuleNotFoundError
+        If scvi-tools is not installed; the message says how to.
+
+    Notes
+    -----
+    A sender whose cells always come with those of another shares its gain with it: neither may be
+    found. Transcripts that leak into touching cells, and expression that follows clumps of cells
+    finer than a few cells, look like an interaction here too.
+
+    References
+    ----------
+    Lei et al., Distribution-free predictive inference for regression, JASA 113 (2018), 1094–1111:
+    leaving a covariate out. Williamson et al., A general framework for inference on
+    algorithm-agnostic variable importance, JASA 118 (2023), 1645–1658.
+
+    Examples
+    --------
+    >>> import amici_xr
+    >>> tissue = amici_xr.testing.simulate_tissue(n_cells=300, n_types=3, n_genes=9, n_pairs=1)
+    >>> ds = amici_xr.leave_out_senders(
+    ...     tissue, "cell_type", n_neighbors=10, n_runs=2, max_epochs=1, progress=False
+    ... )
+    >>> ds.gain.dims, ds.status.values.tolist()[0]
+    (('query', 'label'), ['same_type', 'tested', 'tested'])
+    """
+    given = dict(locals())
+    further = _check_further(given.pop("training"))
+    _check_at_least("n_folds", n_folds, 2)
+    _check_at_least("n_runs", n_runs, _FEWEST_RUNS)
+    max_epochs = check_positive_integer("max_epochs", max_epochs)
+    confidence_level = check_fraction("confidence_level", confidence_level)
+    if smooth_scale is not None:
+        smooth_scale = check_distance_number("smooth_scale", smooth_scale, MICRON, OWNER)
+    keys = {name: given[name] for name in KEYS}
+    registered = register_tissue(adata, keys, n_neighbors, permute, split_seed)
+    tissue = read_tissue(registered, **keys)
+    factor, _ = find_microns_per_unit(microns_per_unit, tissue.unit_entries)
+    left_out = [
+        tissue.vocabulary[code]
+        for code in check_subset("senders", senders, tissue.vocabulary, "cell type")
+    ]
+    members = Members(tuple(left_out), tuple(range(seed, seed + n_runs)))
+    fold = assign_folds(tissue, n_folds, split_seed)
+    removed = None
+    if smooth_scale is not None:
+        scales = tuple(scale / factor for scale in NEIGHBORHOOD_SCALES)
+        removed = Removed(smooth_scale / factor, scales)
+    # Attention is penalized, and steps get shorter, when the effects are learned.
+    rise = {"attention_penalty_epochs": (max_epochs // 2, 5 * max_epochs // 6)}
+    arguments = rise | further | {name: given[name] for name in _OF_TRAINING}
+    errors = cross_fit(
+        registered,
+        tissue,
+        members,
+        fold,
+        arguments,
+        removed,
+        None if checkpoint is None else _make_folder(checkpoint),
+    )
+    settings = {
+        **{name: given[name] for name in ("labels_key", "n_neighbors", "n_folds", "permute")},
+        **{name: value for name, value in arguments.items() if name not in ("device", "progress")},
+        "smooth_scale": smooth_scale,
+    }
+    return refit_dataset(
+        errors,
+        tissue,
+        find_neighborhoods(tissue, n_neighbors)[0],
+        queries=tissue.vocabulary,
+        senders=left_out,
+        seeds=members.seeds,
+        confidence_level=confidence_level,
+        settings=settings,
+    )
+
+
+_OF_TRAINING = ("max_epochs", "batch_size", "split_seed", "device", "progress")
+# Of `train`, what folds and runs set.
+_SET_HERE = (
+    *("adata", "n_neighbors", "n_runs", "seed", "left_out", "permute", "train_mask", "checkpoint"),
+    *KEYS,
+    *_OF_TRAINING,
+)
+
+
+def _check_further(given: dict[str, Any]) -> dict[str, Any]:
+    """Return all further arguments of `train`; those that are not given have their defaults."""
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(train).parameters.items()
+        if name not in _SET_HERE
+    }
+    defaults |= SIZES | _OF_REFITS
+    for name, value in given.items():
+        if name not in defaults:
+            raise TypeError(
+                f"leave_out_senders does not take {name!r}; of the arguments of train it takes "
+                f"{listed(defaults)}"
+            )
+        if is_sequence(value) and name != "attention_penalty_epochs":
+            raise ValueError(
+                f"{name}={value!r} must be one value: all models that are compared share it"
+            )
+    del defaults["attention_penalty_epochs"]  # depends on max_epochs
+    return defaults | given
+
+
+def _check_at_least(name: str, value: Any, least: int) -> None:
+    if check_positive_integer(name, value) < least:
+        raise ValueError(f"{name}={value!r} must be at least {least}")
+
+
+def _make_folder(checkpoint: str | os.PathLike[str]) -> Path:
+    folder = expand_home(checkpoint)
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(
+            f"checkpoint={os.fspath(checkpoint)!r} is a file; give a folder, which is made if it "
+            "isn't there"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
