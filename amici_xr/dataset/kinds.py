@@ -9,9 +9,18 @@ import xarray as xr
 from amici_xr.dataset.response_schema import RESPONSE_SCHEMA
 from amici_xr.dataset.schema import SCHEMA
 
-Kind = Literal["scores", "distance_response", "training_history", "answer", "unknown"]
+Kind = Literal[
+    "scores",
+    "distance_response",
+    "prediction_gain",
+    "sender_refits",
+    "training_history",
+    "answer",
+    "unknown",
+]
 
 KIND = "dataset_kind"  # attribute by which a Dataset declares its kind; scores need none
+_DECLARED = ("distance_response", "prediction_gain", "sender_refits", "training_history")
 # Every Dataset of scores, and every answer to a question about one, names its query and one more.
 QUERY_NAMES = {"query", "query_label", "queries"}
 BESIDE_QUERY = {
@@ -41,7 +50,7 @@ def kind_of(ds: xr.Dataset) -> Kind:
     is missing.
     """
     declared = ds.attrs.get(KIND)
-    if declared in ("distance_response", "training_history"):
+    if declared in _DECLARED:
         return declared  # type: ignore[no-any-return]  # one of these
     if declared not in (None, "scores"):
         return "unknown"

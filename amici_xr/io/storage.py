@@ -174,9 +174,12 @@ def open_dataset(
         raise SchemaError(f"path={os.fspath(path)!r} is {error}") from None
 
 
+_WITHOUT_SCHEMA = ("answer", "prediction_gain", "sender_refits", "training_history")
+
+
 def _is_answer(ds: xr.Dataset) -> bool:
     """Tell whether it is a reduction of scores or a history, which has no schema but its names."""
-    return isinstance(ds, xr.Dataset) and kind_of(ds) in ("answer", "training_history")
+    return isinstance(ds, xr.Dataset) and kind_of(ds) in _WITHOUT_SCHEMA
 
 
 def _check_structure(ds: xr.Dataset) -> xr.Dataset:

@@ -299,7 +299,8 @@ def test_a_lazy_atlas_can_be_sent_to_a_worker(several):
 def test_each_variable_says_what_it_is_and_only_lengths_have_a_unit(several):
     atlas = amici_xr.atlas(several, 0.1)
     with_unit = {name for name, one in atlas.data_vars.items() if one.attrs.get("units") == "µm"}
-    assert with_unit == {"median_length_scale", "mean_length_scale", "ci_lower", "ci_upper"}
+    lengths = {"median_length_scale", "mean_length_scale", "ci_lower", "ci_upper"}
+    assert with_unit == lengths | {"neighborhood_edge"}
     assert all(one.attrs["long_name"] for one in atlas.data_vars.values())
     assert not any("threshold" in one.attrs for one in atlas.data_vars.values())
 
