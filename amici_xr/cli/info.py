@@ -75,6 +75,7 @@ def questions_to(file: Path, ds: xr.Dataset) -> Iterator[str]:
 
 def questions_to_response(name: str, ds: xr.Dataset) -> Iterator[str]:
     """Yield commands that work with the file of a distance response."""
+    yield f"summary {name}"
     yield f"plot pairs {name} --out pairs.png"
     if {"query", "label"} <= set(ds.dims) and bool((ds["status"] == "tested").any()):
         q = ds["q_value"].compute()

@@ -24,6 +24,7 @@ Function = Callable[..., Any]
 _WORDS = (bool, float, int, str, NoneType, Literal, tuple)  # whose values cyclopts reads
 _EXTRAS = {".parquet": ("pyarrow", "parquet"), ".zarr": ("zarr", "zarr")}  # module, extra
 _NUMBER = {float: "a number", int: "a whole number"}
+_METAVARS = {float: "NUMBERS", int: "INTEGERS", xr.Dataset: "FILE"}
 _OR = re.compile(r" \| (?![^\[]*\])")  # outside of brackets
 _SAME_AS = re.compile(r"As in `(\w+)`")
 # Given once or several times; Any, since what the converter returns is compared with the type too.
@@ -112,7 +113,7 @@ def _hint(kinds: Iterator[Any], default: Any) -> tuple[Any, dict[str, Any]]:
     if str in scalars and any(get_origin(kind) is Mapping for kind in every):
         return _LIST, {"converter": _names_or_mapping, "metavar": "NAME|KEY=VALUE"}
     if items:
-        metavar = {float: "NUMBERS", int: "INTEGERS"}.get(items[0], "NAME")
+        metavar = _METAVARS.get(items[0], "NAME")
         read = partial(_sequence, items[0], [kind for kind in scalars if kind in (int, float, str)])
         return _LIST, {"converter": read, "metavar": metavar}
     if scalars == [str, NoneType] and default is not None:

@@ -68,16 +68,8 @@ def read_evidence(evidence: Evidence | None) -> dict[str, xr.Dataset]:
     ValueError
         If two Datasets are of one kind, or one has further dims.
     """
-    given = [evidence] if isinstance(evidence, xr.Dataset) else evidence
-    if given is None:
-        return {}
-    if isinstance(given, str | Mapping) or not isinstance(given, Iterable):
-        raise TypeError(
-            f"evidence must be an xarray.Dataset or several in a list, not {type(given).__name__}; "
-            "open_dataset reads one from its file"
-        )
     read: dict[str, xr.Dataset] = {}
-    for ds in given:
+    for ds in datasets_of(evidence):
         word = _word_of(ds)
         if word in read:
             raise ValueError(
@@ -85,6 +77,21 @@ def read_evidence(evidence: Evidence | None) -> dict[str, xr.Dataset]:
             )
         read[word] = _pairs_of(ds, word)
     return {word: read[word] for word in WORDS.values() if word in read}
+
+
+def datasets_of(evidence: Evidence | None) -> list[xr.Dataset]:
+    """Return none, one or several Datasets as a list."""
+    if evidence is None:
+        return []
+    if isinstance(evidence, xr.Dataset):
+        return [evidence]
+    if isinstance(evidence, str | Mapping) or not isinstance(evidence, Iterable):
+        kind = type(evidence).__name__
+        raise TypeError(
+            f"evidence must be an xarray.Dataset or several in a list, not {kind}; "
+            "open_dataset reads one from its file"
+        )
+    return list(evidence)
 
 
 def _word_of(ds: object) -> str:
