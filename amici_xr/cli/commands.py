@@ -81,15 +81,13 @@ def command_of(function: Function, per_neighbor: Function | None = None) -> Call
 
     def command(*inputs: Path, out: Path | None = None, dpi: int = _DPI, **given: Any) -> None:
         files = [expand_home(file) for file in inputs]
-        further = {name: given[name] for name in given if isinstance(given[name], Path)}
-        of_evidence = [expand_home(Path(file)) for file in given.pop("evidence", None) or ()]
+        further = {name: paths for name, value in given.items() if (paths := _paths_in(value))}
         if out is not None:
             out = expand_home(out)
-            read = [*files, *of_evidence, *map(expand_home, further.values())]
-            check_output(out, read)
-        given |= {name: open_file(expand_home(file)) for name, file in further.items()}
-        if of_evidence:
-            given["evidence"] = [open_file(file) for file in of_evidence]
+            check_output(out, [*files, *(path for paths in further.values() for path in paths)])
+        for name, paths in further.items():
+            opened = [open_file(path) for path in paths]
+            given[name] = opened if isinstance(given[name], list) else opened[0]
         cut = {each.name: given.pop(each.name) for each in cuts if each.name in given}
         asked = function
         if given.pop("per_neighbor", False) and per_neighbor is not None:
@@ -156,6 +154,12 @@ def training_command() -> Callable[..., None]:
     command.__signature__ = inspect.Signature([file, *options])  # type: ignore[attr-defined]
     command.__annotations__ = {}  # else cyclopts takes these for those of the signature
     return command
+
+
+def _paths_in(value: object) -> list[Path]:
+    """Return the files that an option names, none where it names something else."""
+    values = value if isinstance(value, list) else [value]
+    return [expand_home(each) for each in values if isinstance(each, Path)]
 
 
 def open_file(file: Path, *, unit: str | None = None, is_lazy: bool = False) -> xr.Dataset:

@@ -40,6 +40,14 @@ class Summary:
         pairs of a type with itself.
     significance_level
         Value of q below which a pair is supported.
+
+    Examples
+    --------
+    >>> import amici_xr
+    >>> tissue = amici_xr.testing.simulate_tissue(n_cells=900, n_types=3, n_genes=9, n_pairs=1)
+    >>> response = amici_xr.distance_response(tissue, "cell_type", progress=False)
+    >>> str(amici_xr.summary(response)).splitlines()[0]
+    '1 pair with evidence (q < 0.05).'
     """
 
     table: pd.DataFrame
