@@ -490,6 +490,15 @@ def test_evidence_is_read_from_files_that_are_given_once_or_several_times(done, 
     assert "q_value_held_out_gain" in twice
 
 
+def test_info_of_evidence_counts_its_pairs_and_names_a_command_that_works(done):
+    amici_xr.save(refits(), "refits.nc")
+    shown = " ".join(done("info", "refits.nc").out.split())
+    assert "Evidence of the kind refits receivers: A, B, C, D senders: A, B, C, D" in shown
+    assert "pairs: 4 absent, 12 tested with q < 0.05: 2" in shown
+    assert shown.endswith("amici-xr summary refits.nc")
+    assert "2 pairs with evidence" in done("summary", "refits.nc").out
+
+
 def test_an_atlas_is_drawn_with_evidence(done, folder):
     amici_xr.save(refits(), "refits.nc")
     words = ["plot", "atlas", folder / "several.nc", "--threshold", 0.1, "--dpi", 60]
