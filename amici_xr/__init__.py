@@ -50,6 +50,7 @@ from amici_xr.plotting.page import report
 from amici_xr.response import distance_response
 from amici_xr.training import TrainedModel, TrainedRuns, leave_out_senders, load_runs, train
 from amici_xr.uncertainty import (
+    Summary,
     align_runs,
     atlas,
     bootstrap,
@@ -58,6 +59,7 @@ from amici_xr.uncertainty import (
     contrast,
     prediction_gain,
     reach_across_runs,
+    summary,
 )
 
 __version__ = _version("amici-xr")
@@ -67,6 +69,7 @@ __all__ = [
     "NotFoundError",
     "SavedModel",
     "SchemaError",
+    "Summary",
     "TrainedModel",
     "TrainedRuns",
     "align_runs",
@@ -116,6 +119,7 @@ __all__ = [
     "save",
     "select",
     "show_versions",
+    "summary",
     "support",
     "testing",
     "to_anndata",

@@ -37,7 +37,7 @@ def _method(
 
 
 _OF_RESPONSES = {"plot_pairs", "plot_response"}
-_OF_BOTH = {"save", "validate"}
+_OF_BOTH = {"save", "summary", "validate"}
 
 
 class CounterfactualMethods:
@@ -65,6 +65,7 @@ class CounterfactualMethods:
     effect_length_scale = _method(analysis.effect_length_scale)
     attention_enrichment = _method(analysis.attention_enrichment)
     select = _method(dataset.select)
+    summary = _method(uncertainty.summary)
     to_microns = _method(dataset.to_microns)
     validate = _method(dataset.validate)
     report = _method(page.report)

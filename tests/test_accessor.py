@@ -45,6 +45,7 @@ METHODS = [
     "prediction_gain",
     "save",
     "select",
+    "summary",
     "support",
     "to_anndata",
     "to_microns",
@@ -97,7 +98,7 @@ def test_the_repr_of_a_response_shows_its_pairs_and_its_methods():
     assert "pairs tested:      4; " in shown
     asked = shown.partition("Ask:\n")[2].partition("\n\n")[0].splitlines()
     names = {line.partition("ds.cf.")[2].partition("(")[0] for line in asked}
-    assert names == OF_RESPONSES | {"save", "validate"}
+    assert names == OF_RESPONSES | {"save", "summary", "validate"}
 
 
 @pytest.mark.parametrize("name", ["curve", "length_scale", "bootstrap", "atlas", "plot_atlas"])

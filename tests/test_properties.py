@@ -110,6 +110,7 @@ def several_calls(ds):
     response = simulate_response(3)
     yield "compare_with_tissue", lambda: amici_xr.compare_with_tissue(ds, response)
     yield "effect_length_scale", lambda: amici_xr.effect_length_scale(ds)
+    yield "summary", lambda: amici_xr.summary(ds)
 
 
 def anndata_of(ds):

@@ -49,8 +49,10 @@ def _is_question(function: Any) -> bool:
         return False
     signature = inspect.signature(function)
     first, answer = next(iter(signature.parameters.values()), None), signature.return_annotation
-    answers = answer in ("xr.Dataset", "xr.DataArray") or function.__name__.startswith("plot_")
-    takes = ("xr.Dataset", "Iterable[xr.Dataset]")
+    answers = answer in ("xr.Dataset", "xr.DataArray", "Summary") or function.__name__.startswith(
+        "plot_"
+    )
+    takes = ("xr.Dataset", "xr.Dataset | None", "Iterable[xr.Dataset]")
     return first is not None and answers and (first.annotation in takes or first.name == "adata")
 
 
@@ -71,19 +73,21 @@ def command_of(function: Function, per_neighbor: Function | None = None) -> Call
     is_of_datasets = first.name not in ("adata", "model")
     is_of_several = first.annotation.startswith("Iterable")
     draws, writes_page = function.__name__.startswith("plot_"), "path" in arguments
+    sums_up = inspect.signature(function).return_annotation == "Summary"
     taken = [*arguments, *(["heads"] if "head" in arguments else [])]
+    taken += ["labels"] if sums_up else []
     is_cut = is_of_datasets and first.name not in ("response", "history")
     cuts = list(options_of(cut_down, "ds", *taken)) if is_cut else []
 
     def command(*inputs: Path, out: Path | None = None, dpi: int = _DPI, **given: Any) -> None:
         files = [expand_home(file) for file in inputs]
+        further = {name: paths for name, value in given.items() if (paths := _paths_in(value))}
         if out is not None:
             out = expand_home(out)
-            check_output(out, files)
-        further = {name: given[name] for name in given if isinstance(given[name], Path)}
-        if out is not None:
-            check_output(out, [expand_home(file) for file in further.values()])
-        given |= {name: open_file(expand_home(file)) for name, file in further.items()}
+            check_output(out, [*files, *(path for paths in further.values() for path in paths)])
+        for name, paths in further.items():
+            opened = [open_file(path) for path in paths]
+            given[name] = opened if isinstance(given[name], list) else opened[0]
         cut = {each.name: given.pop(each.name) for each in cuts if each.name in given}
         asked = function
         if given.pop("per_neighbor", False) and per_neighbor is not None:
@@ -121,11 +125,11 @@ def command_of(function: Function, per_neighbor: Function | None = None) -> Call
         options.append(option("per_neighbor", bool, False, help=_PER_NEIGHBOR))
     if draws:
         options.append(option("dpi", int, _DPI, help="Dots per inch, of .png."))
-    suffixes = FIGURES if draws else PAGES if writes_page else ANSWERS
+    suffixes = FIGURES if draws else PAGES if writes_page else TABLES if sums_up else ANSWERS
     if first.name == "model":
         files.append(inspect.Parameter("adata", _ONE, default=None, annotation=Path | None))
         suffixes = SUFFIXES
-    out = output(suffixes, is_required=suffixes is not ANSWERS)
+    out = output(suffixes, is_required=suffixes not in (ANSWERS, TABLES))
     command.__signature__ = inspect.Signature([*files, *options, out])  # type: ignore[attr-defined]
     command.__annotations__ = {}  # else cyclopts takes these for those of the signature
     return command
@@ -150,6 +154,12 @@ def training_command() -> Callable[..., None]:
     command.__signature__ = inspect.Signature([file, *options])  # type: ignore[attr-defined]
     command.__annotations__ = {}  # else cyclopts takes these for those of the signature
     return command
+
+
+def _paths_in(value: object) -> list[Path]:
+    """Return the files that an option names, none where it names something else."""
+    values = value if isinstance(value, list) else [value]
+    return [expand_home(each) for each in values if isinstance(each, Path)]
 
 
 def open_file(file: Path, *, unit: str | None = None, is_lazy: bool = False) -> xr.Dataset:

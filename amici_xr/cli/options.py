@@ -24,6 +24,7 @@ Function = Callable[..., Any]
 _WORDS = (bool, float, int, str, NoneType, Literal, tuple)  # whose values cyclopts reads
 _EXTRAS = {".parquet": ("pyarrow", "parquet"), ".zarr": ("zarr", "zarr")}  # module, extra
 _NUMBER = {float: "a number", int: "a whole number"}
+_METAVARS = {float: "NUMBERS", int: "INTEGERS", xr.Dataset: "FILE"}
 _OR = re.compile(r" \| (?![^\[]*\])")  # outside of brackets
 _SAME_AS = re.compile(r"As in `(\w+)`")
 # Given once or several times; Any, since what the converter returns is compared with the type too.
@@ -107,12 +108,12 @@ def _hint(kinds: Iterator[Any], default: Any) -> tuple[Any, dict[str, Any]]:
     every = list(kinds)
     scalars = [kind for kind in every if (get_origin(kind) or kind) in _WORDS]
     items = [get_args(kind)[0] for kind in every if get_origin(kind) in (Sequence, list)]
-    if xr.Dataset in every:
+    if xr.Dataset in every and not items:
         return Path, {"metavar": "FILE"}
     if str in scalars and any(get_origin(kind) is Mapping for kind in every):
         return _LIST, {"converter": _names_or_mapping, "metavar": "NAME|KEY=VALUE"}
     if items:
-        metavar = {float: "NUMBERS", int: "INTEGERS"}.get(items[0], "NAME")
+        metavar = _METAVARS.get(items[0], "NAME")
         read = partial(_sequence, items[0], [kind for kind in scalars if kind in (int, float, str)])
         return _LIST, {"converter": read, "metavar": metavar}
     if scalars == [str, NoneType] and default is not None:
@@ -122,7 +123,8 @@ def _hint(kinds: Iterator[Any], default: Any) -> tuple[Any, dict[str, Any]]:
 
 def _sequence(kind: type, alone: Sequence[type], hint: Any, tokens: Sequence[Token]) -> Any:
     """Read all values of an option that was given once or several times."""
-    read = partial(numbers, kind) if kind in _NUMBER else lambda word: [word]
+    whole: Callable[[str], Any] = Path if kind is xr.Dataset else str
+    read = partial(numbers, kind) if kind in _NUMBER else lambda word: [whole(word)]
     values = [value for token in tokens for value in read(token.value)]
     if len(values) > 1 or not alone:
         return values

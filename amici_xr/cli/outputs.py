@@ -25,6 +25,7 @@ from amici_xr.io.long_table import change_texts, quote_formulas, to_dataframe
 from amici_xr.io.paths import TABLES, check_replaceable
 from amici_xr.io.storage import SUFFIXES, save
 from amici_xr.plotting.style import STYLE
+from amici_xr.uncertainty.findings_text import Summary
 
 MOST_ROWS = 1_000  # on the screen
 _DIMS = ("run", "sample", "query", "label", "neighbor", "receiver", "head", "threshold", "distance")
@@ -43,6 +44,12 @@ def check_output(out: Path, inputs: Sequence[Path]) -> None:
 def deliver(ask: partial[Any], out: Path | None, labels: Sequence[str] | None) -> None:
     """Write the answer to the file, or show it: Datasets of scores as `info` does."""
     answer = ask()
+    if isinstance(answer, Summary):
+        if out is not None:
+            write_table(answer.table, out)
+        else:
+            print(*map(printable, [*str(answer).splitlines(), "", *_lines_of(answer)]), sep="\n")
+        return
     ds = answer.to_dataset() if isinstance(answer, xr.DataArray) else answer
     if is_valid_structure(ds) and out is None:
         print(*map(printable, description_of(ds)), sep="\n")
@@ -58,6 +65,10 @@ def deliver(ask: partial[Any], out: Path | None, labels: Sequence[str] | None) -
         else:
             settings = ", ".join(map(_text, constants, constants.values()))
             show(rows, f"{ask.func.__name__}: {settings}")
+
+
+def _lines_of(findings: Summary) -> list[str]:
+    return aligned(findings.table).splitlines() if len(findings.table) else []
 
 
 def draw(plot: partial[Any], out: Path, dpi: int) -> None:

@@ -7,34 +7,40 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from amici_xr.dataset.schema import UNKNOWN_UNIT
-from amici_xr.dataset.structure import is_valid_structure
 from amici_xr.dataset.units import check_distance_number, unit_label
-from amici_xr.errors import check_names, check_positive_number, listed
+from amici_xr.errors import check_positive_number
 from amici_xr.plotting import marks
+from amici_xr.plotting.atlas_panels import (
+    colored_lengths,
+    has_reach_of,
+    pairs_of,
+    panels_of,
+    values_of,
+)
+from amici_xr.plotting.evidence_marks import (
+    RECEDED_TEXT,
+    draw_evidence,
+    is_spillover,
+    legend_of_evidence,
+    title_line,
+)
 from amici_xr.plotting.layout import given_axes, grid_of_axes
 from amici_xr.plotting.style import styled
-from amici_xr.uncertainty.pair_atlas import (
-    REACHES,
-    atlas,
-    strongest_by_attention,
-    strongest_by_reach,
-)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LARGEST_WITH_NUMBERS = 10  # types in a row or column, up to which each cell has its length scale
-_DRAWN = {"median_length_scale", "status"}
+_BEYOND = "beyond_neighborhood"
 # Style of each status without a color of its own, and its name in the legend.
 _STATES: dict[str, tuple[dict[str, Any], str]] = {
     "absent": ({"facecolor": "white", "hatch": "////", "edgecolor": "0.85"}, "no such neighbor"),
     "no_reach": ({"facecolor": "0.93"}, "no reach"),
     "median_zero": ({"facecolor": "0.93", "marker": "."}, "reach of a minority, median 0"),
     "too_few_receivers": ({"facecolor": "0.93", "marker": "x"}, "too few receivers"),
-    "beyond_neighborhood": ({"facecolor": "none", "marker": "^"}, "extrapolated"),
+    _BEYOND: ({"facecolor": "0.78", "marker": "^"}, "beyond the neighborhoods"),
 }
 
 
@@ -46,18 +52,28 @@ def plot_atlas(
     ax: Axes | Sequence[Axes] | None = None,
     cmap: str = "viridis",
     max_length_scale: float | None = None,
+    *,
+    evidence: xr.Dataset | Sequence[xr.Dataset] | None = None,
+    significance_level: float = 0.05,
 ) -> Any:
     """Draw the median length scale of every pair, receivers as rows and senders as columns.
 
-    A color is a reach that the tissue supports. A color with a triangle is extrapolated: for most
-    receivers it lies beyond their whole neighborhood. No such neighbor, no reach, a reach of a
-    minority of the cells, and a reach that too few receivers support each look different.
+    A reach says how far the model looks; `evidence` says which pairs interact. Pairs that it
+    supports are framed; a reach that it does not support, or did not test, is pale and hatched,
+    however long it is. A star marks a pair that the tissue alone supports and that spillover could
+    explain. Without evidence the title says so.
+
+    A reach beyond the whole neighborhood of most receivers is extrapolated: it has no color, but a
+    triangle and, up to ten types, the distance at which neighborhoods end. No such neighbor, no
+    reach, a reach of a minority of the cells, and a reach within which too few receivers have a
+    neighbor each look different.
 
     Parameters
     ----------
     ds
         The Dataset, dims (query, neighbor, head), or of one query; or the result of `atlas`, which
-        is then not computed again (and has its own `threshold` and `sample_threshold`).
+        is then not computed again (and has its own `threshold` and `sample_threshold`, and its own
+        evidence unless `evidence` is given).
     threshold, sample_threshold
         As in `atlas`.
     heads
@@ -72,7 +88,9 @@ def plot_atlas(
         short reach is not mistaken for no reach.
     max_length_scale
         Upper end of the colors, in the unit of the length scales unless it is labelled with
-        another; None takes the largest that is drawn.
+        another; None takes the largest that has a color, which lies within the neighborhoods.
+    evidence, significance_level
+        As in `atlas`.
 
     Returns
     -------
@@ -85,9 +103,9 @@ def plot_atlas(
         If a head is not in the Dataset.
     ValueError
         If the atlas has a ``run``, ``sample`` or ``threshold`` dim or is empty, `ax` are not as
-        many as the panels, or an argument is out of range.
+        many as the panels, an argument is out of range, or `evidence` is of other cell types.
     SchemaError
-        If the Dataset has no neighborhoods.
+        If the Dataset has no neighborhoods, or `evidence` is of another kind or in-sample.
 
     Examples
     --------
@@ -99,14 +117,14 @@ def plot_atlas(
     """
     if max_length_scale is not None and unit_label(max_length_scale) is None:
         check_positive_number("max_length_scale", max_length_scale)
-    pairs = _atlas(ds, threshold, sample_threshold)
+    pairs = pairs_of(ds, threshold, sample_threshold, evidence, significance_level)
     if max_length_scale is not None:
         unit = pairs["median_length_scale"].attrs.get("units")
         max_length_scale = check_distance_number(
             "max_length_scale", max_length_scale, unit, "the atlas"
         )
-    panels = _panels(pairs, heads)
-    lengths = np.concatenate([_supported_lengths(panel).ravel() for panel in panels.values()])
+    panels = panels_of(pairs, heads)
+    lengths = np.concatenate([colored_lengths(panel).ravel() for panel in panels.values()])
     largest = float(max_length_scale or np.nanmax(lengths, initial=0.0) or 1.0)
     types = [str(name) for dim in ("query", "label") for name in pairs[dim].values]
     with styled(ax, types):
@@ -114,31 +132,11 @@ def plot_atlas(
         for panel_axes, (title, panel) in zip(axes, panels.items(), strict=True):
             mesh = _draw_panel(panel_axes, panel, cmap, largest)
             panel_axes.set_title(title)
+        _write_title_line(axes, title_line(pairs), is_ours=ax is None)
         figure = axes[0].figure
         figure.colorbar(mesh, ax=list(axes), label=_color_bar_label(pairs), shrink=0.8, pad=0.02)
-        _add_legend(axes, np.stack([panel["status"].values for panel in panels.values()]))
+        _add_legend(axes, list(panels.values()))
     return axes[0] if len(axes) == 1 else np.array(axes, dtype=object)
-
-
-def _atlas(ds: xr.Dataset, threshold: float, sample_threshold: float | None) -> xr.Dataset:
-    """Return what is drawn, dims (query, label, head), from an atlas or a Dataset of scores."""
-    is_atlas = isinstance(ds, xr.Dataset) and set(ds.data_vars) >= _DRAWN
-    is_atlas = is_atlas and not is_valid_structure(ds)
-    pairs = ds if is_atlas else atlas(ds, threshold, sample_threshold)
-    further = sorted(map(str, set(pairs["status"].dims) - {"query", "label", "head"}))
-    if further:
-        dim = further[0]
-        raise ValueError(
-            f"the atlas has a {dim} dim ({listed(pairs[dim].values)}); draw one at a time, e.g. "
-            f"plot_atlas(atlas.isel({dim}=0))"
-        )
-    names = [name for name in (*_DRAWN, "attention_at_contact") if name in pairs]
-    pairs = pairs[names].compute()
-    scalar = [dim for dim in ("query", "label", "head") if dim not in pairs.dims]
-    pairs = pairs.expand_dims(scalar).transpose("query", "label", "head")
-    if not all(pairs.sizes.values()):
-        raise ValueError(f"the atlas is empty, with sizes {dict(pairs.sizes)}; nothing to draw")
-    return pairs
 
 
 def _color_bar_label(pairs: xr.Dataset) -> str:
@@ -149,27 +147,6 @@ def _color_bar_label(pairs: xr.Dataset) -> str:
     at = "" if threshold is None else f"\nat threshold {threshold:g}"
     between = "\n" if len(unit) > 8 else " "  # no longer than the color bar is high
     return marks.escape(f"median length scale{between}({unit}){at}")
-
-
-def _panels(pairs: xr.Dataset, heads: int | Sequence[int] | None) -> dict[str, xr.Dataset]:
-    """Return what each panel shows by its title: dims (query, label), with the head drawn."""
-    pairs = pairs.assign(head_drawn=pairs["head"])
-    every_head = pairs["head"].values.tolist()
-    if heads is not None:
-        chosen = np.atleast_1d(heads).tolist()
-        check_names("heads", chosen, every_head, "head")
-        return {f"head {head}": pairs.sel(head=head) for head in chosen}
-    strongest = strongest_by_reach(pairs)
-    if "attention_at_contact" in pairs:
-        strongest = strongest.where(strongest >= 0, strongest_by_attention(pairs))
-    panel = pairs.sel(head=strongest.where(strongest >= 0, every_head[0]))
-    return {"strongest head" if len(every_head) > 1 else f"head {every_head[0]}": panel}
-
-
-def _supported_lengths(panel: xr.Dataset) -> NDArray[np.float64]:
-    """Return the length scales that have a color, NaN elsewhere, (query, label)."""
-    lengths = panel["median_length_scale"].where(panel["status"].isin(REACHES))
-    return np.asarray(lengths.transpose("query", "label").values, dtype=np.float64)
 
 
 def _new_axes(n_panels: int, pairs: xr.Dataset) -> list[Axes]:
@@ -187,20 +164,34 @@ def _new_axes(n_panels: int, pairs: xr.Dataset) -> list[Axes]:
 def _draw_panel(ax: Axes, panel: xr.Dataset, cmap: str, largest: float) -> Any:
     from matplotlib.patches import Rectangle
 
-    lengths = _supported_lengths(panel)
-    mesh = ax.imshow(lengths, cmap=cmap, vmin=0, vmax=largest, aspect="equal")
-    status = panel["status"].transpose("query", "label").values
+    mesh = ax.imshow(colored_lengths(panel), cmap=cmap, vmin=0, vmax=largest, aspect="equal")
+    status, has_reach = values_of(panel, panel["status"]), has_reach_of(panel)
     for row, column in np.ndindex(status.shape):
         style = dict(_STATES.get(str(status[row, column]), ({}, ""))[0])
         marker = style.pop("marker", None)
-        if style and style["facecolor"] != "none":
+        if style:
             ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, linewidth=0, **style))
         if marker is not None:  # in a corner where there may be a number
-            shift = 0.32 if np.isfinite(lengths[row, column]) else 0
+            shift = 0.32 if has_reach[row, column] else 0
             ax.plot(column - shift, row - shift, **_marker(marker))
-    _write_numbers(ax, panel, lengths, mesh)
+    if "evidence" in panel:
+        states, stars = values_of(panel, panel["evidence"]), values_of(panel, is_spillover(panel))
+        for row, column in np.ndindex(status.shape):
+            state, has_star = str(states[row, column]), bool(stars[row, column])
+            reaches = bool(has_reach[row, column])
+            draw_evidence(ax, column, row, state, has_reach=reaches, has_star=has_star)
+    _write_numbers(ax, panel, mesh)
     _name_pairs(ax, panel)
     return mesh
+
+
+def _write_title_line(axes: Sequence[Axes], words: str, *, is_ours: bool) -> None:
+    """Write over a figure of ours, or over given axes, what evidence it shows."""
+    if is_ours:
+        figure: Any = axes[0].figure
+        figure.suptitle(marks.escape(words), fontsize=8)
+    else:
+        axes[0].set_title(f"{axes[0].get_title()}\n{marks.escape(words)}", fontsize=8)
 
 
 def _name_pairs(ax: Axes, panel: xr.Dataset) -> None:
@@ -223,31 +214,67 @@ def _marker(marker: str) -> dict[str, Any]:
     return style | (outline if marker == "^" else {})
 
 
-def _write_numbers(ax: Axes, panel: xr.Dataset, lengths: NDArray[np.float64], mesh: Any) -> None:
-    """Write the length scale where there is room for it, and the head where cells differ in it."""
+def _write_numbers(ax: Axes, panel: xr.Dataset, mesh: Any) -> None:
+    """Write the length scale where there is room for it, and the head where cells differ in it.
+
+    Where there is no room, a reach that nothing supports has no number at all.
+    """
+    lengths = values_of(panel, panel["median_length_scale"])
+    is_beyond = values_of(panel, panel["status"]) == _BEYOND
+    edges = values_of(panel, panel.get("neighborhood_edge", xr.DataArray(np.nan)))
+    receded = np.zeros(lengths.shape, dtype=bool)
+    if "evidence" in panel:
+        receded = values_of(panel, panel["evidence"]) != "supported"
     has_room = max(lengths.shape) <= LARGEST_WITH_NUMBERS
     heads_differ = panel["head_drawn"].ndim > 0
-    heads = panel["head_drawn"].broadcast_like(panel["status"]).transpose("query", "label").values
-    for row, column in zip(*np.nonzero(np.isfinite(lengths)), strict=True):
-        red, green, blue, _ = mesh.to_rgba(lengths[row, column])
-        color = "black" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.5 else "white"
-        parts = [f"{lengths[row, column]:.3g}"] if has_room else []
+    heads = values_of(panel, panel["head_drawn"])
+    for row, column in zip(*np.nonzero(has_reach_of(panel)), strict=True):
+        pair = (row, column)
+        if receded[pair] and not has_room:
+            continue
+        if is_beyond[pair]:
+            parts = [_beyond(edges[pair])] if has_room else []
+            color = "black"
+        else:
+            parts = [f"{lengths[pair]:.3g}"] if has_room else []
+            red, green, blue, _ = mesh.to_rgba(lengths[pair])
+            color = "black" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.5 else "white"
         if heads_differ:
-            parts.append(f"head {heads[row, column]}" if has_room else str(heads[row, column]))
+            parts.append(f"head {heads[pair]}" if has_room else str(heads[pair]))
         style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 7}
+        color = RECEDED_TEXT if receded[pair] else color
         ax.text(column, row, "\n".join(parts), color=color, **style)
 
 
-def _add_legend(axes: Sequence[Axes], status: NDArray[Any]) -> None:
+def _beyond(edge: float) -> str:
+    return f"beyond\n{edge:.3g}" if np.isfinite(edge) else "beyond"
+
+
+def _add_legend(axes: Sequence[Axes], panels: Sequence[xr.Dataset]) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
+    status = np.stack([panel["status"].values for panel in panels])
     handles: list[Any] = []
     for state, (style, words) in _STATES.items():
-        if (status == state).any() and "marker" in style:
+        if not (status == state).any():
+            continue
+        words = words + _edges(panels) if state == _BEYOND else words
+        if "marker" in style:
             handles.append(Line2D([], [], label=words, **_marker(style["marker"])))
-        elif (status == state).any():
+        else:
             handles.append(Patch(label=words, linewidth=0.5, **({"edgecolor": "0.7"} | style)))
+    with_evidence = [panel for panel in panels if "evidence" in panel]
+    states = {
+        str(state)
+        for panel in with_evidence
+        for state, reaches in zip(
+            values_of(panel, panel["evidence"]).flat, has_reach_of(panel).flat, strict=True
+        )
+        if reaches or state == "supported"
+    }
+    has_star = any(bool(is_spillover(panel).any()) for panel in with_evidence)
+    handles += legend_of_evidence(states, has_star=has_star)
     options: Any = {"handles": handles, "frameon": False}
     figure: Any = axes[0].figure
     if figure.get_layout_engine() is not None:
@@ -255,3 +282,18 @@ def _add_legend(axes: Sequence[Axes], status: NDArray[Any]) -> None:
     else:  # along the upper edge, where there is most room
         options |= {"columnspacing": 1, "borderaxespad": 0.2}
         figure.legend(loc="upper center", ncols=len(handles), fontsize="x-small", **options)
+
+
+def _edges(panels: Sequence[xr.Dataset]) -> str:
+    """Return where the neighborhoods end, as the legend says it, of pairs that reach beyond."""
+    edges = [
+        values_of(panel, panel["neighborhood_edge"])[values_of(panel, panel["status"]) == _BEYOND]
+        for panel in panels
+        if "neighborhood_edge" in panel
+    ]
+    values = np.concatenate(edges) if edges else np.empty(0)
+    if not np.isfinite(values).any():
+        return ""
+    ends = f"{np.nanmin(values):.3g}", f"{np.nanmax(values):.3g}"
+    unit = panels[0]["neighborhood_edge"].attrs.get("units", "")
+    return f" ({' to '.join(sorted(set(ends), key=float))} {unit}".rstrip() + ")"

@@ -2,6 +2,8 @@
 
 from amici_xr.uncertainty.agreement_with_tissue import compare_with_tissue
 from amici_xr.uncertainty.contrasts import contrast
+from amici_xr.uncertainty.findings import summary
+from amici_xr.uncertainty.findings_text import Summary
 from amici_xr.uncertainty.intervals import bootstrap_ci
 from amici_xr.uncertainty.length_scale_intervals import bootstrap
 from amici_xr.uncertainty.pair_atlas import atlas
@@ -10,6 +12,7 @@ from amici_xr.uncertainty.run_alignment import align_runs
 from amici_xr.uncertainty.run_intervals import reach_across_runs
 
 __all__ = [
+    "Summary",
     "align_runs",
     "atlas",
     "bootstrap",
@@ -18,4 +21,5 @@ __all__ = [
     "contrast",
     "prediction_gain",
     "reach_across_runs",
+    "summary",
 ]

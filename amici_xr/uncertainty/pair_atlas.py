@@ -22,7 +22,9 @@ from amici_xr.dataset.reduction import (
 )
 from amici_xr.dataset.schema import NEIGHBORHOODS, distance_attributes
 from amici_xr.dataset.structure import check_structure
-from amici_xr.errors import check_choice
+from amici_xr.errors import check_choice, check_fraction
+from amici_xr.kernels.groups import edge_distance
+from amici_xr.uncertainty.evidence import check_types, join_evidence, read_evidence, types_of
 from amici_xr.uncertainty.intervals import check_resampling_unit
 from amici_xr.uncertainty.length_scale_intervals import bootstrap
 
@@ -39,11 +41,14 @@ def atlas(
     resampling_unit: Literal["cell", "spatial", "sample"] = "cell",
     *,
     by_sample: bool = False,
+    evidence: xr.Dataset | Sequence[xr.Dataset] | None = None,
+    significance_level: float = 0.05,
 ) -> xr.Dataset:
-    """Summarize each pair of receiver and sender in each head.
+    """Summarize each pair of receiver and sender in each head, with the evidence for it.
 
     The length scales ``L = max(0, (u/p)·(a − δ − logit t))`` are summarized *before* the artifact
-    correction; `status` says where it would set them to 0, and why.
+    correction; `status` says where it would set them to 0, and why. A reach says how far the model
+    looks, and nothing of whether the pair interacts: that is what `evidence` is for.
 
     Parameters
     ----------
@@ -61,6 +66,12 @@ def atlas(
         "cell", "spatial" or "sample", as in `bootstrap`.
     by_sample
         Whether to treat each sample separately, which adds a ``sample`` dim.
+    evidence
+        Which pairs interact: the result of `distance_response` (called "tissue"), of
+        `prediction_gain` on held-out cells ("held_out_gain"), of refits without each sender
+        ("refits"), or several of them. Pairs are aligned by names.
+    significance_level
+        Value of q below which a kind of evidence supports a pair, strictly between 0 and 1.
 
     Returns
     -------
@@ -79,17 +90,33 @@ def atlas(
             mean weight ``σ(a − δ)`` at distance 0;
         ``n_neighbors``, ``n_receivers``
             number of cells of the label, and of the query;
+        ``neighborhood_edge``
+            dims (query): where neighborhoods end, the median over receivers of the distance to the
+            farthest neighbor;
         ``strongest_by_reach``, ``strongest_by_attention``
             dims (query, label): the head with the largest median length scale among those whose
             status is "reachable" or "beyond_neighborhood", and that with the largest attention at
-            contact; −1 if there is none.
+            contact; −1 if there is none;
+        ``q_value_tissue``, ``q_value_held_out_gain``, ``q_value_refits``
+            dims (query, label): q of each kind of `evidence` that was given, NaN where it did not
+            test the pair;
+        ``q_value_strict_tissue``
+            with a distance response: q of the genes that spillover can't explain;
+        ``evidence``
+            ``supported``, ``not_supported`` or ``not_tested`` (by any kind). Each kind supports a
+            pair by itself, with one exception: where refits tested a pair, they outrank gains on
+            held-out cells, since within one model senders stand in for each other, and a pair that
+            only masking supports is often that of another sender;
+        ``supported_by``
+            the kinds that support the pair, joined by commas.
 
     Raises
     ------
     ValueError
-        If an argument lies out of its range.
+        If an argument lies out of its range, or `evidence` is of other cell types.
     SchemaError
-        If the Dataset has no neighborhoods, or they do not fit its labels.
+        If the Dataset has no neighborhoods, or they do not fit its labels; or if `evidence` is of
+        another kind, or in-sample.
 
     References
     ----------
@@ -106,6 +133,25 @@ def atlas(
     ('query', 'label')
     """
     check_structure(ds)
+    significance_level = check_fraction("significance_level", significance_level)
+    kinds = read_evidence(evidence)
+    check_types(types_of(ds), kinds)
+    pairs = _summarize_pairs(
+        ds, threshold, sample_threshold, statistic, confidence_level, resampling_unit, by_sample
+    )
+    return join_evidence(pairs, kinds, significance_level)
+
+
+def _summarize_pairs(
+    ds: xr.Dataset,
+    threshold: float | Sequence[float],
+    sample_threshold: float | None,
+    statistic: Statistic,
+    confidence_level: float,
+    resampling_unit: Literal["cell", "spatial", "sample"],
+    by_sample: bool,
+) -> xr.Dataset:
+    """Return the atlas without evidence."""
     check_choice("statistic", statistic, tuple(STATISTICS))
     check_resampling_unit(resampling_unit, ("cell", "spatial", "sample"), None)
     if by_sample and resampling_unit == "sample":
@@ -115,8 +161,14 @@ def atlas(
         )
     if by_sample:
         return for_each_sample(
-            lambda part: atlas(
-                part, threshold, sample_threshold, statistic, confidence_level, resampling_unit
+            lambda part: _summarize_pairs(
+                part,
+                threshold,
+                sample_threshold,
+                statistic,
+                confidence_level,
+                resampling_unit,
+                by_sample=False,
             ),
             ds,
         )
@@ -135,6 +187,7 @@ def atlas(
     )
     result["strongest_by_attention"] = strongest_by_attention(result)
     result["n_receivers"] = _n_receivers(ds)
+    result["neighborhood_edge"] = _neighborhood_edge(ds)
     return ordered(result)
 
 
@@ -185,3 +238,15 @@ def _n_receivers(ds: xr.Dataset) -> xr.DataArray:
     count = [int((label == name).sum()) for name in np.atleast_1d(query.values)]
     attributes = {"long_name": "number of receivers"}
     return xr.DataArray(np.reshape(count, query.shape), dims=query.dims, attrs=attributes)
+
+
+def _neighborhood_edge(ds: xr.Dataset) -> xr.DataArray:
+    """Return the median over each query's receivers of the distance to the farthest neighbor."""
+    edge = edge_distance(ds["neighborhood_distance"].transpose("receiver", "rank").values)
+    label = ds["receiver_label"].values
+    query = ds["query"]
+    is_known = np.isfinite(edge)
+    edges = [edge[is_known & (label == name)] for name in np.atleast_1d(query.values)]
+    medians = [np.median(values) if values.size else np.nan for values in edges]
+    attributes = distance_attributes("median distance to the farthest neighbor", ds)
+    return xr.DataArray(np.reshape(medians, query.shape), dims=query.dims, attrs=attributes)

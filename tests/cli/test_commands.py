@@ -458,6 +458,92 @@ def test_a_response_is_computed_to_a_file_and_shown_by_pair(done, call):
     assert lines[3].split()[:2] == list(expected["q_value"].to_series().idxmin())
 
 
+# Evidence
+
+
+def refits(**changes):
+    """Evidence by hand for two pairs of four types."""
+    q = np.where(np.eye(4), np.nan, 0.5)
+    q[0, 1] = q[2, 3] = 0.001
+    types = ["A", "B", "C", "D"]
+    status = np.where(np.isnan(q), "absent", "tested")
+    ds = xr.Dataset(
+        {"q_value": (("query", "label"), q), "status": (("query", "label"), status)},
+        coords={"query": types, "label": types},
+        attrs={"dataset_kind": "sender_refits"},
+    )
+    return ds.assign_attrs(changes)
+
+
+def test_evidence_is_read_from_files_that_are_given_once_or_several_times(done, folder):
+    gains = refits(dataset_kind="prediction_gain")
+    gains = gains.assign(status=gains.status.where(gains.status == "absent", "held_out"))
+    for name, ds in (("refits.nc", refits()), ("gains.nc", gains)):
+        amici_xr.save(ds, name)
+    words = ["atlas", folder / "several.nc", "--threshold", 0.1, "--evidence", "refits.nc"]
+    done(*words, "--out", "once.nc")
+    done(*words, "--evidence", "gains.nc", "--out", "twice.nc")
+    ds = amici_xr.open_dataset(folder / "several.nc")
+    once, twice = (amici_xr.open_dataset(path).load() for path in ("once.nc", "twice.nc"))
+    xr.testing.assert_equal(once, amici_xr.atlas(ds, 0.1, evidence=refits()))
+    xr.testing.assert_equal(twice, amici_xr.atlas(ds, 0.1, evidence=[refits(), gains]))
+    assert "q_value_held_out_gain" in twice
+
+
+def test_info_of_evidence_counts_its_pairs_and_names_a_command_that_works(done):
+    amici_xr.save(refits(), "refits.nc")
+    shown = " ".join(done("info", "refits.nc").out.split())
+    assert "Evidence of the kind refits receivers: A, B, C, D senders: A, B, C, D" in shown
+    assert "pairs: 4 absent, 12 tested with q < 0.05: 2" in shown
+    assert shown.endswith("amici-xr summary refits.nc")
+    assert "2 pairs with evidence" in done("summary", "refits.nc").out
+
+
+def test_an_atlas_is_drawn_with_evidence(done, folder):
+    amici_xr.save(refits(), "refits.nc")
+    words = ["plot", "atlas", folder / "several.nc", "--threshold", 0.1, "--dpi", 60]
+    done(*words, "--evidence", "refits.nc", "--out", "a.png")
+    ds = amici_xr.open_dataset(folder / "several.nc")
+    figure = amici_xr.plot_atlas(ds, 0.1, evidence=refits()).figure
+    with plt.style.context("amici_xr.figures"):
+        figure.savefig("b.png", dpi=60)
+    np.testing.assert_array_equal(image.imread("a.png"), image.imread("b.png"))
+
+
+def test_a_summary_prints_sentences_and_table_or_writes_the_table(done, folder):
+    amici_xr.save(refits(), "refits.nc")
+    words = ["summary", folder / "several.nc", "--threshold", 0.6, "--evidence", "refits.nc"]
+    shown = done(*words).out
+    ds = amici_xr.open_dataset(folder / "several.nc")
+    expected = amici_xr.summary(ds, refits(), threshold=0.6)
+    assert len(expected.sentences) == 2
+    assert shown.startswith(f"{expected}\n\n")
+    assert shown.rstrip().endswith(aligned(expected.table).splitlines()[-1])
+    done(*words, "--out", "findings.csv")
+    table = read("findings.csv")
+    assert table[["receiver", "sender"]].values.tolist() == [["A", "B"], ["C", "D"]]
+    np.testing.assert_array_equal(table["reach"], expected.table["reach"])
+    nothing = done("summary", folder / "several.nc", "--significance-level", 0.01).out
+    assert "No evidence was given" in nothing
+    assert "may_be_spillover" not in nothing  # no table without rows
+
+
+def test_a_response_alone_is_summed_up(done, response):
+    shown = done("summary", "response.nc").out
+    assert shown.startswith(str(amici_xr.summary(response)))
+
+
+def test_evidence_is_not_written_over_and_what_is_not_evidence_is_refused(call, folder):
+    amici_xr.save(refits(), "refits.nc")
+    words = ("atlas", folder / "several.nc", "--evidence")
+    over = call(*words, "refits.nc", "--out", "refits.nc")
+    assert over.status == 1
+    assert "is read too; choose another name for the output" in over.err
+    wrong = call(*words, folder / "one.nc")
+    assert wrong.status == 1
+    assert "evidence holds a Dataset of the kind 'scores', which is not evidence" in wrong.err
+
+
 # Every other question
 
 

@@ -78,6 +78,13 @@ def atlas():
     return tissue(query=["A", "B", "C"], n_heads=3).cf.plot_atlas(0.1)
 
 
+def atlas_with_evidence(n_types):
+    response = simulate_response(n_types)
+    types = response["query"].values.tolist()
+    ds = tissue(query=types, cell_types=types, n_cells=60 * n_types, n_heads=4, n_neighbors=40)
+    return ds.cf.plot_atlas(0.6, evidence=response, significance_level=0.01)
+
+
 FIGURES = {
     "curve": lambda: tissue(n_labels=7).cf.plot_curve(0, DISTANCE),
     "curve_of_two": lambda: tissue(n_labels=2).cf.plot_curve(0, DISTANCE, palette="tab10"),
@@ -94,6 +101,8 @@ FIGURES = {
     "map": lambda: tissue().cf.plot_spatial(head=0, threshold=0.1),
     "map_of_labels": lambda: tissue(n_labels=7).cf.plot_spatial("label"),
     "atlas": atlas,
+    "atlas_with_evidence": lambda: atlas_with_evidence(5),
+    "atlas_with_evidence_of_17": lambda: atlas_with_evidence(17),
     "pairs": lambda: simulate_response(5).cf.plot_pairs(),
     "pairs_of_17": lambda: simulate_response(17).cf.plot_pairs("q_value_strict"),
     "pairs_of_40": lambda: simulate_response(40).cf.plot_pairs(),

@@ -182,7 +182,7 @@ def test_an_atlas_holds_every_word_at_any_resolution(dpi):
 
 
 def test_every_state_looks_different_from_the_others_and_from_a_short_reach(states):
-    ax = amici_xr.plot_atlas(states)
+    ax = amici_xr.plot_atlas(states, max_length_scale=9)
     ax.figure.set_dpi(200)
     cells = pixels(ax)
     looks = [frozenset(map(tuple, cell.reshape(-1, 3).tolist())) for cell in cells]
@@ -208,12 +208,12 @@ def test_colors_and_numbers_are_the_medians(several):
     for ax, head in zip(axes, [0, 2], strict=True):
         drawn = ax.images[0].get_array()
         own = atlas.sel(head=head)
-        expected = own.median_length_scale.where(
-            own.status.isin(["reachable", "beyond_neighborhood"])
-        )
+        expected = own.median_length_scale.where(own.status == "reachable")
         np.testing.assert_allclose(np.ma.filled(drawn, np.nan), expected)
-        shown = expected.values[np.isfinite(expected)]
-        assert [text.get_text() for text in ax.texts] == [f"{value:.3g}" for value in shown]
+        texts = expected.copy(data=[[f"{value:.3g}" for value in row] for row in expected.values])
+        beyond = "beyond\n" + atlas.neighborhood_edge.to_series().map("{:.3g}".format).to_xarray()
+        texts = texts.where(own.status != "beyond_neighborhood", beyond).values.ravel()
+        assert [text.get_text() for text in ax.texts] == [text for text in texts if text != "nan"]
         assert [tick.get_text() for tick in ax.get_yticklabels()] == ["A", "C", "D"]
         assert [tick.get_text() for tick in ax.get_xticklabels()] == ["A", "B", "C", "D"]
     colorbar = axes[0].figure.axes[-1]
@@ -225,9 +225,11 @@ def test_the_strongest_head_is_drawn_where_there_is_one(several):
     ax = amici_xr.plot_atlas(atlas)
     drawn = np.ma.filled(ax.images[0].get_array(), np.nan)
     has_reach = atlas.strongest_by_reach >= 0
-    np.testing.assert_array_equal(np.isfinite(drawn), has_reach)
-    expected = atlas.median_length_scale.sel(head=atlas.strongest_by_reach.where(has_reach, 0))
-    np.testing.assert_allclose(drawn[has_reach], expected.values[has_reach])
+    strongest = atlas.sel(head=atlas.strongest_by_reach.where(has_reach, 0))
+    is_reachable = has_reach & (strongest.status == "reachable")
+    np.testing.assert_array_equal(np.isfinite(drawn), is_reachable)
+    expected = strongest.median_length_scale
+    np.testing.assert_allclose(drawn[is_reachable], expected.values[is_reachable])
     heads = [int(text.get_text().split("head ")[1]) for text in ax.texts]
     assert heads == atlas.strongest_by_reach.values[has_reach].tolist()
 
@@ -299,7 +301,8 @@ def test_a_lazy_atlas_can_be_sent_to_a_worker(several):
 def test_each_variable_says_what_it_is_and_only_lengths_have_a_unit(several):
     atlas = amici_xr.atlas(several, 0.1)
     with_unit = {name for name, one in atlas.data_vars.items() if one.attrs.get("units") == "µm"}
-    assert with_unit == {"median_length_scale", "mean_length_scale", "ci_lower", "ci_upper"}
+    lengths = {"median_length_scale", "mean_length_scale", "ci_lower", "ci_upper"}
+    assert with_unit == lengths | {"neighborhood_edge"}
     assert all(one.attrs["long_name"] for one in atlas.data_vars.values())
     assert not any("threshold" in one.attrs for one in atlas.data_vars.values())
 

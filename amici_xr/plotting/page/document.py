@@ -33,11 +33,12 @@ from amici_xr.io.atomic import replace_atomically
 from amici_xr.io.paths import expand_home
 from amici_xr.iteration import watched
 from amici_xr.plotting.colors import Palette, label_colors
-from amici_xr.plotting.page import figures, points, summaries
+from amici_xr.plotting.page import figures, pairs, points, summaries
+from amici_xr.uncertainty.evidence import check_types, read_evidence, types_of
 
 THRESHOLDS = (0.01, 0.02, *(number / 20 for number in range(1, 20)))  # 0.05, 0.1, … 0.95
 _BYTES = 6_000_000  # of single cells, in all queries; a third more as base64
-_SCRIPTS = ("numbers.js", "figures.js", "table.js", "controls.js")
+_SCRIPTS = ("numbers.js", "figures.js", "table.js", "pairs.js", "controls.js")
 
 
 def report(
@@ -52,13 +53,16 @@ def report(
     palette: Palette = None,
     random_state: int | None = 42,
     progress: bool = False,
+    evidence: xr.Dataset | Sequence[xr.Dataset] | None = None,
+    significance_level: float = 0.05,
 ) -> None:
     """Write an interactive page: one HTML file that opens in any browser, without a network.
 
     It shows, for each query, head and label, curves with bands, the length scales
     ``L = max(0, (u/p)·(a − δ − logit t))`` and their distribution at a threshold t set with a
     slider, the tissue where coordinates are known, a table to download, definitions of the terms,
-    and the provenance of the numbers.
+    and the provenance of the numbers. With `evidence`, it lists all pairs, the supported ones
+    first, and opens on the strongest.
 
     Medians, means, boxes, intervals, support and curves come from all neighbors, by `length_scale`,
     `bootstrap`, `support` and `curve_summary`. Single cells, on the tissue and beside the boxes,
@@ -92,14 +96,17 @@ def report(
         Seed of the sample.
     progress
         Whether to show a progress bar for each query where it takes more than a second.
+    evidence, significance_level
+        As in `atlas`.
 
     Raises
     ------
     ValueError
         If `path` does not end in ``.html``, `ds` holds several runs, no neighbors or no head, or an
-        argument is out of range.
+        argument is out of range, or `evidence` is of other cell types.
     SchemaError
-        If `ds` is not a Dataset of scores, or its neighborhoods do not fit its labels.
+        If `ds` is not a Dataset of scores, or its neighborhoods do not fit its labels; or if
+        `evidence` is of another kind, or in-sample.
     ModuleNotFoundError
         If Bokeh, which draws the figures, is not installed, or tqdm, which shows progress.
 
@@ -123,6 +130,9 @@ def report(
     stops = sorted({*stops, check_fraction("threshold", threshold)})
     n_points = check_positive_integer("n_points", n_points)
     random_state = check_seed(random_state)
+    level = check_fraction("significance_level", significance_level)
+    kinds = read_evidence(evidence)
+    check_types(types_of(ds), kinds)
     if distance is not None:
         distance = np.sort(np.atleast_1d(check_distance(ds, distance).values))
     queries = np.atleast_1d(ds["query"].values).astype(str)
@@ -153,6 +163,11 @@ def report(
             _query_content(dataset, reach, labels, distances, size, random_state)
             for dataset, reach in zip(datasets, reaches, strict=True)
         ],
+        "evidence": {
+            "kinds": list(kinds),
+            "level": level,
+            "pairs": pairs.list_pairs(queries.tolist(), labels, kinds, level),
+        },
         "provenance": _provenance(ds, target),
     }
     empty_figures = figures.empty_figures(unit, float(distances[-1]) or 1.0)

@@ -567,3 +567,116 @@ def test_a_page_is_written_in_the_home_folder(tmp_path, monkeypatch):
     ds = amici_xr.testing.simulate_dataset(n_cells=100)
     ds.cf.report("~/page.html", thresholds=[0.5])
     assert (tmp_path / "page.html").is_file()
+
+
+# Evidence
+
+
+def make_refits(q, types=("A", "B", "C", "D")):
+    q = np.array(q, dtype=np.float64)
+    status = np.where(np.isnan(q), "too_few_receivers", "tested")
+    return xr.Dataset(
+        {"q_value": (("query", "label"), q), "status": (("query", "label"), status)},
+        coords={"query": ["A", "C"], "label": list(types)},
+        attrs={"dataset_kind": "sender_refits"},
+    )
+
+
+NAN = np.nan
+OF_PAIRS = [[NAN, 0.3, 0.02, NAN], [1e-12, 0.9, NAN, 0.04]]
+
+
+def pair_rows(browser):
+    return browser.ask(
+        """[...document.querySelectorAll("#pairs tbody tr")].map((row) => [
+          row.className, ...[...row.cells].map((cell) => cell.textContent)])"""
+    )
+
+
+@needs_bokeh
+def test_pairs_with_evidence_come_first_and_the_others_are_pale(several, browser, tmp_path):
+    path = tmp_path / "page.html"
+    several.cf.report(path, 0.1, thresholds=STOPS, evidence=make_refits(OF_PAIRS))
+    browser.open(path)
+    assert pair_rows(browser) == [
+        ["", "A → C", "supported", "refits", "< 1e-10"],
+        ["", "C → A", "supported", "refits", "0.020"],
+        ["", "D → C", "supported", "refits", "0.040"],
+        ["doubtful", "B → A", "not supported", "", "0.30"],
+        ["doubtful", "B → C", "not supported", "", "0.90"],
+        ["doubtful", "D → A", "not tested", "", "–"],
+    ]
+    words = browser.ask("document.getElementById('evidence-words').textContent")
+    assert words.startswith(
+        "3 of 6 pairs are supported (q < 0.05) by evidence of the kinds: refits"
+    )
+    assert browser.ask("state.query.name") == "C"  # the receiver of the strongest pair
+    lengths = several.cf.select("C").cf.length_scale(0.1)
+    reach = lengths.groupby("label").median().sel(label="A")
+    head = reach.idxmax("head").item() if reach.max() > 0 else 0
+    assert browser.ask("state.heads.map((head) => content.heads[head])") == [head]
+    browser.click("#pairs tbody tr:nth-child(4) button")
+    assert browser.ask("state.query.name") == "A"
+    assert browser.ask("document.getElementById('query').selectedOptions[0].text") == "A"
+    assert "B" in browser.ask("state.labels.map((label) => content.labels[label])")
+    assert browser.complaints() == []
+
+
+@needs_bokeh
+def test_without_evidence_the_page_says_how_to_get_it(opened):
+    words = opened.ask("document.getElementById('evidence-words').textContent")
+    assert words.startswith("No evidence was given")
+    assert "distance_response(adata, …) tests pairs" in words
+    assert opened.ask("document.getElementById('pairs-region').hidden")
+
+
+@needs_bokeh
+def test_where_no_pair_has_evidence_the_page_opens_on_the_longest_reach(
+    several, written, browser, tmp_path
+):
+    browser.open(written)
+    expected = browser.ask("[state.query.name, state.heads]")
+    path = tmp_path / "page.html"
+    nothing = make_refits([[NAN, 0.5, 0.5, 0.5], [0.5, 0.5, NAN, 0.5]])
+    several.cf.report(path, 0.1, thresholds=STOPS, sample_threshold=0.8, evidence=nothing)
+    browser.open(path)
+    assert browser.ask("[state.query.name, state.heads]") == expected
+    assert {row[0] for row in pair_rows(browser)} == {"doubtful"}
+
+
+@needs_bokeh
+@pytest.mark.parametrize("width", [390, 1300])
+def test_the_list_of_pairs_has_room_and_its_names_are_text(browser, tmp_path, width):
+    types = [f"type {number}" for number in range(16)] + [HOSTILE[0]]
+    ds = amici_xr.testing.simulate_dataset(types, n_cells=500, cell_types=types, unit="µm")
+    q = np.where(np.eye(17), NAN, 0.5)
+    q[16, 3] = 0.001
+    evidence = make_refits(q[:2], types).reindex(query=types)
+    evidence = evidence.assign(q_value=(("query", "label"), q)).assign(
+        status=(("query", "label"), np.where(np.isnan(q), "absent", "tested"))
+    )
+    path = tmp_path / "page.html"
+    ds.cf.report(path, 0.1, thresholds=[0.1], n_points=50, evidence=evidence)
+    browser.open(path, width=width)
+    assert pair_rows(browser)[0][1] == f"type 3 → {HOSTILE[0]}"
+    assert len(pair_rows(browser)) == 17 * 16
+    height = browser.ask("document.getElementById('pairs-region').getBoundingClientRect().height")
+    assert 100 < height < 500
+    assert browser.ask("document.documentElement.scrollWidth <= innerWidth")
+    assert browser.complaints() == []
+
+
+@needs_bokeh
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"evidence": make_refits(OF_PAIRS, "ABCE")}, ValueError, "is of other cell types than ds"),
+        ({"significance_level": 0}, ValueError, "significance_level=0 must lie strictly"),
+    ],
+)
+def test_evidence_that_does_not_fit_is_refused_before_any_work(
+    several, tmp_path, options, error, message
+):
+    with pytest.raises(error, match=message):
+        several.cf.report(tmp_path / "page.html", 0.1, **options)
+    assert not (tmp_path / "page.html").exists()

@@ -195,8 +195,14 @@ function start() {
   byId("download-all").addEventListener("click", () => download(
     csv({query: state.query, heads: EVERY_HEAD, labels: ordered(state.query)}, every),
     "length_scales_all.csv"));
+  writePairs();
+  const [strongest] = content.evidence.pairs;
+  if (strongest?.evidence === "supported") { // so that the page opens on a finding
+    showPair(strongest.query, strongest.label);
+    return;
+  }
   const reaches = content.queries.map((query) => farthest(query)[1]);
-  const first = reaches.indexOf(Math.max(...reaches)); // so that the page opens on a finding
+  const first = reaches.indexOf(Math.max(...reaches));
   byId("query").value = first;
   choose(content.queries[first]);
   draw();
