@@ -13,12 +13,13 @@ import numpy as np
 import xarray as xr
 
 from amici_xr import analysis, dataset, io, plotting, uncertainty
-from amici_xr.dataset.kinds import is_response
+from amici_xr.dataset.kinds import EVIDENCE_OF_PAIRS, is_response, kind_of
 from amici_xr.dataset.response_structure import check_response
 from amici_xr.dataset.schema import distance_unit, has_effects, has_neighborhoods
 from amici_xr.dataset.structure import check_structure, is_valid_structure
 from amici_xr.errors import SchemaError
 from amici_xr.plotting import page
+from amici_xr.uncertainty.evidence import WORDS
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
@@ -118,7 +119,8 @@ else:
         def __repr__(self) -> str:
             """Show our overview where the Dataset is valid, then that of cf_xarray."""
             theirs = str(super().__repr__())  # type: ignore[no-untyped-call]  # cf_xarray's
-            if not is_response(self._obj) and not is_valid_structure(self._obj):
+            has_overview = is_response(self._obj) or kind_of(self._obj) in EVIDENCE_OF_PAIRS
+            if not has_overview and not is_valid_structure(self._obj):
                 return theirs
             return f"{overview(self._obj, 'cf', CounterfactualMethods)}\n\n{theirs}"
 
@@ -141,6 +143,9 @@ def overview(ds: xr.Dataset, name: str, methods: type) -> str:
             check_response(ds)
             held, contents = "distance response", list_response(ds)
             listed_methods = _OF_BOTH | _OF_RESPONSES
+        elif kind_of(ds) in EVIDENCE_OF_PAIRS:
+            held, contents = f"evidence, {WORDS[kind_of(ds)]}", list_evidence(ds)
+            listed_methods = _OF_BOTH - {"validate"}
         else:
             check_structure(ds)
             held, contents = "counterfactual attention", list_contents(ds)
@@ -169,6 +174,19 @@ def list_response(ds: xr.Dataset) -> list[str]:
         "genes": f"{ds['gene'].size:,}",
         "pairs tested": f"{int(is_tested.sum()):,}; {int(is_called.sum()):,} with q < 0.05",
     }
+    return [f"    {name + ':':<18} {value}" for name, value in contents.items()]
+
+
+def list_evidence(ds: xr.Dataset) -> list[str]:
+    """List what evidence of pairs holds, a line each."""
+    states, counts = np.unique(ds["status"].values.astype(str), return_counts=True)
+    contents = {
+        "receivers": ", ".join(map(str, np.atleast_1d(ds["query"].values))),
+        "senders": ", ".join(map(str, np.atleast_1d(ds["label"].values))),
+        "pairs": ", ".join(f"{count} {state}" for state, count in zip(states, counts, strict=True)),
+    }
+    if "q_value" in ds:
+        contents["with q < 0.05"] = str(int((ds["q_value"] < 0.05).sum()))
     return [f"    {name + ':':<18} {value}" for name, value in contents.items()]
 
 

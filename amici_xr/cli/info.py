@@ -12,13 +12,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from amici_xr.accessor import list_contents, list_response
-from amici_xr.dataset.kinds import is_response, kind_of
+from amici_xr.accessor import list_contents, list_evidence, list_response
+from amici_xr.dataset.kinds import EVIDENCE_OF_PAIRS, is_response, kind_of
 from amici_xr.dataset.schema import has_neighborhoods
 from amici_xr.dataset.selection import samples, select
 from amici_xr.uncertainty.evidence import WORDS
-
-_OF_PAIRS = ("prediction_gain", "sender_refits")  # evidence without a schema of its own
 
 
 def description_of(ds: xr.Dataset) -> Iterator[str]:
@@ -26,8 +24,12 @@ def description_of(ds: xr.Dataset) -> Iterator[str]:
     if kind_of(ds) == "training_history":
         yield from _description_of_history(ds)
         return
-    if kind_of(ds) in _OF_PAIRS:
-        yield from _description_of_evidence(ds)
+    if kind_of(ds) in EVIDENCE_OF_PAIRS:
+        yield from (f"Evidence of the kind {WORDS[kind_of(ds)]}", *list_evidence(ds))
+        return
+    if kind_of(ds) == "answer":
+        yield "Answer to a question about scores, which plain xarray opens"
+        yield from (f"    {name} ({', '.join(map(str, ds[name].dims))})" for name in ds.data_vars)
         return
     if is_response(ds):
         yield from ("Distance response", *list_response(ds))
@@ -61,17 +63,6 @@ def _description_of_history(ds: xr.Dataset) -> Iterator[str]:
         yield line
 
 
-def _description_of_evidence(ds: xr.Dataset) -> Iterator[str]:
-    yield f"Evidence of the kind {WORDS[kind_of(ds)]}"
-    for dim, title in (("query", "receivers"), ("label", "senders")):
-        yield f"    {title + ':':<26} {', '.join(map(str, np.atleast_1d(ds[dim].values)))}"
-    states, counts = np.unique(ds["status"].values.astype(str), return_counts=True)
-    words = (f"{count} {state}" for state, count in zip(states, counts, strict=True))
-    yield f"    {'pairs:':<26} {', '.join(words)}"
-    if "q_value" in ds:
-        yield f"    {'with q < 0.05:':<26} {int((ds['q_value'] < 0.05).sum())}"
-
-
 def _json(text: Any) -> dict[str, Any]:
     """Read an attribute that holds several values; {} where it is a single one."""
     try:
@@ -85,8 +76,10 @@ def questions_to(file: Path, ds: xr.Dataset) -> Iterator[str]:
     """Yield commands that work with this file."""
     if kind_of(ds) == "training_history":
         return iter([f"plot history {shlex.quote(str(file))} --out history.png"])
-    if kind_of(ds) in _OF_PAIRS:
+    if kind_of(ds) in EVIDENCE_OF_PAIRS:
         return iter([f"summary {shlex.quote(str(file))}"])
+    if kind_of(ds) == "answer":
+        return iter([])
     if is_response(ds):
         return questions_to_response(shlex.quote(str(file)), ds)
     return questions_to_scores(file, ds)

@@ -85,8 +85,9 @@ app.command(
 def info(file: Path, /) -> None:
     """Show what a file holds, and what can be asked of it."""
     ds = open_file(expand_home(file), is_lazy=True)
-    asking = (f"    {PROGRAM} {question}" for question in questions_to(file, ds))
-    print(*map(printable, (f"{file}:", *description_of(ds), "", "Ask:", *asking)), sep="\n")
+    asking = [f"    {PROGRAM} {question}" for question in questions_to(file, ds)]
+    asking = ["", "Ask:", *asking] if asking else []
+    print(*map(printable, (f"{file}:", *description_of(ds), *asking)), sep="\n")
 
 
 @app.command

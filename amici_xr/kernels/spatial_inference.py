@@ -72,6 +72,13 @@ class SpatialBasis:
     correlation: Floats
     n_places: int
 
+    def cell_contrasts(self) -> Floats:
+        """Return the contrasts of the leaf of each cell, in the order of the cells: (cell, K)."""
+        sizes = np.diff(np.append(self.start, self.order.size))
+        contrasts = np.empty((self.order.size, self.contrasts.shape[1]))
+        contrasts[self.order] = np.repeat(self.contrasts, sizes, axis=0)
+        return contrasts
+
 
 @dataclass(frozen=True)
 class SpatialMean:
@@ -84,7 +91,7 @@ class SpatialMean:
     scale, weight
         Scale of the error and posterior weight of each model, (row, model).
     freedom
-        Degrees of freedom, the number of contrasts.
+        Degrees of freedom, the number of contrasts; after `widen` one for each row.
     effective_patches
         One over the posterior mean of the average correlation of two cells, (row,): so many
         independent patches of tissue the cells stand for. NaN for a constant row.
@@ -93,7 +100,7 @@ class SpatialMean:
     mean: Floats
     scale: Floats
     weight: Floats
-    freedom: int
+    freedom: float | Floats
     effective_patches: Floats
 
     def p_value(self, null: ArrayLike = 0.0, alternative: Alternative = "two-sided") -> Floats:
@@ -120,18 +127,27 @@ class SpatialMean:
             quantile * self.scale.max(axis=1),
         )
 
-    def widen(self, variance: ArrayLike) -> SpatialMean:
-        """Add an independent variance to the error of each row's mean, (row,) or one for all.
+    def widen(self, variance: ArrayLike, freedom: float) -> SpatialMean:
+        """Add a variance v that was estimated apart with so many degrees of freedom, (row,).
 
-        The scale of each model becomes ``√(s_g² + v)``.
+        The scale of each model becomes ``√(s_g² + v)``, and the degrees of freedom those of
+        Satterthwaite, ``(s² + v)²/(s⁴/K + v²/freedom)`` with s² the weighted mean of s_g².
         """
         further = np.broadcast_to(np.asarray(variance, dtype=np.float64), self.mean.shape)
-        return replace(self, scale=np.sqrt(self.scale**2 + further[:, np.newaxis]))
+        spatial = (self.weight * self.scale**2).sum(axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            joined = (spatial + further) ** 2 / (spatial**2 / self.freedom + further**2 / freedom)
+        return replace(
+            self,
+            scale=np.sqrt(self.scale**2 + further[:, np.newaxis]),
+            freedom=np.where(spatial + further > 0, joined, self.freedom),
+        )
 
     def _upper_tail(self, excess: Floats) -> Floats:
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = np.where(excess[:, np.newaxis] == 0, 0.0, excess[:, np.newaxis] / self.scale)
-        return np.asarray((self.weight * stdtr(self.freedom, -ratio)).sum(axis=1))
+        freedom = np.asarray(self.freedom, dtype=np.float64)[..., np.newaxis]
+        return np.asarray((self.weight * stdtr(freedom, -ratio)).sum(axis=1))
 
 
 def prepare(places: ArrayLike, sample: ArrayLike | None = None) -> SpatialBasis:
@@ -311,8 +327,17 @@ def _finite(values: ArrayLike) -> Floats:
 
 def _from_leaf_sums(sums: Floats, mean: Floats, basis: SpatialBasis) -> SpatialMean:
     """Infer means from the sums of values in each leaf: (row, leaf) and (row,)."""
+    return infer_from_contrasts(sums @ basis.contrasts, mean, basis)
+
+
+def infer_from_contrasts(contrasts: Floats, mean: Floats, basis: SpatialBasis) -> SpatialMean:
+    """Infer means as `infer_mean`, from the contrasts X of each row, (row, contrast), and (row,).
+
+    Contrasts are sums over cells, ``values @ basis.cell_contrasts()``, and so can be added up where
+    the cells come in parts.
+    """
     n_contrasts = basis.contrasts.shape[1]
-    whitened = basis.whitening @ (sums @ basis.contrasts).T
+    whitened = basis.whitening @ contrasts.T
     quadratic = (whitened**2).sum(axis=1).T  # (row, model)
     has_spread = quadratic > 0
     log_weight = -0.5 * basis.log_determinant - 0.5 * n_contrasts * np.log(

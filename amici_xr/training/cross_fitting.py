@@ -1,4 +1,4 @@
-"""Errors of models on cells that they never saw: the tissue in folds, each predicted from the rest.
+"""Gains on cells that no model saw: the tissue in folds, each predicted from the rest.
 
 In each fold one training holds every model that is compared: with all senders, and without each.
 """
@@ -6,8 +6,10 @@ In each fold one training holds every model that is compared: with all senders, 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amici_xr.io.atomic import replace_atomically
+from amici_xr.kernels.spatial_inference import SpatialBasis
 from amici_xr.tissue.cells import Tissue
 from amici_xr.training.patches import patches
 from amici_xr.training.pipeline import make_model, training_arguments
 from amici_xr.training.preparation import fingerprint, read_expression
+from amici_xr.training.refit_gains import Gains, bases_of_types, gains_of_type, stack_types
 from amici_xr.training.smooth_variation import (
     SmoothVariation,
     describe_smooth_variation,
@@ -30,7 +34,6 @@ if TYPE_CHECKING:
 
     from amici_xr.training.attention_model import AttentionModel
 
-Floats = NDArray[np.float64]
 Integers = NDArray[np.intp]
 
 _NOT_IN_MARK = {"progress", "device", "checkpoint_seconds"}
@@ -86,26 +89,6 @@ class Removed:
     neighborhood_scales: tuple[float, ...]
 
 
-@dataclass(frozen=True)
-class HeldOutErrors:
-    """Squared errors of each cell by models that never saw it.
-
-    Attributes
-    ----------
-    error
-        Σ_genes (x − ŷ)², beyond smooth variation, (run, left out, cell); the first of the second
-        axis is the model with all senders.
-    deviation
-        Σ_genes of the squared deviation from the mean of the cell's type, as for `error`, (cell,).
-    fold
-        Fold in which the cell was held out, (cell,).
-    """
-
-    error: Floats
-    deviation: Floats
-    fold: Integers
-
-
 def assign_folds(tissue: Tissue, n_folds: int, seed: int) -> Integers:
     """Assign whole patches of the tissue to folds, at random: (cell,)."""
     assert tissue.positions is not None  # it was read with coordinates
@@ -132,72 +115,77 @@ def cross_fit(
     arguments: Mapping[str, Any],
     removed: Removed | None,
     checkpoint: Path | None,
-) -> HeldOutErrors:
-    """Train in each fold on the cells of the others, and predict the cells of the fold."""
-    n_folds, n_left_out = int(fold.max()) + 1, len(members.left_out)
-    error = np.empty((len(members.seeds), n_left_out, tissue.n_cells))
-    deviation = np.empty(tissue.n_cells)
+) -> tuple[Gains, dict[int, SpatialBasis]]:
+    """Train in each fold on the cells of the others, and add up the gains of the fold's cells."""
+    n_folds = int(fold.max()) + 1
     given = {**arguments, **members.arguments}
     settings = sorted((name, value) for name, value in given.items() if name not in _NOT_IN_MARK)
     expression = read_expression(tissue)
     mark = fingerprint(expression, tissue.positions, tissue.codes, fold, settings, removed)
+    bases = bases_of_types(tissue)
+    parts = []
     for number in range(n_folds):
-        cells = np.flatnonzero(fold == number)
         saved = None if checkpoint is None else checkpoint / f"fold_{number}.npz"
         found = None if saved is None else _read(saved, mark)
         if found is None:
             model = make_model(registered, given)
+            own: dict[str, Any] = {"train_mask": fold != number}
             if number == 0 and given["progress"]:
-                _announce(model, n_folds, tissue.n_cells - cells.size, given)
-            own = {"train_mask": fold != number}
+                _announce(model, n_folds, int(own["train_mask"].sum()), given)
             if checkpoint is not None:
                 own["checkpoint"] = checkpoint / f"fold_{number}.ckpt"
             model.train(**training_arguments({**given, **own}))
-            smooth = [] if removed is None else _smooth_variation(model, expression, cells, removed)
-            found = _errors_of_fold(model, cells, smooth)
+            found = _gains_of_fold(model, members, bases, fold, number, expression, removed)
             if saved is not None:
-                _write(saved, mark, *found)
-        error[:, :, cells] = found[0].reshape(-1, n_left_out, cells.size)
-        deviation[cells] = found[1]
-    return HeldOutErrors(error, deviation, fold)
+                _write(saved, mark, found)
+        parts.append(found)
+    return reduce(add, parts), bases
+
+
+def _gains_of_fold(
+    model: AttentionModel,
+    members: Members,
+    bases: Mapping[int, SpatialBasis],
+    fold: Integers,
+    number: int,
+    expression: NDArray[np.float32],
+    removed: Removed | None,
+) -> Gains:
+    """Add up the gains of the cells of one fold, one type after the other."""
+    n_left_out = len(members.left_out)
+    by_type = {}
+    for code, basis in bases.items():
+        own = np.flatnonzero(model.tissue.codes == code)
+        is_held_out = fold[own] == number
+        if not is_held_out.any():
+            continue
+        cells = own[is_held_out]
+
+        def residuals(run: int, left_out: int, cells: Integers = cells) -> NDArray[np.float32]:
+            return model.residuals(run * n_left_out + left_out, cells)
+
+        by_type[code] = gains_of_type(
+            residuals,
+            len(members.seeds),
+            n_left_out - 1,
+            model.deviations(cells),
+            None if removed is None else _smooth_variation(model, expression, cells, removed),
+            basis.cell_contrasts()[is_held_out],
+            share=cells.size / own.size,
+        )
+    return stack_types(by_type, len(model.tissue.vocabulary), int(fold.max()) + 1, number)
 
 
 def _smooth_variation(
     model: AttentionModel, expression: NDArray[np.float32], cells: Integers, removed: Removed
-) -> list[SmoothVariation]:
+) -> SmoothVariation:
     tissue, (index, distance) = model.tissue, model.neighborhoods
     assert tissue.positions is not None  # it was trained on places
-    surroundings = surrounding_expression(
+    near = surrounding_expression(
         expression, tissue.codes, index[cells], distance[cells], removed.neighborhood_scales
     )
-    return describe_smooth_variation(
-        cells,
-        tissue.codes,
-        tissue.sample_codes,
-        tissue.positions,
-        removed.wave_scale,
-        surroundings,
-    )
-
-
-def _errors_of_fold(
-    model: AttentionModel, cells: Integers, smooth: Sequence[SmoothVariation]
-) -> tuple[Floats, Floats]:
-    """Return squared errors (model, cell) and squared deviations from the type's mean (cell,).
-
-    The residuals of one model are in memory at a time.
-    """
-    n_models = len(model.models)
-    error = np.stack([_squares(model.residuals(run, cells), smooth) for run in range(n_models)])
-    return error, _squares(model.deviations(cells), smooth)
-
-
-def _squares(residual: NDArray[np.float32], smooth: Sequence[SmoothVariation]) -> Floats:
-    """Sum squares over genes, without what is smooth, (cell, gene) → (cell,)."""
-    rest = residual.astype(np.float64)
-    for part in smooth:
-        rest[part.members] = part.remove(rest[part.members])
-    return np.asarray((rest**2).sum(axis=1))
+    samples = None if tissue.sample_codes is None else tissue.sample_codes[cells]
+    return describe_smooth_variation(tissue.positions[cells], samples, removed.wave_scale, near)
 
 
 def _announce(
@@ -211,14 +199,14 @@ def _announce(
     print(words, file=sys.stderr)
 
 
-def _read(path: Path, mark: str) -> tuple[Floats, Floats] | None:
+def _read(path: Path, mark: str) -> Gains | None:
     """Return what an earlier call has written of the same fold, None where there is nothing."""
     if not path.exists():
         return None
     try:
         with np.load(path, allow_pickle=False) as arrays:
             is_same = str(arrays["mark"]) == mark
-            found = arrays["error"], arrays["deviation"]
+            found = Gains(**{name: arrays[name] for name in arrays if name != "mark"})
     except Exception as error:  # NumPy has an error of its own for each kind of damage
         raise ValueError(
             f"checkpoint: {str(path)!r} is damaged or not of this package ({error}); delete it to "
@@ -232,6 +220,6 @@ def _read(path: Path, mark: str) -> tuple[Floats, Floats] | None:
     return found
 
 
-def _write(path: Path, mark: str, error: Floats, deviation: Floats) -> None:
+def _write(path: Path, mark: str, gains: Gains) -> None:
     with replace_atomically(path) as beside, beside.open("wb") as file:
-        np.savez(file, mark=mark, error=error, deviation=deviation)
+        np.savez(file, mark=mark, **gains.arrays)  # type: ignore[arg-type]  # its other argument

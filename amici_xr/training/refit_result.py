@@ -1,8 +1,8 @@
-"""From errors of models with and without a sender to a Dataset of pairs, with p-values."""
+"""From the gains of models with and without a sender to a Dataset of pairs, with p-values."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,134 +11,155 @@ from numpy.typing import NDArray
 
 from amici_xr.dataset.kinds import KIND
 from amici_xr.dataset.schema import provenance
+from amici_xr.kernels.combined_p import simes
 from amici_xr.kernels.permutation import benjamini_hochberg
-from amici_xr.kernels.spatial_inference import FEWEST_PLACES, infer_mean, prepare
+from amici_xr.kernels.spatial_inference import FEWEST_PLACES, SpatialBasis, infer_from_contrasts
 from amici_xr.tissue.cells import Tissue
-from amici_xr.training.cross_fitting import HeldOutErrors
+from amici_xr.training.refit_gains import Gains
 
 Floats = NDArray[np.float64]
-Integers = NDArray[np.intp]
 
 FEWEST_RECEIVERS = 30
 _PAIR = ("query", "label")
-_BY_RUN = (*_PAIR, "fold", "run")
+_GENE = (*_PAIR, "gene")
 # Name, dims, units and description of each variable.
 _DESCRIPTIONS = (
     ("gain", _PAIR, "1",
      "squared error without the sender less that with it, over the squared deviation from the mean "
-     "of the type, both beyond smooth variation over the tissue"),
+     "of the type, both summed over genes and beyond smooth variation"),
     ("ci_lower", _PAIR, "1", "lower bound of the interval of the gain"),
     ("ci_upper", _PAIR, "1", "upper bound of the interval of the gain"),
-    ("p_value", _PAIR, "1", "one-sided p that the gain is not above 0"),
+    ("p_value", _PAIR, "1", "gene_p_value combined over genes (Simes)"),
     ("q_value", _PAIR, "1", "p_value adjusted over all pairs (Benjamini and Hochberg)"),
     ("effective_patches", _PAIR, "1", "number of independent patches that the receivers stand for"),
     ("n_receivers", _PAIR, "", "number of receivers"),
     ("n_with_sender", _PAIR, "", "number of receivers with the sender in their neighborhood"),
     ("status", _PAIR, "", "tested, or why not"),
-    ("gain_by_run", _BY_RUN, "1", "gain in each fold and training run"),
+    ("gain_by_run", (*_PAIR, "fold", "run"), "1", "gain in each fold, of each run by itself"),
+    ("gene_gain", _GENE, "1", "gain over the squared deviation, of each gene"),
+    ("gene_p_value", _GENE, "1", "one-sided p that the gain of the gene is not above 0"),
+    ("gene_q_value", _GENE, "1", "gene_p_value adjusted over the genes of the pair"),
     ("explained_variance", ("query",), "1",
      "share of the squared deviation that models with all senders explain in cells they never saw"),
 )  # fmt: skip
 
 
 def refit_dataset(
-    errors: HeldOutErrors,
+    gains: Gains,
+    bases: Mapping[int, SpatialBasis],
     tissue: Tissue,
     neighbors: NDArray[np.integer[Any]],
     *,
-    queries: Sequence[str],
     senders: Sequence[str],
     seeds: Sequence[int],
+    n_in_fold: NDArray[np.int64],
     confidence_level: float,
     settings: dict[str, Any],
 ) -> xr.Dataset:
-    """Test the gain of every pair; `neighbors` holds the neighborhood of each cell, (cell, rank).
+    """Test the gain of every pair and gene.
 
-    Gains are averaged over runs, and their mean over receivers is tested under spatial
-    autocorrelation. What the mean varies by from run to run, over the number of runs, is added to
-    its variance.
+    `neighbors` is the neighborhood of each cell, (cell, rank), and `n_in_fold` the number of
+    receivers of each type in each fold. Means over receivers are tested under spatial
+    autocorrelation, with the variance over runs added.
     """
-    vocabulary = tissue.vocabulary
-    n_folds = int(errors.fold.max()) + 1
+    queries, n_genes = tissue.vocabulary, gains.gain.shape[2]
     shape = (len(queries), len(senders))
     found: dict[str, NDArray[Any]] = {
         name: np.full(shape, np.nan)
         for name in ("gain", "ci_lower", "ci_upper", "p_value", "effective_patches")
     }
-    found |= {name: np.zeros(shape, np.int64) for name in ("n_receivers", "n_with_sender")}
+    found |= {name: np.full((*shape, n_genes), np.nan) for name in ("gene_gain", "gene_p_value")}
+    found["gene_q_value"] = np.full((*shape, n_genes), np.nan)
+    found["gain_by_run"] = np.full(gains.by_run.shape, np.nan)
     found["status"] = np.full(shape, "absent", dtype="<U17")
-    found["gain_by_run"] = np.full((*shape, n_folds, len(seeds)), np.nan)
-    found["explained_variance"] = np.full(len(queries), np.nan)
-    labels_near = np.where(neighbors >= 0, tissue.codes[neighbors], -1)
-    for row, query in enumerate(queries):
-        receivers = np.flatnonzero(tissue.codes == vocabulary.index(query))
-        found["n_receivers"][row] = receivers.size
-        if not receivers.size:
-            continue
-        total = errors.deviation[receivers].mean()
-        unexplained = errors.error[:, 0, receivers].mean() / total if total > 0 else np.nan
-        found["explained_variance"][row] = 1 - unexplained
-        basis = _prepare(tissue, receivers)
-        for column, sender in enumerate(senders):
-            has_sender = (labels_near[receivers] == vocabulary.index(sender)).any(axis=1)
-            found["n_with_sender"][row, column] = has_sender.sum()
-            gains = errors.error[:, column + 1, receivers] - errors.error[:, 0, receivers]
-            status = _status(query == sender, has_sender, gains, basis.n_places)
-            found["status"][row, column] = status
-            if status != "tested":
-                continue
-            by_run, variance = _spread_over_runs(gains, errors.fold[receivers], n_folds)
-            inferred = infer_mean(gains.mean(axis=0)[np.newaxis], basis).widen(variance)
-            gain, half = inferred.mean[0], inferred.half_width(confidence_level)[0]
-            found["gain_by_run"][row, column] = by_run / total
-            found["gain"][row, column] = gain / total
-            found["ci_lower"][row, column] = (gain - half) / total
-            found["ci_upper"][row, column] = (gain + half) / total
-            found["p_value"][row, column] = inferred.p_value(0.0, "greater")[0]
-            found["effective_patches"][row, column] = inferred.effective_patches[0]
+    with np.errstate(divide="ignore", invalid="ignore"):  # a type without cells
+        explained = 1 - gains.error.sum(axis=1) / gains.deviation.sum(axis=1)
+    found["explained_variance"] = np.where(np.isfinite(explained), explained, np.nan)
+    n_receivers = np.bincount(tissue.codes, minlength=len(queries))
+    found["n_receivers"] = np.repeat(n_receivers[:, np.newaxis], len(senders), axis=1)
+    found["n_with_sender"] = _count_with_sender(tissue, neighbors, senders)
+    n_runs, n_folds = len(seeds), n_in_fold.shape[1]
+    for row, column in np.ndindex(shape):
+        status = _status(
+            queries[row] == senders[column],
+            int(found["n_with_sender"][row, column]),
+            int(n_receivers[row]),
+            bases[row].n_places if row in bases else 0,
+            gains.gain[row, column],
+        )
+        found["status"][row, column] = status
+        if status == "tested":
+            freedom = n_folds * (n_runs - 1)
+            pair = _test_pair(gains, bases[row], row, column, confidence_level, freedom)
+            total = gains.deviation[row].sum() / n_receivers[row]
+            pair["gain_by_run"] = gains.by_run[row, column] / total
+            pair["gain_by_run"][n_in_fold[row] == 0] = np.nan
+            for name, value in pair.items():
+                found[name][row, column] = value
     found["q_value"] = benjamini_hochberg(found["p_value"])
-    return _assemble(found, queries, senders, seeds, confidence_level, settings)
+    genes = tissue.expression.genes
+    return _assemble(found, queries, senders, genes, seeds, confidence_level, settings)
 
 
-def _prepare(tissue: Tissue, receivers: Integers) -> Any:
-    assert tissue.positions is not None  # it was read with coordinates
-    samples = tissue.sample_codes
-    return prepare(tissue.positions[receivers], None if samples is None else samples[receivers])
+def _test_pair(
+    gains: Gains, basis: SpatialBasis, row: int, column: int, confidence_level: float, freedom: int
+) -> dict[str, Any]:
+    """Test the gain of each gene, combine over genes, and bound the gain of all together."""
+    n = basis.order.size
+    mean = gains.gain[row, column] / n
+    contrasts = gains.contrasts[row, column, :, : basis.contrasts.shape[1]]
+    of_genes = infer_from_contrasts(contrasts, mean, basis)
+    gene_p = of_genes.widen(gains.spread[row, column], freedom).p_value(0.0, "greater")
+    has_spread = gains.deviation[row] > 0
+    gene_p = np.where(has_spread, gene_p, np.nan)
+    summed = infer_from_contrasts(contrasts.sum(axis=0)[np.newaxis], mean.sum()[np.newaxis], basis)
+    whole = summed.widen(gains.total_spread[row, column], freedom)
+    half = whole.half_width(confidence_level)[0]
+    total = gains.deviation[row].sum() / n
+    return {
+        "gain": mean.sum() / total,
+        "ci_lower": (mean.sum() - half) / total,
+        "ci_upper": (mean.sum() + half) / total,
+        "p_value": simes(gene_p[has_spread]),
+        "effective_patches": summed.effective_patches[0],
+        "gene_gain": np.where(
+            has_spread, mean * n / np.where(has_spread, gains.deviation[row], 1), np.nan
+        ),
+        "gene_p_value": gene_p,
+        "gene_q_value": benjamini_hochberg(gene_p),
+    }
 
 
-def _status(is_same: bool, has_sender: NDArray[np.bool_], gains: Floats, n_places: int) -> str:
+def _count_with_sender(
+    tissue: Tissue, neighbors: NDArray[np.integer[Any]], senders: Sequence[str]
+) -> NDArray[np.int64]:
+    """Count receivers of each type with each sender in their neighborhood, (query, sender)."""
+    near = np.where(neighbors >= 0, tissue.codes[neighbors], -1)
+    columns = []
+    for sender in senders:
+        has_sender = (near == tissue.vocabulary.index(sender)).any(axis=1)
+        columns.append(np.bincount(tissue.codes[has_sender], minlength=len(tissue.vocabulary)))
+    return np.stack(columns, axis=1)
+
+
+def _status(
+    is_same: bool, n_with_sender: int, n_receivers: int, n_places: int, gain: Floats
+) -> str:  # fmt: skip
     """Return "tested", or the first reason that applies why a pair can't be tested."""
     if is_same:
         return "same_type"
-    if not has_sender.any():
+    if not n_with_sender:
         return "absent"
-    if has_sender.size < FEWEST_RECEIVERS or n_places < FEWEST_PLACES:
+    if n_receivers < FEWEST_RECEIVERS or n_places < FEWEST_PLACES:
         return "too_few_receivers"
-    return "tested" if np.isfinite(gains).all() else "diverged"
-
-
-def _spread_over_runs(gains: Floats, fold: Integers, n_folds: int) -> tuple[Floats, float]:
-    """Mean gain in each fold and run, and the variance of the mean of all that runs cause.
-
-    `gains` is (run, receiver). Models of different folds are trained apart, so that their
-    variances add, weighted by the share of the receivers.
-    """
-    n_runs, n_receivers = gains.shape
-    by_run = np.full((n_folds, n_runs), np.nan)
-    variance = 0.0
-    for number in range(n_folds):
-        members = fold == number
-        if members.any():
-            by_run[number] = gains[:, members].mean(axis=1)
-            share = members.sum() / n_receivers
-            variance += share**2 * by_run[number].var(ddof=1) / n_runs
-    return by_run, variance
+    return "tested" if np.isfinite(gain).all() else "diverged"
 
 
 def _assemble(
     found: dict[str, NDArray[Any]],
     queries: Sequence[str],
     senders: Sequence[str],
+    genes: Sequence[str],
     seeds: Sequence[int],
     confidence_level: float,
     settings: dict[str, Any],
@@ -147,11 +168,11 @@ def _assemble(
     for name, dims, units, text in _DESCRIPTIONS:
         attributes = {"long_name": name.replace("_", " "), "description": text}
         variables[name] = (dims, found[name], attributes | ({"units": units} if units else {}))
-    n_folds = found["gain_by_run"].shape[2]
     coords = {
         "query": np.array(queries, dtype=np.str_),
         "label": np.array(senders, dtype=np.str_),
-        "fold": np.arange(n_folds),
+        "gene": np.array(genes, dtype=np.str_),
+        "fold": np.arange(found["gain_by_run"].shape[2]),
         "run": np.arange(len(seeds)),
         "seed": ("run", np.array(seeds)),
     }

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import xarray as xr
 
 from amici_xr.dataset.units import MICRON, check_distance_number
@@ -26,9 +27,8 @@ if TYPE_CHECKING:
     import anndata
     import torch
 
-# A small network learns what one neighbor tells from few cells, and costs a tenth.
+# A network with small layers learns what a neighbor tells as well, and costs a tenth.
 SIZES = {
-    "n_heads": 4,
     "label_size": 16,
     "query_size": 32,
     "query_hidden_size": 64,
@@ -39,6 +39,7 @@ SIZES = {
 }
 # All models train for the same number of epochs, with steps that find weak effects early.
 _OF_REFITS: dict[str, Any] = {"validation": None, "adam_epsilon": 1e-3}
+_LEAST_STEPS = 24  # of an epoch
 OWNER = "refits"  # whose distances are in µm
 _FEWEST_RUNS = 2  # below, their spread is not known
 
@@ -61,7 +62,7 @@ def leave_out_senders(
     microns_per_unit: float | None = None,
     permute: Literal["labels", "positions", "expression"] | None = None,
     max_epochs: int = 60,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     confidence_level: float = 0.95,
     device: str | torch.device | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -74,10 +75,11 @@ def leave_out_senders(
     one with all senders, and one without each of them, whose cells no receiver then sees, neither
     in training nor in prediction. For receiver i and sender S,
 
-    ``gain_i(S) = Σ_genes (x − ŷ without S)² − Σ_genes (x − ŷ)²``,
+    ``gain_i(S) = (x − ŷ without S)² − (x − ŷ)²``, for each gene,
 
-    by models that never saw i, averaged over runs. If other senders, or the receiver's own type,
-    tell as much as S does, the refitted model makes up for it, and the gain is 0.
+    by models that never saw i, where ŷ is the mean of the predictions of all runs. Smooth variation
+    is regressed out of ``x − ŷ`` first (`smooth_scale`). If other senders tell as much as S does,
+    the refitted models make up for it, and the gain is 0.
 
     Parameters
     ----------
@@ -99,18 +101,21 @@ def leave_out_senders(
     split_seed
         Seed of the folds, of batches and of `permute`.
     smooth_scale
-        Half wavelength of the finest variation over the tissue that is taken out of the residuals
-        of all models alike, in µm: what neighbors tell of where in the tissue a receiver lies is
-        not an interaction. None takes nothing out.
+        Half wavelength in µm of the finest wave over the tissue that is regressed out of the
+        residuals of all models alike, gene by gene, together with the mean expression of that gene
+        in the neighborhood (Gaussian weights of 8, 16, 32 and 64 µm): neighbors tell where in the
+        tissue a receiver lies, which is not an interaction. None regresses nothing out.
     microns_per_unit
         Length of a coordinate unit in µm; None takes the unit that the AnnData names in ``uns``,
         and µm where it names none.
     permute
         As for `train`: refits of a tissue whose links are broken on purpose, to see what chance
         gives.
-    max_epochs, batch_size
-        As for `train`. Small batches, since what counts is the number of steps: a tissue of 3,000
-        cells needs about 2,000.
+    max_epochs
+        As for `train`.
+    batch_size
+        As for `train`; None takes 128, and fewer where the cells are few, since what counts is the
+        number of steps: at least 24 in an epoch.
     confidence_level
         Coverage of the intervals, strictly between 0 and 1.
     device
@@ -128,15 +133,19 @@ def leave_out_senders(
     Returns
     -------
     xarray.Dataset
-        Over (query, label): ``gain``, over the squared deviation from the mean of the type;
-        ``ci_lower``, ``ci_upper``; ``p_value`` (one-sided, of the mean gain, under spatial
-        autocorrelation and with the spread over runs added to its variance); ``q_value``, adjusted
-        over all pairs (Benjamini and Hochberg); ``n_receivers``, ``n_with_sender``;
-        ``effective_patches``; ``status``: "tested"; "same_type" (neighbors are of other types);
-        "absent" (no receiver has such a neighbor); "too_few_receivers" (fewer than 30);
-        "diverged" (the loss of a model became NaN). ``gain_by_run`` has dims (query, label, fold,
-        run), and ``explained_variance`` (query) says how much models with all senders explain at
-        all.
+        Over (query, label): ``gain``, summed over genes, over the squared deviation from the mean
+        of the type; ``ci_lower``, ``ci_upper``, its interval; ``p_value``, those of the genes
+        combined (Simes); ``q_value``, adjusted over all pairs (Benjamini and Hochberg);
+        ``n_receivers``, ``n_with_sender``; ``effective_patches``; ``status``: "tested";
+        "same_type" (neighbors are of other types); "absent" (no receiver has such a neighbor);
+        "too_few_receivers" (fewer than 30); "diverged" (the loss of a model became NaN).
+
+        Over (query, label, gene): ``gene_gain``, ``gene_p_value``, one-sided, of the mean over
+        receivers, under spatial autocorrelation and with the variance over runs (a jackknife)
+        added; ``gene_q_value``, adjusted over the genes of the pair.
+
+        ``gain_by_run`` has dims (query, label, fold, run): each run's prediction by itself.
+        ``explained_variance`` (query) says how much models with all senders explain at all.
 
     Raises
     ------
@@ -195,9 +204,12 @@ def leave_out_senders(
         scales = tuple(scale / factor for scale in NEIGHBORHOOD_SCALES)
         removed = Removed(smooth_scale / factor, scales)
     # Attention is penalized, and steps get shorter, when the effects are learned.
+    if batch_size is None:
+        n_training = tissue.n_cells * (n_folds - 1) // n_folds
+        given["batch_size"] = min(128, max(16, n_training // _LEAST_STEPS))
     rise = {"attention_penalty_epochs": (max_epochs // 2, 5 * max_epochs // 6)}
     arguments = rise | further | {name: given[name] for name in _OF_TRAINING}
-    errors = cross_fit(
+    gains, bases = cross_fit(
         registered,
         tissue,
         members,
@@ -211,13 +223,16 @@ def leave_out_senders(
         **{name: value for name, value in arguments.items() if name not in ("device", "progress")},
         "smooth_scale": smooth_scale,
     }
+    n_in_fold = np.zeros((len(tissue.vocabulary), n_folds), np.int64)
+    np.add.at(n_in_fold, (tissue.codes, fold), 1)
     return refit_dataset(
-        errors,
+        gains,
+        bases,
         tissue,
         find_neighborhoods(tissue, n_neighbors)[0],
-        queries=tissue.vocabulary,
         senders=left_out,
         seeds=members.seeds,
+        n_in_fold=n_in_fold,
         confidence_level=confidence_level,
         settings=settings,
     )

@@ -28,57 +28,45 @@ _BATCH = 1024
 
 @dataclass(frozen=True)
 class SmoothVariation:
-    """What is regressed out of the receivers of one type.
+    """What is regressed out of receivers of one type.
 
     Attributes
     ----------
-    members
-        Positions of the receivers among those that are predicted.
     waves
-        Orthonormal columns that span the mean of each sample and waves over it, (member, column).
+        Orthonormal columns that span the mean of each sample and waves over it, (cell, column).
     surroundings
         Mean expression of the neighborhood at several scales, without what the waves explain,
-        (scale, member, gene).
+        (scale, cell, gene).
     inverse
         Inverse of the products of the surroundings of each gene, (gene, scale, scale).
     """
 
-    members: Integers
     waves: Floats
     surroundings: NDArray[np.float32]
     inverse: Floats
 
-    def remove(self, residual: Floats) -> Floats:
-        """Return the residuals of least squares, (member, gene)."""
-        rest = residual - self.waves @ (self.waves.T @ residual)
-        product = np.einsum("smg,mg->gs", self.surroundings, rest)
+    def remove(self, values: Floats) -> Floats:
+        """Return the residuals of least squares, (cell, gene)."""
+        rest = values - self.waves @ (self.waves.T @ values)
+        product = np.einsum("scg,cg->gs", self.surroundings, rest)
         coefficient = np.einsum("gst,gt->gs", self.inverse, product)
-        return np.asarray(rest - np.einsum("smg,gs->mg", self.surroundings, coefficient))
+        return np.asarray(rest - np.einsum("scg,gs->cg", self.surroundings, coefficient))
 
 
 def describe_smooth_variation(
-    cells: Integers,
-    codes: Integers,
-    samples: Integers | None,
     positions: Floats,
+    samples: Integers | None,
     wave_scale: float,
     surroundings: NDArray[np.float32],
-) -> list[SmoothVariation]:
-    """Describe what is regressed out of cells, for each of their types.
-
-    `codes`, `samples` and `positions` are those of the whole tissue; `surroundings` of the cells,
-    (scale, cell, gene).
-    """
-    parts = []
-    for _, members in group_positions(codes[cells], int(codes.max()) + 1):
-        own = cells[members]
-        waves = _waves(positions[own], None if samples is None else samples[own], wave_scale)
-        near = surroundings[:, members]
-        near = near - np.einsum("mc,scg->smg", waves, np.einsum("mc,smg->scg", waves, near))
-        products = np.einsum("smg,tmg->gst", near, near)
-        inverse = np.linalg.pinv(products, hermitian=True)
-        parts.append(SmoothVariation(members, waves, near.astype(np.float32), inverse))
-    return parts
+) -> SmoothVariation:
+    """Describe what is regressed out of cells; `surroundings` is (scale, cell, gene)."""
+    waves = _waves(positions, samples, wave_scale)
+    near = surroundings - np.einsum(
+        "cw,swg->scg", waves, np.einsum("cw,scg->swg", waves, surroundings)
+    )
+    products = np.einsum("scg,tcg->gst", near, near)
+    inverse = np.linalg.pinv(products, hermitian=True)
+    return SmoothVariation(waves, near.astype(np.float32), inverse)
 
 
 def surrounding_expression(

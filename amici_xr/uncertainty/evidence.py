@@ -110,6 +110,12 @@ def _pairs_of(ds: xr.Dataset, word: str) -> xr.Dataset:
     """Return what tells which pairs are supported, in memory, dims (query, label)."""
     if word == "tissue":
         check_response(ds)
+    if word == "held_out_gain" and "status" in ds and (ds["status"] == "in_sample").any():
+        raise SchemaError(
+            "these prediction gains are in-sample, which is no evidence: a model explains the "
+            "cells that it was trained on even in a permuted tissue; pass those of "
+            "prediction_gain(ds, held_out=True)"
+        )
     missing = sorted(_REQUIRED - set(map(str, ds.variables)))
     missing += [dim for dim in _PAIR if dim not in ds.coords]
     if missing:
@@ -126,12 +132,6 @@ def _pairs_of(ds: xr.Dataset, word: str) -> xr.Dataset:
         if not (index := pairs.indexes[dim]).is_unique:
             repeated = index[index.duplicated()].unique()
             raise ValueError(f"{dim} of the evidence {word!r} holds {listed(repeated)} twice")
-    if word == "held_out_gain" and (pairs["status"] == "in_sample").any():
-        raise SchemaError(
-            "these prediction gains are in-sample, which is no evidence: a model explains the "
-            "cells that it was trained on even in a permuted tissue; pass those of "
-            "prediction_gain(ds, held_out=True)"
-        )
     return pairs
 
 

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import xarray as xr
+from scipy.stats import false_discovery_control
 
 import amici_xr
+from amici_xr.kernels.spatial_inference import infer_mean, prepare
 
 PLANTED = {
     ("T_cell", "Macrophage"): (30, 10.0),
@@ -51,6 +53,21 @@ def by_hand():
         squared_error=[1.0, 2.0],
         squared_deviation=[4.0, 6.0],
         unit="µm",
+    )
+
+
+def with_receivers(ds, gains, deviation):
+    """The Dataset with other receivers of type A: their gains (receiver, cell type), deviations."""
+    n = len(gains)
+    ds = ds[[name for name in ds if "receiver" not in ds[name].dims]]
+    ds = ds.drop_dims("receiver", errors="ignore").assign_coords(
+        receiver=np.arange(n), receiver_label=("receiver", ["A"] * n)
+    )
+    deviation = np.broadcast_to(deviation, n)
+    return ds.assign(
+        prediction_gain=(("receiver", "cell_type"), gains),
+        squared_deviation=("receiver", deviation),
+        squared_error=("receiver", deviation),
     )
 
 
@@ -124,6 +141,27 @@ def test_a_gain_prefers_held_out_receivers_and_says_so(by_hand):
     assert every.gain.sel(label="B").item() == pytest.approx(0.6)
 
 
+def test_held_out_gains_have_p_and_q_and_in_sample_ones_have_none(by_hand):
+    rng = np.random.default_rng(0)
+    ds = with_receivers(by_hand, rng.normal([0, 2, 0, 0], [0, 2, 2, 0], size=(200, 4)), 4.0)
+    x, y = rng.uniform(0, 100, (2, 200))
+    ds = ds.assign_coords(receiver_x=("receiver", x), receiver_y=("receiver", y))
+    held_out = amici_xr.prediction_gain(ds.assign(is_held_out=("receiver", np.arange(200) % 2 > 0)))
+    gains = ds.prediction_gain.transpose("cell_type", "receiver").values[:, 1::2].astype(float)
+    places = np.stack([ds.receiver_x.values, ds.receiver_y.values], axis=1)[1::2]
+    expected = infer_mean(gains, prepare(places)).p_value(0.0, "greater")
+    is_there = (gains != 0).any(axis=1)
+    np.testing.assert_allclose(held_out.p_value, np.where(is_there, expected, np.nan))
+    q = false_discovery_control(expected[is_there])
+    np.testing.assert_allclose(held_out.q_value.values[is_there], q)
+    assert held_out.q_value.sel(label="B") < 0.05
+    for in_sample in (ds, ds.assign(is_held_out=("receiver", np.zeros(200, bool)))):
+        gain = amici_xr.prediction_gain(in_sample)
+        assert not {"p_value", "q_value"} & set(gain)
+        with pytest.raises(amici_xr.SchemaError, match="in-sample, which is no evidence"):
+            amici_xr.summary(evidence=gain)
+
+
 def test_held_out_receivers_that_are_unknown_or_absent_are_an_error(by_hand):
     with pytest.raises(amici_xr.SchemaError, match="does not tell which receivers"):
         amici_xr.prediction_gain(by_hand, held_out=True)
@@ -140,17 +178,9 @@ def test_the_interval_of_a_gain_covers_the_ratio_as_often_as_it_says(by_hand):
     n, n_trials, covered = 200, 60, 0
     for _ in range(n_trials):
         deviation = rng.gamma(4.0, size=n)
-        ds = by_hand[[name for name in by_hand if "receiver" not in by_hand[name].dims]]
-        ds = ds.drop_dims("receiver", errors="ignore").assign_coords(
-            receiver=np.arange(n), receiver_label=("receiver", ["A"] * n)
-        )
         gain = 0.3 * deviation + rng.normal(size=n)
         table = np.stack([0 * gain, gain, gain, 0 * gain], axis=1)
-        ds = ds.assign(
-            prediction_gain=(("receiver", "cell_type"), table),
-            squared_deviation=("receiver", deviation),
-            squared_error=("receiver", deviation),
-        )
+        ds = with_receivers(by_hand, table, deviation)
         interval = amici_xr.prediction_gain(ds, resampling_unit="cell").sel(label="B")
         covered += bool(interval.ci_lower <= 0.3 <= interval.ci_upper)
     assert covered / n_trials >= 0.85

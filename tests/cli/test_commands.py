@@ -499,6 +499,13 @@ def test_info_of_evidence_counts_its_pairs_and_names_a_command_that_works(done):
     assert "2 pairs with evidence" in done("summary", "refits.nc").out
 
 
+def test_info_of_an_answer_lists_what_it_holds(done, folder):
+    done("atlas", folder / "several.nc", "--threshold", 0.1, "--out", "atlas.nc")
+    shown = done("info", "atlas.nc").out
+    assert "median_length_scale (query, label, head)" in shown
+    assert "Ask:" not in shown
+
+
 def test_an_atlas_is_drawn_with_evidence(done, folder):
     amici_xr.save(refits(), "refits.nc")
     words = ["plot", "atlas", folder / "several.nc", "--threshold", 0.1, "--dpi", 60]
@@ -855,7 +862,7 @@ def test_a_page_that_takes_long_shows_its_progress_on_the_same_terms(done, folde
 BY_HAND = {"extract", "info", "convert", "report", "demo"}
 NOT_COMMANDS = {"save", "to_dataframe", "to_anndata", "report"}  # convert; needs a tissue in memory
 GIVEN = {"ds", "datasets", "response", "history", "ax", "path", "model", "adata"}  # files
-GIVEN |= {"indices", "counterfactual_effect", "train_mask"}  # not in words
+GIVEN |= {"indices", "counterfactual_effect", "train_mask", "training"}  # not in words
 
 
 def methods():
@@ -891,7 +898,8 @@ def arguments_of(words):
 
 
 def test_every_method_of_a_dataset_is_a_command_under_its_name():
-    of_several, of_a_tissue = {"align_runs", "concat_samples"}, {"distance_response", "train"}
+    of_several = {"align_runs", "concat_samples"}
+    of_a_tissue = {"distance_response", "train", "leave_out_senders"}
     commands = set(COMMANDS.values()) - BY_HAND - of_several - of_a_tissue - {"plot_history"}
     assert commands == methods() - NOT_COMMANDS
 
@@ -1009,7 +1017,7 @@ def test_the_script_of_completion_knows_every_command_and_option(done, shell):
 def test_bash_completes_commands_options_and_choices(done, tmp_path):
     (tmp_path / "completion.bash").write_text(done("--show-completion", "bash").out)
     for words, expected in (
-        (["amici-xr", "le"], "length-scale"),
+        (["amici-xr", "len"], "length-scale"),
         (["amici-xr", "plot", "c"], "curve"),
         (["amici-xr", "length-scale", "--resampling-unit", "sp"], "spatial"),
         (["amici-xr", "curve", "--per"], "--per-neighbor"),

@@ -8,7 +8,12 @@ from scipy.spatial.distance import cdist
 
 from amici_xr.kernels import place_leaves, spatial_inference
 from amici_xr.kernels.exact_bootstrap import interval_of_mean
-from amici_xr.kernels.spatial_inference import infer_mean, prepare, spatial_interval
+from amici_xr.kernels.spatial_inference import (
+    infer_from_contrasts,
+    infer_mean,
+    prepare,
+    spatial_interval,
+)
 
 
 def fields(places, length, n, rng):
@@ -406,3 +411,27 @@ def test_values_and_places_that_are_not_numbers_are_refused(tissue):
         prepare([[1.0], [2.0], [3.0]])
     with pytest.raises(ValueError, match=r"^places holds NaN or infinite coordinates; leave those"):
         prepare([[0.0, np.nan]])
+
+
+def test_contrasts_add_up_over_parts_of_the_cells():
+    rng = np.random.default_rng(8)
+    places, values = rng.random((900, 2)), rng.normal(size=(3, 900))
+    basis = prepare(places)
+    parts = [rng.permutation(900)[:400]]
+    parts.append(np.setdiff1d(np.arange(900), parts[0]))
+    contrasts = sum(values[:, part] @ basis.cell_contrasts()[part] for part in parts)
+    added = infer_from_contrasts(contrasts, values.mean(axis=1), basis)
+    whole = infer_mean(values, basis)
+    np.testing.assert_allclose(added.half_width(), whole.half_width(), rtol=1e-8)
+    np.testing.assert_allclose(added.p_value(0.01), whole.p_value(0.01), rtol=1e-8)
+
+
+def test_a_further_variance_widens_the_mean_with_degrees_of_freedom_of_its_own():
+    rng = np.random.default_rng(9)
+    inferred = infer_mean(rng.normal(size=(2, 300)), prepare(rng.random((300, 2))))
+    unchanged = inferred.widen(0.0, freedom=4)
+    np.testing.assert_allclose(unchanged.half_width(), inferred.half_width(), rtol=1e-10)
+    dominated = inferred.widen([1e6, 1e6], freedom=4)  # the other variance alone is left
+    np.testing.assert_allclose(dominated.half_width(0.9), 1e3 * stats.t.ppf(0.95, 4), rtol=1e-3)
+    tails = stats.t.sf((inferred.mean + 1e3) / 1e3, 4)
+    np.testing.assert_allclose(dominated.p_value(-1e3, "greater"), tails, rtol=1e-3)
