@@ -212,6 +212,25 @@ def test_rates_of_the_distance_response_count_what_was_planted(monkeypatch, caps
     assert none.startswith("| none | –; 0 of 12 (0) |")
 
 
+@pytest.mark.needs_training
+def test_rates_of_evidence_go_on_where_they_stopped(monkeypatch, capsys, tmp_path):
+    pytest.importorskip("scvi")
+    import evidence_rates
+
+    small = {"n_cells": 300, "n_types": 3, "n_genes": 8, "genes_per_pair": 4, "n_pairs": 1}
+    monkeypatch.setattr(evidence_rates, "TISSUE", small)
+    monkeypatch.setattr(evidence_rates, "MAX_EPOCHS", 1)
+    monkeypatch.setattr(evidence_rates, "SETTINGS", {"planted": {}, "none": {"n_pairs": 0}})
+    for n_tissues in (1, 2):  # the second time goes on with the second tissue of each setting
+        words = ["evidence_rates.py", "--tissues", str(n_tissues), "--out", str(tmp_path / "a.csv")]
+        monkeypatch.setattr("sys.argv", words)
+        evidence_rates.main()
+        shown = capsys.readouterr().out.splitlines()
+        assert sum(line.startswith("{") for line in shown) == 4
+    rows = [line.split() for line in shown if line.startswith("refits")]
+    assert rows[0][-5:] == ["2", "2", "0", "10", "0"]
+
+
 def test_the_growth_of_a_distance_response_is_measured_and_drawn(monkeypatch, capsys):
     import response_growth
 

@@ -72,6 +72,24 @@ def test_the_planted_sender_alone_is_missed_where_it_is_left_out():
     assert float(ds.explained_variance.sel(query=planted["query"])) > 0.05
 
 
+@pytest.mark.slow
+def test_on_the_demo_refits_call_the_planted_pairs_alone_and_masking_calls_another(demo):
+    model, tissue = demo
+    refits = amici_xr.leave_out_senders(
+        tissue, "cell_type", n_neighbors=30, n_runs=2, max_epochs=40, progress=False
+    )
+    rows = refits.q_value.to_dataframe().reset_index()
+    rows = rows[rows.q_value < 0.05]
+    called = set(zip(rows["label"], rows["query"], strict=True))
+    planted = tissue.uns["interactions"]
+    assert called == set(zip(planted["sender"], planted["receiver"], strict=True))
+    # Within one model senders stand in for each other.
+    ds = amici_xr.extract(model, "Tumor", tissue, effects=True, progress=False)
+    masked = amici_xr.prediction_gain(ds, resampling_unit="cell").sel(label="T_cell")
+    assert float(masked.ci_lower) > 0
+    assert float(refits.q_value.sel(query="Tumor", label="T_cell")) > 0.05
+
+
 @pytest.mark.filterwarnings("ignore:explained variance is")  # there is nothing to learn
 def test_errors_are_those_of_models_that_never_saw_the_cells(adata):
     ds = amici_xr.leave_out_senders(adata, "cell_type", smooth_scale=None, **TINY)
