@@ -97,6 +97,7 @@ class AttentionModel(BaseModelClass):  # type: ignore[misc]  # scvi-tools has no
         self._expression = preparation.read_expression(self.tissue)
         preparation.check_expression(self._expression, self.tissue.expression.genes)
         self._index, self._distance = preparation.find_neighborhoods(self.tissue, n_neighbors)
+        self._target: NDArray[np.float32] | None = None
         labels = self.tissue.vocabulary
         self._of_runs = {"seed": seed, "left_out": left_out, **sizes}
         self._of_network: dict[str, Any] = {
@@ -231,7 +232,8 @@ class AttentionModel(BaseModelClass):  # type: ignore[misc]  # scvi-tools has no
         )
         self.module = self._network(runs, shared)  # of each learning rate by itself
         cells = preparation.split(self.tissue, train_mask, shared)
-        profiles = preparation.mean_profiles(self._expression, self.tissue, cells.training)
+        target = self._expression if self._target is None else self._target
+        profiles = preparation.mean_profiles(target, self.tissue, cells.training)
         tissue = self._training_tissue(torch.from_numpy(profiles))
         outcome = fit(
             self.module,
@@ -251,6 +253,16 @@ class AttentionModel(BaseModelClass):  # type: ignore[misc]  # scvi-tools has no
         )
         self._trained_on = tissue
         self._finish(outcome, runs, shared, cells, profiles)
+
+    def set_target(self, values: NDArray[np.float32]) -> None:
+        """Predict other values of the cells than their expression, which stays what is seen.
+
+        Parameters
+        ----------
+        values
+            What a regression has left of the expression, say, (cell, gene).
+        """
+        self._target = values
 
     def residuals(self, run: int, cells: NDArray[np.int64]) -> NDArray[np.float32]:
         """Compute what one run does not predict of some cells, ``x − ŷ``.
@@ -276,7 +288,7 @@ class AttentionModel(BaseModelClass):  # type: ignore[misc]  # scvi-tools has no
         return np.asarray(torch.cat(parts).numpy())
 
     def deviations(self, cells: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Compute the expression of some cells less the mean of their type in training.
+        """Compute the target of some cells less the mean of their type in training.
 
         Parameters
         ----------
@@ -288,9 +300,7 @@ class AttentionModel(BaseModelClass):  # type: ignore[misc]  # scvi-tools has no
         numpy.ndarray
             (cell, gene).
         """
-        tissue = self._trained_on
-        means = tissue.profiles[torch.from_numpy(tissue.codes[cells])]
-        return np.asarray((tissue.expression[torch.from_numpy(cells)] - means).numpy())
+        return np.asarray(self._trained_on.deviations(cells).numpy())
 
     def seconds_of_an_epoch(self, n_training_cells: int, batch_size: int) -> float:
         """Estimate how long an epoch of all runs takes on this machine's CPU, from two batches.
@@ -387,6 +397,7 @@ class AttentionModel(BaseModelClass):  # type: ignore[misc]  # scvi-tools has no
             self.tissue.codes,
             self._index,
             self._distance,
+            None if self._target is None else torch.from_numpy(self._target),
         )
 
     def _batches(self, cells: Any, batch_size: int, seed: int) -> PatchBatches:

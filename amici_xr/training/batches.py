@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -73,6 +73,8 @@ class TrainingTissue:
         Cell types, (cell,).
     index, distance
         Neighborhoods of all cells, −1 where there is no neighbor, (cell, rank).
+    target
+        What of the receivers is predicted, (cell, gene); None for their expression.
     """
 
     expression: Tensor
@@ -80,11 +82,23 @@ class TrainingTissue:
     codes: Integers
     index: Integers
     distance: NDArray[np.float32]
+    target: Tensor | None = None
 
     def to(self, device: torch.device | str) -> TrainingTissue:
-        """Return the tissue with expression and profiles on a device."""
-        expression, profiles = self.expression.to(device), self.profiles.to(device)
-        return TrainingTissue(expression, profiles, self.codes, self.index, self.distance)
+        """Return the tissue with expression, profiles and target on a device."""
+        return replace(
+            self,
+            expression=self.expression.to(device),
+            profiles=self.profiles.to(device),
+            target=None if self.target is None else self.target.to(device),
+        )
+
+    def deviations(self, receivers: Integers) -> Tensor:
+        """Return the target of receivers less the mean of their type, (receiver, gene)."""
+        target = self.expression if self.target is None else self.target
+        device = target.device
+        code = torch.from_numpy(np.ascontiguousarray(self.codes[receivers])).to(device)
+        return target[torch.from_numpy(receivers).to(device)] - self.profiles[code]
 
     def batch(self, receivers: Integers) -> Batch:
         """Gather the neighborhoods of receivers, each distinct neighbor once."""
@@ -108,10 +122,9 @@ class TrainingTissue:
         def tensor(array: NDArray[np.generic]) -> Tensor:
             return torch.from_numpy(np.ascontiguousarray(array)).to(device, non_blocking=True)
 
-        code = tensor(self.codes[receivers])
         return Batch(
             expression=self.expression[tensor(cells)],
-            deviation=self.expression[tensor(receivers)] - self.profiles[code],
+            deviation=self.deviations(receivers),
             type_code=tensor(types),
             receiver_type=tensor(receiver_type),
             neighbor=tensor(neighbor),

@@ -8,15 +8,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from amici_xr.extraction.arguments import check_device
 from amici_xr.io.atomic import replace_atomically
+from amici_xr.kernels.groups import group_positions
 from amici_xr.kernels.spatial_inference import SpatialBasis
 from amici_xr.tissue.cells import Tissue
 from amici_xr.training.patches import patches
@@ -34,9 +35,11 @@ if TYPE_CHECKING:
 
     from amici_xr.training.attention_model import AttentionModel
 
-Integers = NDArray[np.intp]
+Integers = NDArray[np.integer[Any]]
+Neighborhoods = tuple[NDArray[np.intp], NDArray[np.float32]]  # index and distance, (cell, rank)
 
-_NOT_IN_MARK = {"progress", "device", "checkpoint_seconds"}
+_NOT_MARKED = {"progress", "device", "checkpoint_seconds"}  # they change no number
+_MARK = "fingerprint"
 _PATCH_SIZE, _PATCHES_PER_FOLD = 128, 16
 
 
@@ -45,37 +48,47 @@ class Members:
     """Models that are trained in each fold: of each seed one with all senders, one without each.
 
     Models of one seed share initial weights, batches and dropped neighbors, so that they differ by
-    what the sender tells.
+    what the sender tells. Each fold has seeds of its own, so that what chance does to them is
+    independent.
 
     Attributes
     ----------
     senders
         Cell types that are left out, one at a time.
-    seeds
-        Seed of each run.
+    n_runs, n_folds
+        Number of seeds in each fold, and of folds.
+    first_seed
+        The first of all.
     """
 
     senders: tuple[str, ...]
-    seeds: tuple[int, ...]
+    n_runs: int
+    n_folds: int
+    first_seed: int
 
     @property
-    def left_out(self) -> tuple[str | None, ...]:
-        """Sender that each model of a seed does not see; None for the first."""
-        return (None, *self.senders)
+    def n_left_out(self) -> int:
+        """Number of models of a seed."""
+        return 1 + len(self.senders)
 
     @property
-    def arguments(self) -> dict[str, Any]:
-        """Arguments of `train` that make these models."""
+    def seeds(self) -> NDArray[np.int64]:
+        """Seeds, (fold, run)."""
+        count = np.arange(self.n_folds * self.n_runs)
+        return self.first_seed + count.reshape(self.n_folds, self.n_runs)
+
+    def arguments(self, fold: int) -> dict[str, Any]:
+        """Return the arguments of `train` that make the models of a fold."""
         return {
-            "n_runs": len(self.seeds) * len(self.left_out),
-            "seed": np.repeat(self.seeds, len(self.left_out)).tolist(),
-            "left_out": self.left_out * len(self.seeds),
+            "n_runs": self.n_runs * self.n_left_out,
+            "seed": np.repeat(self.seeds[fold], self.n_left_out).tolist(),
+            "left_out": (None, *self.senders) * self.n_runs,
         }
 
 
 @dataclass(frozen=True)
-class Removed:
-    """Scales of what is taken out of the residuals, in units of the coordinates.
+class SmoothScales:
+    """Scales of the variation that is regressed out, in units of the coordinates.
 
     Attributes
     ----------
@@ -110,88 +123,125 @@ def assign_folds(tissue: Tissue, n_folds: int, seed: int) -> Integers:
 def cross_fit(
     registered: anndata.AnnData,
     tissue: Tissue,
+    neighborhoods: Neighborhoods,
     members: Members,
     fold: Integers,
     arguments: Mapping[str, Any],
-    removed: Removed | None,
+    scales: SmoothScales | None,
     checkpoint: Path | None,
 ) -> tuple[Gains, dict[int, SpatialBasis]]:
     """Train in each fold on the cells of the others, and add up the gains of the fold's cells."""
-    n_folds = int(fold.max()) + 1
-    given = {**arguments, **members.arguments}
-    settings = sorted((name, value) for name, value in given.items() if name not in _NOT_IN_MARK)
+    settings = sorted((name, value) for name, value in arguments.items() if name not in _NOT_MARKED)
     expression = read_expression(tissue)
-    mark = fingerprint(expression, tissue.positions, tissue.codes, fold, settings, removed)
+    fingerprint_of_call = fingerprint(
+        version("amici-xr"), expression, tissue.positions, tissue.codes, tissue.sample_codes,
+        *neighborhoods, fold, members, settings, scales,
+    )  # fmt: skip
     bases = bases_of_types(tissue)
-    parts = []
-    for number in range(n_folds):
+    smooth = _smooth_variation(tissue, expression, neighborhoods, scales)
+    total: Gains | None = None
+    is_announced = not arguments["progress"]
+    for number in range(members.n_folds):
         saved = None if checkpoint is None else checkpoint / f"fold_{number}.npz"
-        found = None if saved is None else _read(saved, mark)
-        if found is None:
-            model = make_model(registered, given)
-            own: dict[str, Any] = {"train_mask": fold != number}
-            if number == 0 and given["progress"]:
-                _announce(model, n_folds, int(own["train_mask"].sum()), given)
+        gains = None if saved is None else _read(saved, fingerprint_of_call)
+        if gains is None:
+            given = {**arguments, **members.arguments(number), "train_mask": fold != number}
             if checkpoint is not None:
-                own["checkpoint"] = checkpoint / f"fold_{number}.ckpt"
-            model.train(**training_arguments({**given, **own}))
-            found = _gains_of_fold(model, members, bases, fold, number, expression, removed)
+                given["checkpoint"] = checkpoint / f"fold_{number}.ckpt"
+            model = make_model(registered, given)
+            if not is_announced:
+                _announce(model, members.n_folds - number, given)
+                is_announced = True
+            model.set_target(_without_smooth_variation(expression, tissue, smooth, fold != number))
+            model.train(**training_arguments(given))
+            gains = _gains_of_fold(model, members, bases, smooth, fold, number)
             if saved is not None:
-                _write(saved, mark, found)
-        parts.append(found)
-    return reduce(add, parts), bases
+                _write(saved, fingerprint_of_call, gains)
+        total = gains if total is None else total + gains
+    assert total is not None  # there is a fold
+    return total, bases
+
+
+def _smooth_variation(
+    tissue: Tissue,
+    expression: NDArray[np.float32],
+    neighborhoods: Neighborhoods,
+    scales: SmoothScales | None,
+) -> dict[int, SmoothVariation]:
+    """Describe the smooth variation of the cells of each type; without scales there is none."""
+    if scales is None:
+        return {}
+    index, distance = neighborhoods
+    near = surrounding_expression(
+        expression, tissue.codes, index, distance, scales.neighborhood_scales
+    )
+    assert tissue.positions is not None  # it was read with coordinates
+    samples = tissue.sample_codes
+    described = {}
+    for code, cells in group_positions(tissue.codes, len(tissue.vocabulary)):
+        of_cells = None if samples is None else samples[cells]
+        described[code] = describe_smooth_variation(
+            tissue.positions[cells], of_cells, scales.wave_scale, near[:, cells]
+        )
+    return described
+
+
+def _without_smooth_variation(
+    expression: NDArray[np.float32],
+    tissue: Tissue,
+    smooth: Mapping[int, SmoothVariation],
+    is_training: NDArray[np.bool_],
+) -> NDArray[np.float32]:
+    """Regress smooth variation out of expression, with coefficients of training cells alone."""
+    target = expression.copy()
+    for code, variation in smooth.items():
+        cells = np.flatnonzero(tissue.codes == code)
+        if is_training[cells].any():
+            values = expression[cells].astype(np.float64)
+            target[cells] = variation.remove(values, is_training[cells])
+    return target
 
 
 def _gains_of_fold(
     model: AttentionModel,
     members: Members,
     bases: Mapping[int, SpatialBasis],
+    smooth: Mapping[int, SmoothVariation],
     fold: Integers,
     number: int,
-    expression: NDArray[np.float32],
-    removed: Removed | None,
 ) -> Gains:
     """Add up the gains of the cells of one fold, one type after the other."""
-    n_left_out = len(members.left_out)
     by_type = {}
+    is_diverged = model.history_["status"].values == "diverged"
     for code, basis in bases.items():
-        own = np.flatnonzero(model.tissue.codes == code)
-        is_held_out = fold[own] == number
+        of_type = np.flatnonzero(model.tissue.codes == code)
+        is_held_out = fold[of_type] == number
         if not is_held_out.any():
             continue
-        cells = own[is_held_out]
+        cells = of_type[is_held_out]
 
         def residuals(run: int, left_out: int, cells: Integers = cells) -> NDArray[np.float32]:
-            return model.residuals(run * n_left_out + left_out, cells)
+            position = run * members.n_left_out + left_out
+            predicted = model.residuals(position, cells.astype(np.int64))
+            return np.full_like(predicted, np.nan) if is_diverged[position] else predicted
 
         by_type[code] = gains_of_type(
             residuals,
-            len(members.seeds),
-            n_left_out - 1,
+            members.n_runs,
+            len(members.senders),
             model.deviations(cells),
-            None if removed is None else _smooth_variation(model, expression, cells, removed),
+            smooth[code].of(is_held_out) if smooth else None,
             basis.cell_contrasts()[is_held_out],
-            share=cells.size / own.size,
+            share=cells.size / of_type.size,
         )
-    return stack_types(by_type, len(model.tissue.vocabulary), int(fold.max()) + 1, number)
+    return stack_types(by_type, len(model.tissue.vocabulary), members.n_folds, number)
 
 
-def _smooth_variation(
-    model: AttentionModel, expression: NDArray[np.float32], cells: Integers, removed: Removed
-) -> SmoothVariation:
-    tissue, (index, distance) = model.tissue, model.neighborhoods
-    assert tissue.positions is not None  # it was trained on places
-    near = surrounding_expression(
-        expression, tissue.codes, index[cells], distance[cells], removed.neighborhood_scales
-    )
-    samples = None if tissue.sample_codes is None else tissue.sample_codes[cells]
-    return describe_smooth_variation(tissue.positions[cells], samples, removed.wave_scale, near)
-
-
-def _announce(
-    model: AttentionModel, n_folds: int, n_training_cells: int, given: Mapping[str, Any]
-) -> None:
-    """Tell how long the refits take, before they begin."""
+def _announce(model: AttentionModel, n_folds: int, given: Mapping[str, Any]) -> None:
+    """Tell how long the remaining folds take on this CPU, before they begin."""
+    if check_device(given["device"]).type != "cpu":
+        return
+    n_training_cells = int(given["train_mask"].sum())
     seconds = model.seconds_of_an_epoch(n_training_cells, given["batch_size"])
     seconds *= given["max_epochs"] * n_folds
     duration = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
@@ -199,14 +249,14 @@ def _announce(
     print(words, file=sys.stderr)
 
 
-def _read(path: Path, mark: str) -> Gains | None:
+def _read(path: Path, fingerprint_of_call: str) -> Gains | None:
     """Return what an earlier call has written of the same fold, None where there is nothing."""
     if not path.exists():
         return None
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            is_same = str(arrays["mark"]) == mark
-            found = Gains(**{name: arrays[name] for name in arrays if name != "mark"})
+            is_same = str(arrays[_MARK]) == fingerprint_of_call
+            gains = Gains(**{name: arrays[name] for name in arrays if name != _MARK})
     except Exception as error:  # NumPy has an error of its own for each kind of damage
         raise ValueError(
             f"checkpoint: {str(path)!r} is damaged or not of this package ({error}); delete it to "
@@ -217,9 +267,10 @@ def _read(path: Path, mark: str) -> Gains | None:
             f"checkpoint: {str(path)!r} is of other refits, with other settings or another "
             "tissue; give another folder, or delete it to train anew"
         )
-    return found
+    return gains
 
 
-def _write(path: Path, mark: str, gains: Gains) -> None:
+def _write(path: Path, fingerprint_of_call: str, gains: Gains) -> None:
+    arrays: dict[str, Any] = {_MARK: fingerprint_of_call, **gains.arrays}
     with replace_atomically(path) as beside, beside.open("wb") as file:
-        np.savez(file, mark=mark, **gains.arrays)  # type: ignore[arg-type]  # its other argument
+        np.savez(file, **arrays)

@@ -73,8 +73,16 @@ def fit(
     if checkpoint is not None:
         path = expand_home(checkpoint)
         seconds = check_positive_number("checkpoint_seconds", checkpoint_seconds)
+        target = tissue.expression if tissue.target is None else tissue.target
         mark = fingerprint(
-            tissue.expression.numpy(), tissue.codes, tissue.index, training.cells, runs, shared
+            tissue.expression.numpy(),
+            target.numpy(),
+            tissue.codes,
+            tissue.index,
+            tissue.distance,
+            training.cells,
+            runs,
+            shared,
         )
         resumed = _check_checkpoint(path, mark)
         callbacks.append(CheckpointFile(path, seconds, mark))

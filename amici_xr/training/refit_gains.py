@@ -18,7 +18,8 @@ from amici_xr.tissue.cells import Tissue
 from amici_xr.training.smooth_variation import SmoothVariation
 
 Floats = NDArray[np.float64]
-Integers = NDArray[np.integer[Any]]
+
+_OF_SENDERS = ("gain", "contrasts", "spread", "total_spread", "by_run")
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,10 @@ class Gains:
     deviation, error
         Squared deviation from the mean of the type, and squared error with all senders, (query,
         gene).
+    n_varying
+        Number of folds in which the gene is not constant, (query, gene).
+    freedom
+        Number of receivers less that of the columns by which they are regressed, (query,).
     """
 
     gain: Floats
@@ -48,6 +53,8 @@ class Gains:
     by_run: Floats
     deviation: Floats
     error: Floats
+    n_varying: Floats
+    freedom: Floats
 
     def __add__(self, other: Gains) -> Gains:
         """Add the sums of other receivers."""
@@ -103,28 +110,40 @@ def gains_of_type(
         rest = values.astype(np.float64)
         return rest if smooth is None else smooth.remove(rest)
 
-    def of_all_runs(left_out: int) -> Floats:
-        return np.stack([cleaned(residuals(run, left_out)) for run in range(n_runs)])
+    def of_model(run: int, left_out: int) -> Floats:
+        return cleaned(residuals(run, left_out))
 
-    whole = of_all_runs(0)
-    found: dict[str, list[Any]] = {name: [] for name in ("gain", "contrasts", "spread",
-                                                         "total_spread", "by_run")}  # fmt: skip
-    for sender in range(n_senders):
-        without = of_all_runs(sender + 1)
-        gain = without.mean(axis=0) ** 2 - whole.mean(axis=0) ** 2
-        partial = np.stack([
-            _mean_gain(np.delete(without, run, axis=0), np.delete(whole, run, axis=0))
-            for run in range(n_runs)
-        ])  # fmt: skip
-        found["gain"].append(gain.sum(axis=0))
-        found["contrasts"].append(_padded(gain.T @ contrasts))
-        found["spread"].append(share**2 * _jackknife_variance(partial))
-        found["total_spread"].append(share**2 * _jackknife_variance(partial.sum(axis=1)))
-        found["by_run"].append((without**2 - whole**2).sum(axis=2).mean(axis=1))
-    sums = {name: np.array(values) for name, values in found.items()}
-    sums["deviation"] = (cleaned(deviation) ** 2).sum(axis=0)
-    sums["error"] = (whole.mean(axis=0) ** 2).sum(axis=0)
-    return sums
+    def sum_over_runs(left_out: int) -> Floats:
+        total = of_model(0, left_out)
+        for run in range(1, n_runs):
+            total += of_model(run, left_out)
+        return total
+
+    # Residuals of one model at a time, so that memory does not grow with the number of runs.
+    with_all = sum_over_runs(0)
+    sums: dict[str, list[Any]] = {name: [] for name in _OF_SENDERS}
+    for sender in range(1, n_senders + 1):
+        without = sum_over_runs(sender)
+        gain = (without**2 - with_all**2) / n_runs**2
+        partial, by_run = [], []  # the gain without a run, and that of the run alone
+        for run in range(n_runs):
+            one, one_with_all = of_model(run, sender), of_model(run, 0)
+            square = (without - one) ** 2 - (with_all - one_with_all) ** 2
+            partial.append(square.mean(axis=0) / (n_runs - 1) ** 2)
+            by_run.append((one**2 - one_with_all**2).sum(axis=1).mean())
+        sums["gain"].append(gain.sum(axis=0))
+        sums["contrasts"].append(_padded(gain.T @ contrasts))
+        sums["spread"].append(share**2 * _jackknife_variance(np.array(partial)))
+        total = np.array(partial).sum(axis=1)
+        sums["total_spread"].append(share**2 * _jackknife_variance(total))
+        sums["by_run"].append(by_run)
+    n_columns = 1 if smooth is None else smooth.n_columns
+    return {name: np.array(values) for name, values in sums.items()} | {
+        "deviation": (cleaned(deviation) ** 2).sum(axis=0),
+        "error": ((with_all / n_runs) ** 2).sum(axis=0),
+        "n_varying": 1.0 * (np.ptp(deviation, axis=0) > 0),
+        "freedom": np.array(max(0, len(deviation) - n_columns), dtype=np.float64),
+    }
 
 
 def stack_types(
@@ -147,11 +166,6 @@ def stack_types(
 def _padded(contrasts: Floats) -> Floats:
     """Fill up the contrasts of few places, which are fewer, with 0."""
     return np.pad(contrasts, ((0, 0), (0, N_CONTRASTS - contrasts.shape[1])))
-
-
-def _mean_gain(without: Floats, whole: Floats) -> Floats:
-    """Mean over receivers of the gain of the mean prediction, (run, receiver, gene) → (gene,)."""
-    return np.asarray((without.mean(axis=0) ** 2 - whole.mean(axis=0) ** 2).mean(axis=0))
 
 
 def _jackknife_variance(partial: Floats) -> Floats:

@@ -19,14 +19,15 @@ from amici_xr.training.refit_gains import Gains
 
 Floats = NDArray[np.float64]
 
-FEWEST_RECEIVERS = 30
+FEWEST_RECEIVERS = 30  # beyond the columns by which they are regressed
+FEWEST_TRAINED = 10  # of the type, in a fold that holds others out
 _PAIR = ("query", "label")
 _GENE = (*_PAIR, "gene")
 # Name, dims, units and description of each variable.
 _DESCRIPTIONS = (
     ("gain", _PAIR, "1",
      "squared error without the sender less that with it, over the squared deviation from the mean "
-     "of the type, both summed over genes and beyond smooth variation"),
+     "of the type, both summed over genes"),
     ("ci_lower", _PAIR, "1", "lower bound of the interval of the gain"),
     ("ci_upper", _PAIR, "1", "upper bound of the interval of the gain"),
     ("p_value", _PAIR, "1", "gene_p_value combined over genes (Simes)"),
@@ -51,7 +52,7 @@ def refit_dataset(
     neighbors: NDArray[np.integer[Any]],
     *,
     senders: Sequence[str],
-    seeds: Sequence[int],
+    seeds: NDArray[np.int64],
     n_in_fold: NDArray[np.int64],
     confidence_level: float,
     settings: dict[str, Any],
@@ -78,18 +79,19 @@ def refit_dataset(
     n_receivers = np.bincount(tissue.codes, minlength=len(queries))
     found["n_receivers"] = np.repeat(n_receivers[:, np.newaxis], len(senders), axis=1)
     found["n_with_sender"] = _count_with_sender(tissue, neighbors, senders)
-    n_runs, n_folds = len(seeds), n_in_fold.shape[1]
     for row, column in np.ndindex(shape):
+        is_enough = _is_enough(n_in_fold[row], float(gains.freedom[row]))
+        is_enough &= row in bases and bases[row].n_places >= FEWEST_PLACES
         status = _status(
             queries[row] == senders[column],
             int(found["n_with_sender"][row, column]),
-            int(n_receivers[row]),
-            bases[row].n_places if row in bases else 0,
-            gains.gain[row, column],
+            is_enough=is_enough,
+            varies=bool(gains.n_varying[row].any()),
+            gain=gains.gain[row, column],
         )
         found["status"][row, column] = status
         if status == "tested":
-            freedom = n_folds * (n_runs - 1)
+            freedom = int((n_in_fold[row] > 0).sum()) * (seeds.shape[1] - 1)
             pair = _test_pair(gains, bases[row], row, column, confidence_level, freedom)
             total = gains.deviation[row].sum() / n_receivers[row]
             pair["gain_by_run"] = gains.by_run[row, column] / total
@@ -110,8 +112,11 @@ def _test_pair(
     contrasts = gains.contrasts[row, column, :, : basis.contrasts.shape[1]]
     of_genes = infer_from_contrasts(contrasts, mean, basis)
     gene_p = of_genes.widen(gains.spread[row, column], freedom).p_value(0.0, "greater")
-    has_spread = gains.deviation[row] > 0
-    gene_p = np.where(has_spread, gene_p, np.nan)
+    varies = gains.n_varying[row] > 0
+    gene_p = np.where(varies, gene_p, np.nan)
+    share = np.divide(
+        gains.gain[row, column], gains.deviation[row], out=np.full(mean.shape, np.nan), where=varies
+    )
     summed = infer_from_contrasts(contrasts.sum(axis=0)[np.newaxis], mean.sum()[np.newaxis], basis)
     whole = summed.widen(gains.total_spread[row, column], freedom)
     half = whole.half_width(confidence_level)[0]
@@ -120,11 +125,9 @@ def _test_pair(
         "gain": mean.sum() / total,
         "ci_lower": (mean.sum() - half) / total,
         "ci_upper": (mean.sum() + half) / total,
-        "p_value": simes(gene_p[has_spread]),
+        "p_value": simes(gene_p[varies]),
         "effective_patches": summed.effective_patches[0],
-        "gene_gain": np.where(
-            has_spread, mean * n / np.where(has_spread, gains.deviation[row], 1), np.nan
-        ),
+        "gene_gain": share,
         "gene_p_value": gene_p,
         "gene_q_value": benjamini_hochberg(gene_p),
     }
@@ -142,16 +145,24 @@ def _count_with_sender(
     return np.stack(columns, axis=1)
 
 
+def _is_enough(n_in_fold: NDArray[np.int64], freedom: float) -> bool:
+    """Tell whether there are receivers enough, to be tested and, in each fold, to learn from."""
+    n_trained = n_in_fold.sum() - n_in_fold[n_in_fold > 0]
+    return bool(freedom >= FEWEST_RECEIVERS and (n_trained >= FEWEST_TRAINED).all())
+
+
 def _status(
-    is_same: bool, n_with_sender: int, n_receivers: int, n_places: int, gain: Floats
+    is_same: bool, n_with_sender: int, *, is_enough: bool, varies: bool, gain: Floats
 ) -> str:  # fmt: skip
     """Return "tested", or the first reason that applies why a pair can't be tested."""
     if is_same:
         return "same_type"
     if not n_with_sender:
         return "absent"
-    if n_receivers < FEWEST_RECEIVERS or n_places < FEWEST_PLACES:
+    if not is_enough:
         return "too_few_receivers"
+    if not varies:
+        return "no_variation"
     return "tested" if np.isfinite(gain).all() else "diverged"
 
 
@@ -160,7 +171,7 @@ def _assemble(
     queries: Sequence[str],
     senders: Sequence[str],
     genes: Sequence[str],
-    seeds: Sequence[int],
+    seeds: NDArray[np.int64],
     confidence_level: float,
     settings: dict[str, Any],
 ) -> xr.Dataset:
@@ -173,8 +184,8 @@ def _assemble(
         "label": np.array(senders, dtype=np.str_),
         "gene": np.array(genes, dtype=np.str_),
         "fold": np.arange(found["gain_by_run"].shape[2]),
-        "run": np.arange(len(seeds)),
-        "seed": ("run", np.array(seeds)),
+        "run": np.arange(seeds.shape[1]),
+        "seed": (("fold", "run"), seeds),
     }
     of_refits: dict[str, Any] = {
         **provenance("leave_out_senders", settings=settings),

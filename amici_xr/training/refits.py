@@ -15,12 +15,12 @@ from amici_xr.dataset.units import MICRON, check_distance_number
 from amici_xr.errors import check_fraction, check_positive_integer, listed
 from amici_xr.io.paths import expand_home
 from amici_xr.response.arguments import check_subset, find_microns_per_unit
-from amici_xr.tissue.cells import read_tissue
-from amici_xr.training.cross_fitting import Members, Removed, assign_folds, cross_fit
+from amici_xr.tissue.cells import Tissue, read_tissue
+from amici_xr.training.cross_fitting import Members, SmoothScales, assign_folds, cross_fit
 from amici_xr.training.pipeline import KEYS, register_tissue, train
 from amici_xr.training.preparation import find_neighborhoods
 from amici_xr.training.refit_result import refit_dataset
-from amici_xr.training.settings import is_sequence
+from amici_xr.training.settings import check_run_seed, is_sequence
 from amici_xr.training.smooth_variation import NEIGHBORHOOD_SCALES
 
 if TYPE_CHECKING:
@@ -183,59 +183,72 @@ def leave_out_senders(
     """
     given = dict(locals())
     further = _check_further(given.pop("training"))
-    _check_at_least("n_folds", n_folds, 2)
-    _check_at_least("n_runs", n_runs, _FEWEST_RUNS)
-    max_epochs = check_positive_integer("max_epochs", max_epochs)
+    for name, least in (("n_folds", 2), ("n_runs", _FEWEST_RUNS), ("max_epochs", 1)):
+        _check_at_least(name, given[name], least)
+    check_run_seed(seed)
+    check_run_seed(split_seed, "split_seed")
     confidence_level = check_fraction("confidence_level", confidence_level)
     if smooth_scale is not None:
         smooth_scale = check_distance_number("smooth_scale", smooth_scale, MICRON, OWNER)
     keys = {name: given[name] for name in KEYS}
     registered = register_tissue(adata, keys, n_neighbors, permute, split_seed)
     tissue = read_tissue(registered, **keys)
-    factor, _ = find_microns_per_unit(microns_per_unit, tissue.unit_entries)
-    left_out = [
-        tissue.vocabulary[code]
-        for code in check_subset("senders", senders, tissue.vocabulary, "cell type")
-    ]
-    members = Members(tuple(left_out), tuple(range(seed, seed + n_runs)))
+    scales = _find_scales(smooth_scale, microns_per_unit, tissue)
+    codes = check_subset("senders", senders, tissue.vocabulary, "cell type")
+    members = Members(tuple(tissue.vocabulary[code] for code in codes), n_runs, n_folds, seed)
     fold = assign_folds(tissue, n_folds, split_seed)
-    removed = None
-    if smooth_scale is not None:
-        scales = tuple(scale / factor for scale in NEIGHBORHOOD_SCALES)
-        removed = Removed(smooth_scale / factor, scales)
+    arguments = further | {name: given[name] for name in _OF_TRAINING}
+    arguments["batch_size"] = _choose_batch_size(batch_size, tissue.n_cells, n_folds)
     # Attention is penalized, and steps get shorter, when the effects are learned.
-    if batch_size is None:
-        n_training = tissue.n_cells * (n_folds - 1) // n_folds
-        given["batch_size"] = min(128, max(16, n_training // _LEAST_STEPS))
-    rise = {"attention_penalty_epochs": (max_epochs // 2, 5 * max_epochs // 6)}
-    arguments = rise | further | {name: given[name] for name in _OF_TRAINING}
+    arguments.setdefault("attention_penalty_epochs", (max_epochs // 2, 5 * max_epochs // 6))
+    neighborhoods = find_neighborhoods(tissue, n_neighbors)
     gains, bases = cross_fit(
         registered,
         tissue,
+        neighborhoods,
         members,
         fold,
         arguments,
-        removed,
+        scales,
         None if checkpoint is None else _make_folder(checkpoint),
     )
+    n_in_fold = np.zeros((len(tissue.vocabulary), n_folds), np.int64)
+    np.add.at(n_in_fold, (tissue.codes, fold), 1)
     settings = {
         **{name: given[name] for name in ("labels_key", "n_neighbors", "n_folds", "permute")},
         **{name: value for name, value in arguments.items() if name not in ("device", "progress")},
         "smooth_scale": smooth_scale,
     }
-    n_in_fold = np.zeros((len(tissue.vocabulary), n_folds), np.int64)
-    np.add.at(n_in_fold, (tissue.codes, fold), 1)
     return refit_dataset(
         gains,
         bases,
         tissue,
-        find_neighborhoods(tissue, n_neighbors)[0],
-        senders=left_out,
+        neighborhoods[0],
+        senders=members.senders,
         seeds=members.seeds,
         n_in_fold=n_in_fold,
         confidence_level=confidence_level,
         settings=settings,
     )
+
+
+def _find_scales(
+    smooth_scale: float | None, microns_per_unit: float | None, tissue: Tissue
+) -> SmoothScales | None:
+    """Return the scales of smooth variation in units of the coordinates, None for none."""
+    if smooth_scale is None:
+        return None
+    factor, _ = find_microns_per_unit(microns_per_unit, tissue.unit_entries)
+    return SmoothScales(
+        smooth_scale / factor, tuple(scale / factor for scale in NEIGHBORHOOD_SCALES)
+    )
+
+
+def _choose_batch_size(given: int | None, n_cells: int, n_folds: int) -> int:
+    if given is not None:
+        return check_positive_integer("batch_size", given)
+    n_training = n_cells * (n_folds - 1) // n_folds
+    return min(128, max(16, n_training // _LEAST_STEPS))
 
 
 _OF_TRAINING = ("max_epochs", "batch_size", "split_seed", "device", "progress")
@@ -271,7 +284,7 @@ def _check_further(given: dict[str, Any]) -> dict[str, Any]:
 
 def _check_at_least(name: str, value: Any, least: int) -> None:
     if check_positive_integer(name, value) < least:
-        raise ValueError(f"{name}={value!r} must be at least {least}")
+        raise ValueError(f"{name}={value!r} must be at least {least}; leave it out for the default")
 
 
 def _make_folder(checkpoint: str | os.PathLike[str]) -> Path:

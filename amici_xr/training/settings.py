@@ -129,7 +129,7 @@ def settings_of_runs(
             for name, value in given.items()
         }
         if "seed" in of_run and "seed" not in sequences:
-            of_run["seed"] = _check_seed(of_run["seed"]) + run
+            of_run["seed"] = check_run_seed(of_run["seed"]) + run
         runs.append(
             RunSettings(**{name: _check(name, value, labels) for name, value in of_run.items()})
         )
@@ -147,7 +147,7 @@ def shared_settings(given: Mapping[str, Any]) -> SharedSettings:
         )
     for name in values.keys() & _RANGES.keys():
         values[name] = _check_number(name, values[name])
-    values["split_seed"] = _check_seed(values["split_seed"], "split_seed")
+    values["split_seed"] = check_run_seed(values["split_seed"], "split_seed")
     values["attention_penalty_epochs"] = _check_epochs(values["attention_penalty_epochs"])
     if values["validation"] not in (*VALIDATIONS, None):
         raise ValueError(
@@ -164,7 +164,7 @@ def is_sequence(value: Any) -> bool:
 
 def _check(name: str, value: Any, labels: Sequence[str]) -> Any:
     if name == "seed":
-        return _check_seed(value)
+        return check_run_seed(value)
     if name == "left_out":
         if value is not None:
             check_names("left_out", [value], labels, "cell type")
@@ -172,7 +172,8 @@ def _check(name: str, value: Any, labels: Sequence[str]) -> Any:
     return _check_number(name, value) if name in _RANGES else check_positive_integer(name, value)
 
 
-def _check_seed(value: Any, name: str = "seed") -> int:
+def check_run_seed(value: Any, name: str = "seed") -> int:
+    """Return a seed, an integer from 0 on."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 0 <= value < 2**63:
         raise ValueError(f"{name}={value!r} must be an integer from 0 on")
     return int(value)

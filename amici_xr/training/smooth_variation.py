@@ -1,9 +1,9 @@
 """Variation of expression that cells share because they lie near each other: no interaction.
 
 A neighbor's expression tells where in the tissue a receiver lies, and in which state the cells
-around it are. A model learns that, and predicts worse without the neighbor. So all models'
-residuals are compared after the same regression, gene by gene, on waves over the tissue and on the
-mean expression of the neighborhood.
+around it are. A model learns that first, and predicts worse without the neighbor. So models are
+trained on, and compared by, what a regression leaves of each gene: on waves over the tissue and on
+the mean expression of the neighborhood.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import orth
 
 from amici_xr.kernels.groups import group_positions
 from amici_xr.response.design import trend_columns
@@ -24,33 +23,49 @@ Integers = NDArray[np.integer[Any]]
 
 NEIGHBORHOOD_SCALES = (8.0, 16.0, 32.0, 64.0)  # µm, standard deviations of Gaussian weights
 _BATCH = 1024
+_DEPENDENT = 1e-10  # share of the largest eigenvalue, below which a direction is left out
 
 
 @dataclass(frozen=True)
 class SmoothVariation:
-    """What is regressed out of receivers of one type.
+    """Smooth variation of the cells of one type, by which each gene is regressed.
 
     Attributes
     ----------
     waves
-        Orthonormal columns that span the mean of each sample and waves over it, (cell, column).
+        The mean of each sample and waves over it, (cell, column).
     surroundings
-        Mean expression of the neighborhood at several scales, without what the waves explain,
-        (scale, cell, gene).
-    inverse
-        Inverse of the products of the surroundings of each gene, (gene, scale, scale).
+        Mean expression of the neighborhood at several scales, (scale, cell, gene).
     """
 
     waves: Floats
     surroundings: NDArray[np.float32]
-    inverse: Floats
 
-    def remove(self, values: Floats) -> Floats:
-        """Return the residuals of least squares, (cell, gene)."""
-        rest = values - self.waves @ (self.waves.T @ values)
-        product = np.einsum("scg,cg->gs", self.surroundings, rest)
-        coefficient = np.einsum("gst,gt->gs", self.inverse, product)
-        return np.asarray(rest - np.einsum("scg,gs->cg", self.surroundings, coefficient))
+    def of(self, cells: Integers | NDArray[np.bool_]) -> SmoothVariation:
+        """Return that of some of the cells."""
+        return SmoothVariation(self.waves[cells], self.surroundings[:, cells])
+
+    @property
+    def n_columns(self) -> int:
+        """Number of columns by which a gene is regressed."""
+        return int(self.waves.shape[1]) + len(self.surroundings)
+
+    def remove(self, values: Floats, fitted: NDArray[np.bool_] | None = None) -> Floats:
+        """Return what least squares of each gene leave of (cell, gene).
+
+        `fitted` are the cells to which coefficients are fitted; None for all.
+        """
+        is_fitted = np.ones(len(values), bool) if fitted is None else fitted
+        n_scales, n_cells, n_genes = self.surroundings.shape
+        columns = self.surroundings.transpose(1, 0, 2).reshape(n_cells, -1)
+        together = np.concatenate([values, columns], axis=1)
+        together -= self.waves @ (np.linalg.pinv(self.waves[is_fitted]) @ together[is_fitted])
+        rest, near = together[:, :n_genes], together[:, n_genes:].reshape(n_cells, n_scales, -1)
+        by_gene = np.ascontiguousarray(near.transpose(2, 1, 0))  # (gene, scale, cell)
+        seen = by_gene[:, :, is_fitted]
+        inverse = np.linalg.pinv(seen @ seen.swapaxes(1, 2), rcond=_DEPENDENT, hermitian=True)
+        coefficient = inverse @ (seen @ rest[is_fitted].T[:, :, np.newaxis])
+        return np.asarray(rest - (coefficient.swapaxes(1, 2) @ by_gene)[:, 0].T)
 
 
 def describe_smooth_variation(
@@ -59,14 +74,8 @@ def describe_smooth_variation(
     wave_scale: float,
     surroundings: NDArray[np.float32],
 ) -> SmoothVariation:
-    """Describe what is regressed out of cells; `surroundings` is (scale, cell, gene)."""
-    waves = _waves(positions, samples, wave_scale)
-    near = surroundings - np.einsum(
-        "cw,swg->scg", waves, np.einsum("cw,scg->swg", waves, surroundings)
-    )
-    products = np.einsum("scg,tcg->gst", near, near)
-    inverse = np.linalg.pinv(products, hermitian=True)
-    return SmoothVariation(waves, near.astype(np.float32), inverse)
+    """Describe that of the cells of one type; `surroundings` is (scale, cell, gene)."""
+    return SmoothVariation(_waves(positions, samples, wave_scale), surroundings)
 
 
 def surrounding_expression(
@@ -100,7 +109,7 @@ def surrounding_expression(
 
 
 def _waves(positions: Floats, samples: Integers | None, scale: float) -> Floats:
-    """Orthonormal columns of the mean and of waves over each sample, (cell, column)."""
+    """Columns of the mean and of waves over each sample, (cell, column)."""
     columns = []
     groups = np.zeros(len(positions), np.intp) if samples is None else samples
     for _, members in group_positions(groups, int(groups.max()) + 1):
@@ -108,4 +117,4 @@ def _waves(positions: Floats, samples: Integers | None, scale: float) -> Floats:
         block = np.zeros((len(positions), own.shape[1]))
         block[members] = own
         columns.append(block)
-    return np.asarray(orth(np.concatenate(columns, axis=1)))
+    return np.concatenate(columns, axis=1)

@@ -215,7 +215,7 @@ def _support_by_kind(aligned: Mapping[str, xr.Dataset], level: float) -> xr.Data
     q = {word: found["q_value"].where(is_tested[word]) for word, found in aligned.items()}
     supports = {word: values < level for word, values in q.items()}
     if {"held_out_gain", "refits"} <= supports.keys():  # senders stand in for each other
-        supports["held_out_gain"] = supports["held_out_gain"] & ~is_tested["refits"]
+        supports["held_out_gain"] &= ~is_tested["refits"] | supports["refits"]
     result = xr.Dataset({f"q_value_{word}": values for word, values in q.items()})
     for word in aligned:
         attributes = {"long_name": f"q from {PHRASES[word]}", "units": "1"}

@@ -19,7 +19,10 @@ CONFOUNDERS = (
 
 @dataclass(frozen=True)
 class GeneChange:
-    """A gene that receivers express more of near the sender (above 0), or less of."""
+    """A gene that receivers express more of near the sender (above 0), or less of.
+
+    NaN where the direction is not known.
+    """
 
     name: str
     effect: float
@@ -27,7 +30,8 @@ class GeneChange:
 
     def __str__(self) -> str:
         """Return the gene with its direction, and a star where it may be spillover."""
-        return f"{'↑' if self.effect > 0 else '↓'}{self.name}{'*' if self.may_be_spillover else ''}"
+        arrow = "" if np.isnan(self.effect) else "↑" if self.effect > 0 else "↓"
+        return f"{arrow}{self.name}{'*' if self.may_be_spillover else ''}"
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class Finding:
     @property
     def direction(self) -> str:
         """Say whether the genes go up or down near the sender."""
-        is_up = [gene.effect > 0 for gene in self.genes]
+        is_up = [gene.effect > 0 for gene in self.genes if not np.isnan(gene.effect)]
         if any(is_up):
             return "up" if all(is_up) else "both"
         return "down" if is_up else ""
@@ -82,16 +86,17 @@ class Finding:
         return "; ".join(part.rstrip() for part in parts) + "."
 
     def _response(self) -> str:
-        more, less = (
-            [gene.name for gene in self.genes if (gene.effect > 0) is is_up]
-            for is_up in (True, False)
-        )
+        more = [gene.name for gene in self.genes if gene.effect > 0]
+        less = [gene.name for gene in self.genes if gene.effect <= 0]
+        unsigned = [gene.name for gene in self.genes if np.isnan(gene.effect)]
         if not self.genes:
             if "tissue" in self.q_by_kind:
                 return "differ in expression from those farther away, in no single gene"
             return "are predicted better by models that see them"
         changes = [f"{word} {_listed(names)}" for word, names in (("more", more), ("less", less))
                    if names]  # fmt: skip
+        if not changes:
+            return f"are predicted better in {_listed(unsigned)} by models that see them"
         n_further = self.n_genes - len(self.genes)
         further = f", with {n_further} more gene{'s' * (n_further > 1)}" if n_further > 0 else ""
         verb = "are predicted to express" if self.is_predicted else "express"

@@ -12,7 +12,7 @@ import xarray as xr
 
 from amici_xr.analysis.effect_reach import effect_length_scale
 from amici_xr.analysis.effects import gene_effects
-from amici_xr.dataset.kinds import is_response
+from amici_xr.dataset.kinds import is_response, kind_of
 from amici_xr.dataset.schema import UNKNOWN_UNIT, distance_unit, has_effects
 from amici_xr.dataset.selection import one_run
 from amici_xr.dataset.structure import check_structure
@@ -27,12 +27,10 @@ from amici_xr.uncertainty.evidence import (
     status_of_pairs,
     types_of,
 )
+from amici_xr.uncertainty.finding_genes import genes_of_model, genes_of_refits, genes_of_tissue
 from amici_xr.uncertainty.finding_sentences import Finding, GeneChange
 from amici_xr.uncertainty.findings_text import Summary
 from amici_xr.uncertainty.pair_atlas import atlas
-
-MOST_GENES = 5  # of a finding
-_LEAST_SHARE = 0.25  # of the model's largest effect, that a gene has to be named
 
 
 def summary(
@@ -44,8 +42,9 @@ def summary(
     """Sum up the findings as sentences and as a table: pairs, genes, distances, and how sure.
 
     A finding is a pair that evidence supports, by the rule of `atlas`; a reach alone is none. Genes
-    and directions are those of the tissue, where the distance response supports the pair, and else
-    those that the model changes most. Then follows what was tested and not supported, and what was
+    and directions are those of the tissue, where the distance response supports the pair; else the
+    genes that refits predict better, with the direction that the model gives them; else those that
+    the model changes most. Then follows what was tested and not supported, and what was
     not tested.
 
     Parameters
@@ -96,12 +95,13 @@ def summary(
     pairs = _pairs_of_model(model, threshold, kinds) if model is not None else _named_pairs(kinds)
     pairs = join_evidence(pairs, kinds, level)
     response = next((_in_pairs(each) for each in given if is_response(each)), None)
+    refits = next((each for each in given if kind_of(each) == "sender_refits"), None)
     effects = None
     if model is not None and has_effects(model):
         effects = _in_pairs(gene_effects(model)[["effect"]])
     unit = UNKNOWN_UNIT if model is None else distance_unit(model) or UNKNOWN_UNIT
     found = [
-        _find(pairs.sel(query=query, label=label), response, effects, level, unit)
+        _find(pairs.sel(query=query, label=label), response, refits, effects, level, unit)
         for query, label in _chosen(pairs, "supported")
     ]
     found.sort(key=lambda finding: (finding.q, finding.receiver, finding.sender))
@@ -160,6 +160,7 @@ def _chosen(pairs: xr.Dataset, state: str) -> list[tuple[str, str]]:
 def _find(
     pair: xr.Dataset,
     response: xr.Dataset | None,
+    refits: xr.Dataset | None,
     effects: xr.Dataset | None,
     level: float,
     unit: str,
@@ -173,10 +174,15 @@ def _find(
     further: dict[str, Any] = {}
     is_predicted = "tissue" not in kinds
     if not is_predicted and of_tissue is not None:
-        genes, n_genes = _genes_of_tissue(of_tissue, level)
+        genes, n_genes = genes_of_tissue(of_tissue, level)
         further = _doubts(pair, of_tissue, level)
-    elif (of_model := _select(effects, names)) is not None:
-        genes, n_genes = _genes_of_model(of_model["effect"], of_tissue)
+    else:
+        of_model, of_refits = _select(effects, names), _select(refits, names)
+        effect = None if of_model is None else of_model["effect"]
+        if "refits" in kinds and of_refits is not None and "gene_q_value" in of_refits:
+            genes, n_genes = genes_of_refits(of_refits, effect, of_tissue, level)
+        elif effect is not None:
+            genes, n_genes = genes_of_model(effect, of_tissue)
         if genes and all(gene.may_be_spillover for gene in genes):
             further = {"may_be_spillover": True}
     return Finding(
@@ -211,37 +217,6 @@ def _doubts(pair: xr.Dataset, of_tissue: xr.Dataset, level: float) -> dict[str, 
     if "stands_with" in of_tissue:
         doubts["stands_with"] = str(of_tissue["stands_with"].item())
     return doubts
-
-
-def _genes_of_tissue(of_tissue: xr.Dataset, level: float) -> tuple[list[GeneChange], int]:
-    """Return the genes of the tissue that respond, those with the smallest q and largest effect."""
-    effect, q = of_tissue["effect"].values, of_tissue["gene_q_value"].values
-    order = np.lexsort((-np.abs(effect), q))
-    order = order[q[order] < level]
-    is_spillover = of_tissue["may_be_spillover"].values
-    genes = of_tissue["gene"].values
-    return [
-        GeneChange(str(genes[gene]), float(effect[gene]), bool(is_spillover[gene]))
-        for gene in order[:MOST_GENES]
-    ], order.size
-
-
-def _genes_of_model(
-    effect: xr.DataArray, of_tissue: xr.Dataset | None
-) -> tuple[list[GeneChange], int]:
-    """Return the genes that the model changes most, at least a quarter of the largest change."""
-    size = np.abs(effect.values)
-    order = np.argsort(-size, kind="stable")
-    order = order[(size[order] > 0) & (size[order] >= _LEAST_SHARE * size.max())]
-    leaking: set[str] = set()
-    if of_tissue is not None:
-        is_leaking = of_tissue["may_be_spillover"].values.astype(bool)
-        leaking = set(map(str, of_tissue["gene"].values[is_leaking]))
-    names = [str(name) for name in effect["gene"].values]
-    return [
-        GeneChange(names[gene], float(effect.values[gene]), names[gene] in leaking)
-        for gene in order[:MOST_GENES]
-    ], order.size
 
 
 def _table(found: Sequence[Finding]) -> pd.DataFrame:

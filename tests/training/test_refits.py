@@ -100,8 +100,9 @@ def test_errors_are_those_of_models_that_never_saw_the_cells(adata):
     further |= {"label_size": 16, "query_size": 32, "n_neighbors": 8}  # as by default
     for number in range(2):
         runs = amici_xr.train(
-            adata, "cell_type", seed=[0, 1], train_mask=fold != number, validation=None,
-            batch_size=16, adam_epsilon=1e-3, attention_penalty_epochs=(1, 2), **further,
+            adata, "cell_type", seed=[2 * number, 2 * number + 1], train_mask=fold != number,
+            validation=None, batch_size=16, adam_epsilon=1e-3,
+            attention_penalty_epochs=(1, 2), **further,
         )  # fmt: skip
         for run, model in enumerate(runs.models):
             of_run = amici_xr.extract(model, None, adata, effects=True, progress=False)
@@ -123,14 +124,17 @@ def test_what_is_smooth_is_taken_out_by_least_squares_of_each_gene():
     near = generator.normal(size=(4, n, genes)).astype(np.float32)
     values = generator.normal(size=(n, genes))
     smooth = describe_smooth_variation(positions, samples, 150.0, near)
-    rest = smooth.remove(values)
+    assert smooth.n_columns > 4 + 2  # waves beside the mean of each sample
+    is_fitted = np.arange(n) % 3 > 0
+    everything, training = smooth.remove(values), smooth.remove(values, is_fitted)
     for gene in range(genes):
         design = np.column_stack([smooth.waves, near[:, :, gene].T])
-        fitted = design @ np.linalg.lstsq(design, values[:, gene], rcond=None)[0]
-        np.testing.assert_allclose(rest[:, gene], values[:, gene] - fitted, atol=1e-5)
+        for rest, rows in ((everything, np.ones(n, bool)), (training, is_fitted)):
+            coefficient = np.linalg.lstsq(design[rows], values[rows, gene], rcond=None)[0]
+            expected = values[:, gene] - design @ coefficient
+            np.testing.assert_allclose(rest[:, gene], expected, atol=1e-6)
     for sample in range(2):  # the mean of each sample is smooth too
-        np.testing.assert_allclose((samples == sample) @ rest, 0, atol=1e-5)
-    assert smooth.waves.shape[1] > 4  # and so are waves
+        np.testing.assert_allclose((samples == sample) @ everything, 0, atol=1e-6)
 
 
 def test_surrounding_expression_is_a_weighted_mean_of_neighbors_of_other_types():
@@ -178,7 +182,8 @@ def by_hand(adata):
             parts.append(stack_types(by_type, 3, 2, number))
         return refit_dataset(
             parts[0] + parts[1], bases, tissue, neighbors, senders=["type_0", "type_1"],
-            seeds=(0, 1, 2), n_in_fold=np.ones((3, 2), int), confidence_level=0.9, settings={},
+            seeds=np.arange(6).reshape(2, 3), n_in_fold=np.full((3, 2), 60), confidence_level=0.9,
+            settings={},
         )  # fmt: skip
 
     return tissue, fold, residual, deviation, assemble
@@ -234,14 +239,14 @@ def test_p_allows_for_places_and_for_the_runs_that_were_drawn(by_hand):
 
 
 def test_pairs_that_cannot_be_tested_say_why(by_hand):
-    tissue, _, residual, _, assemble = by_hand
+    tissue, _, _, deviation, assemble = by_hand
     ds = assemble()
     assert ds.status.sel(query="type_0", label="type_0") == "same_type"
     assert ds.status.sel(query="type_0", label="type_1") == "absent"
     assert ds.n_with_sender.sel(query="type_2").values.tolist() == [(tissue.codes == 2).sum(), 0]
     assert np.isnan(ds.q_value.where(ds.status != "tested")).all()
-    residual[0, 1, tissue.codes == 1] = np.nan
-    assert assemble().status.sel(query="type_1", label="type_0") == "diverged"
+    deviation[tissue.codes == 1] = 1.0
+    assert assemble().status.sel(query="type_1", label="type_0") == "no_variation"
 
 
 def test_too_few_receivers_are_not_tested(adata):
@@ -252,6 +257,48 @@ def test_too_few_receivers_are_not_tested(adata):
         "too_few_receivers", "same_type", "tested",
     ]  # fmt: skip
     assert ds.n_receivers.sel(query="type_0").item() == 20
+
+
+@pytest.mark.filterwarnings("ignore:the loss of the runs")
+def test_a_pair_is_not_tested_where_the_loss_of_a_model_became_nan(adata, monkeypatch):
+    from amici_xr.training.plan import TrainingPlan
+
+    judge = TrainingPlan._judge
+
+    def judge_without_type_2(plan, measured, is_diverged):
+        left_out = np.array([run.left_out for run in plan.runs], dtype=object)
+        judge(plan, measured, is_diverged | (left_out == "type_2"))
+
+    monkeypatch.setattr(TrainingPlan, "_judge", judge_without_type_2)
+    ds = amici_xr.leave_out_senders(adata, "cell_type", **TINY)
+    assert ds.status.sel(label="type_2").values.tolist() == ["diverged", "diverged", "same_type"]
+    assert ds.status.sel(query="type_0", label="type_1") == "tested"
+    assert ds.q_value.sel(label="type_2").isnull().all()
+
+
+def test_a_type_that_a_fold_was_not_trained_on_is_not_tested(adata):
+    clump = adata.copy()
+    codes = clump.obs["cell_type"].astype(str).to_numpy()
+    x = clump.obsm["spatial"][:, 0]
+    codes[(codes == "type_0") & (x > np.quantile(x, 0.3))] = "type_1"
+    fold = assign_folds(read_tissue(clump, labels_key="cell_type"), 2, 0)
+    codes[(codes == "type_0") & (fold == 1)] = "type_1"  # type_0 is in fold 0 alone
+    clump.obs["cell_type"] = codes
+    ds = amici_xr.leave_out_senders(clump, "cell_type", **TINY)
+    assert ds.status.sel(query="type_0", label="type_1") == "too_few_receivers"
+
+
+def test_the_memory_of_gains_does_not_grow_with_the_number_of_runs():
+    import tracemalloc
+
+    residual = np.random.default_rng(0).normal(size=(400, 50)).astype(np.float32)
+    contrasts, peaks = np.ones((400, 3)), []
+    for n_runs in (2, 16):
+        tracemalloc.start()
+        gains_of_type(lambda *_: residual, n_runs, 2, residual, None, contrasts, 1.0)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0]
 
 
 def test_folds_hold_whole_patches_and_each_cell_once(adata):
@@ -316,8 +363,11 @@ def test_refits_that_were_killed_go_on_and_end_in_the_same_numbers(adata, tmp_pa
 def test_a_checkpoint_of_other_refits_or_a_damaged_one_is_refused(adata, tmp_path):
     given = {"checkpoint": tmp_path / "new" / "folder", **TINY}
     amici_xr.leave_out_senders(adata, "cell_type", **given)
-    with pytest.raises(ValueError, match="is of other refits"):
-        amici_xr.leave_out_senders(adata, "cell_type", **(given | {"batch_size": 128}))
+    for changes in ({"batch_size": 128}, {"n_neighbors": 9}, {"cell_radius_key": "radius"}):
+        wider = adata.copy()
+        wider.obs["radius"] = 1.0
+        with pytest.raises(ValueError, match="is of other refits"):
+            amici_xr.leave_out_senders(wider, "cell_type", **(given | changes))
     (tmp_path / "new" / "folder" / "fold_0.npz").write_bytes(b"nothing")
     with pytest.raises(ValueError, match="is damaged or not of this package"):
         amici_xr.leave_out_senders(adata, "cell_type", **given)
@@ -339,6 +389,9 @@ def test_a_checkpoint_of_other_refits_or_a_damaged_one_is_refused(adata, tmp_pat
         ({"train_mask": np.ones(400, bool)}, TypeError, "does not take 'train_mask'"),
         ({"no_argument": 1}, TypeError, "does not take 'no_argument'"),
         ({"max_epochs": 0}, ValueError, "max_epochs=0"),
+        ({"batch_size": 0}, ValueError, "batch_size=0"),
+        ({"seed": [0, 1]}, ValueError, "seed=\\[0, 1\\] must be an integer"),
+        ({"split_seed": -1}, ValueError, "split_seed=-1"),
         ({"adam_epsilon": 0}, ValueError, "adam_epsilon=0"),
     ],
 )  # fmt: skip
