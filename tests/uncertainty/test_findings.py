@@ -294,6 +294,35 @@ def test_genes_are_the_models_where_only_a_refit_supports_the_pair(of_demo):
 
 
 @needs_model
+def test_refits_name_the_genes_that_they_predict_better_and_the_model_their_direction(of_demo):
+    ds, response, _ = of_demo
+    types, genes = response["query"].values, response["gene"].values
+    q = np.where(np.eye(types.size), NAN, 0.9)
+    q[types == "Tumor", types == "Fibroblast"] = 0.001
+    gene_q = np.full((*q.shape, genes.size), 0.9)
+    gene_q[types == "Tumor", types == "Fibroblast", :] = np.where(
+        np.isin(genes, ["gene_41", "gene_47"]), 0.01, 0.9
+    )
+    refits = xr.Dataset(
+        {
+            "q_value": (PAIR, q),
+            "status": (PAIR, np.where(np.isnan(q), "same_type", "tested")),
+            "gene_q_value": ((*PAIR, "gene"), gene_q),
+            "gene_gain": ((*PAIR, "gene"), 1 - gene_q),
+        },
+        coords={"query": types, "label": types, "gene": genes},
+        attrs={KIND: "sender_refits"},
+    )
+    alone, with_model = amici_xr.summary(refits), amici_xr.summary(ds, refits)
+    assert alone.sentences[0].startswith(
+        "Tumor cells near Fibroblast are predicted better in gene_41 and gene_47 by models that see"
+    )
+    assert alone.table[["genes", "direction"]].values.tolist() == [["gene_41, gene_47", ""]]
+    assert "are predicted to express more gene_41 and gene_47" in with_model.sentences[0]
+    assert with_model.table["genes"].tolist() == ["↑gene_41, ↑gene_47"]
+
+
+@needs_model
 def test_a_summary_of_one_receiver_holds_its_pairs_alone(of_demo):
     ds, response, _ = of_demo
     found = amici_xr.summary(amici_xr.select(ds, "Tumor"), response)
