@@ -69,17 +69,17 @@ def leave_out_senders(
     progress: bool = True,
     **training: Any,
 ) -> xr.Dataset:
-    """Test which senders models need, to predict cells that they never saw.
+    """Test which senders models need, to predict cells that they were not trained to predict.
 
     The tissue is cut into folds of whole patches. In each, models are trained on the other folds:
-    one with all senders, and one without each of them, whose cells no receiver then sees, neither
-    in training nor in prediction. For receiver i and sender S,
+    some with all senders, and as many without each of them, whose cells no receiver then sees,
+    neither in training nor in prediction. For receiver i and sender S,
 
     ``gain_i(S) = (x − ŷ without S)² − (x − ŷ)²``, for each gene,
 
-    by models that never saw i, where ŷ is the mean of the predictions of all runs. Smooth variation
-    is regressed out of ``x − ŷ`` first (`smooth_scale`). If other senders tell as much as S does,
-    the refitted models make up for it, and the gain is 0.
+    by models that were not trained to predict i, where ŷ is the mean of the predictions of all
+    runs. If other senders tell as much as S does, the refitted models make up for it, and the gain
+    is 0. What neighbors tell of the place alone is regressed out of x first (`smooth_scale`).
 
     Parameters
     ----------
@@ -101,10 +101,12 @@ def leave_out_senders(
     split_seed
         Seed of the folds, of batches and of `permute`.
     smooth_scale
-        Half wavelength in µm of the finest wave over the tissue that is regressed out of the
-        residuals of all models alike, gene by gene, together with the mean expression of that gene
-        in the neighborhood (Gaussian weights of 8, 16, 32 and 64 µm): neighbors tell where in the
-        tissue a receiver lies, which is not an interaction. None regresses nothing out.
+        Half wavelength in µm of the finest wave over the tissue that is regressed out of what
+        models predict, gene by gene, together with the mean expression of that gene in the
+        neighborhood (Gaussian weights of 8, 16, 32 and 64 µm): neighbors tell where in the tissue a
+        receiver lies, which is not an interaction. There are at most as many waves as a twentieth
+        of the cells of a type in a sample. Coefficients are those of training cells, and residuals
+        of held-out cells are regressed once more. None regresses nothing out.
     microns_per_unit
         Length of a coordinate unit in µm; None takes the unit that the AnnData names in ``uns``,
         and µm where it names none.
@@ -126,9 +128,10 @@ def leave_out_senders(
     progress
         Whether to tell how long it takes, and to show a progress bar for each fold.
     **training
-        Further arguments of `train`, one value each: penalties, learning rate, sizes. The sizes
-        are smaller by default, `SIZES`, and ``validation`` is None: all models train for
-        `max_epochs`.
+        Further arguments of `train`, one value each: penalties, learning rate, sizes. By default
+        layers are small (label 16, query 32 and 64, cell 64 and 128, key 64, position 64),
+        ``adam_epsilon`` is 0.001, the penalty rises in the third quarter of the epochs, and
+        ``validation`` is None: all models train for `max_epochs`.
 
     Returns
     -------
@@ -138,7 +141,10 @@ def leave_out_senders(
         combined (Simes); ``q_value``, adjusted over all pairs (Benjamini and Hochberg);
         ``n_receivers``, ``n_with_sender``; ``effective_patches``; ``status``: "tested";
         "same_type" (neighbors are of other types); "absent" (no receiver has such a neighbor);
-        "too_few_receivers" (fewer than 30); "diverged" (the loss of a model became NaN).
+        "too_few_receivers" (fewer than 30 beyond the columns of the regression, or fewer than 10
+        to train on in a fold); "no_variation" (of any gene); "diverged" (the loss of a model
+        became NaN). The interval takes the squared deviation for known, and speaks of the sum over
+        genes: it may hold 0 where p, which a single gene can make small, is small.
 
         Over (query, label, gene): ``gene_gain``, ``gene_p_value``, one-sided, of the mean over
         receivers, under spatial autocorrelation and with the variance over runs (a jackknife)
@@ -156,6 +162,8 @@ def leave_out_senders(
         the checkpoint is of another call.
     TypeError
         If an argument is not one of `train`, or is set by the folds and runs.
+    FileExistsError
+        If `checkpoint` is a file.
     ModuleNotFoundError
         If scvi-tools is not installed; the message says how to.
 
