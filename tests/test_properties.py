@@ -63,6 +63,7 @@ def several_calls(ds):
     for by_sample in (False, True):
         yield "support", lambda by=by_sample: amici_xr.support(ds, thresholds, by_sample=by)
         yield "atlas", lambda by=by_sample: amici_xr.atlas(ds, by_sample=by)
+        yield "atlas chance", lambda by=by_sample: amici_xr.atlas(ds, by_sample=by, chance=ds)
         yield (
             "attention_by_distance",
             lambda by=by_sample: amici_xr.attention_by_distance(ds, 3, by_sample=by),
@@ -136,6 +137,7 @@ def drawings(ds):
         )
     yield "plot_spatial", lambda: amici_xr.plot_spatial(ds, head=head, sample_threshold=None)
     yield "plot_atlas", lambda: amici_xr.plot_atlas(ds)
+    yield "plot_atlas chance", lambda: amici_xr.plot_atlas(ds, chance=ds)
     yield "plot_threshold_sweep", lambda: amici_xr.plot_threshold_sweep(ds, [0.1, 0.5])
     yield "plot_gene_effects", lambda: amici_xr.plot_gene_effects(ds)
     yield "plot_effect_curve", lambda: amici_xr.plot_effect_curve(ds)

@@ -40,6 +40,8 @@ from amici_xr.kernels.groups import (
     zero_unsupported,
 )
 
+REACHES = ("reachable", "beyond_neighborhood")  # status of pairs whose length scales are kept
+
 
 def length_scale(
     ds: xr.Dataset,

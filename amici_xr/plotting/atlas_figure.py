@@ -19,6 +19,12 @@ from amici_xr.plotting.atlas_panels import (
     panels_of,
     values_of,
 )
+from amici_xr.plotting.chance_marks import (
+    draw_within_chance,
+    is_within_chance,
+    legend_of_chance,
+    mark_color_bar,
+)
 from amici_xr.plotting.evidence_marks import (
     RECEDED_TEXT,
     draw_evidence,
@@ -55,6 +61,7 @@ def plot_atlas(
     *,
     evidence: xr.Dataset | Sequence[xr.Dataset] | None = None,
     significance_level: float = 0.05,
+    chance: xr.Dataset | None = None,
 ) -> Any:
     """Draw the median length scale of every pair, receivers as rows and senders as columns.
 
@@ -62,6 +69,10 @@ def plot_atlas(
     supports are framed; a reach that it does not support, or did not test, is pale and hatched,
     however long it is. A star marks a pair that the tissue alone supports and that spillover could
     explain. Without evidence the title says so.
+
+    With `chance`, a bracket at the color bar spans the reach of all pairs in models of the permuted
+    tissue, with an arrow where it goes on beyond the colors, and a ring marks each pair whose reach
+    is not above that of the same pair there.
 
     A reach beyond the whole neighborhood of most receivers is extrapolated: it has no color, but a
     triangle and, up to ten types, the distance at which neighborhoods end. No such neighbor, no
@@ -73,7 +84,7 @@ def plot_atlas(
     ds
         The Dataset, dims (query, neighbor, head), or of one query; or the result of `atlas`, which
         is then not computed again (and has its own `threshold` and `sample_threshold`, and its own
-        evidence unless `evidence` is given).
+        evidence unless `evidence` is given, and its own `chance`).
     threshold, sample_threshold
         As in `atlas`.
     heads
@@ -89,7 +100,7 @@ def plot_atlas(
     max_length_scale
         Upper end of the colors, in the unit of the length scales unless it is labelled with
         another; None takes the largest that has a color, which lies within the neighborhoods.
-    evidence, significance_level
+    evidence, significance_level, chance
         As in `atlas`.
 
     Returns
@@ -103,9 +114,11 @@ def plot_atlas(
         If a head is not in the Dataset.
     ValueError
         If the atlas has a ``run``, ``sample`` or ``threshold`` dim or is empty, `ax` are not as
-        many as the panels, an argument is out of range, or `evidence` is of other cell types.
+        many as the panels, an argument is out of range, `evidence` or `chance` is of other cell
+        types, `chance` is in another unit or lacks a query, or it is given beside an atlas.
     SchemaError
-        If the Dataset has no neighborhoods, or `evidence` is of another kind or in-sample.
+        If the Dataset has no neighborhoods, `evidence` is of another kind or in-sample, or `chance`
+        is not a Dataset of scores.
 
     Examples
     --------
@@ -117,7 +130,7 @@ def plot_atlas(
     """
     if max_length_scale is not None and unit_label(max_length_scale) is None:
         check_positive_number("max_length_scale", max_length_scale)
-    pairs = pairs_of(ds, threshold, sample_threshold, evidence, significance_level)
+    pairs = pairs_of(ds, threshold, sample_threshold, evidence, significance_level, chance)
     if max_length_scale is not None:
         unit = pairs["median_length_scale"].attrs.get("units")
         max_length_scale = check_distance_number(
@@ -134,7 +147,10 @@ def plot_atlas(
             panel_axes.set_title(title)
         _write_title_line(axes, title_line(pairs), is_ours=ax is None)
         figure = axes[0].figure
-        figure.colorbar(mesh, ax=list(axes), label=_color_bar_label(pairs), shrink=0.8, pad=0.02)
+        pad = 0.02 if "chance_upper" not in pairs else 0.06  # room for what stands beside it
+        label = _color_bar_label(pairs)
+        bar = figure.colorbar(mesh, ax=list(axes), label=label, shrink=0.8, pad=pad)
+        mark_color_bar(bar.ax, pairs, largest)
         _add_legend(axes, list(panels.values()))
     return axes[0] if len(axes) == 1 else np.array(axes, dtype=object)
 
@@ -180,6 +196,8 @@ def _draw_panel(ax: Axes, panel: xr.Dataset, cmap: str, largest: float) -> Any:
             state, has_star = str(states[row, column]), bool(stars[row, column])
             reaches = bool(has_reach[row, column])
             draw_evidence(ax, column, row, state, has_reach=reaches, has_star=has_star)
+    for row, column in np.argwhere(is_within_chance(panel)):
+        draw_within_chance(ax, column, row)
     _write_numbers(ax, panel, mesh)
     _name_pairs(ax, panel)
     return mesh
@@ -275,6 +293,7 @@ def _add_legend(axes: Sequence[Axes], panels: Sequence[xr.Dataset]) -> None:
     }
     has_star = any(bool(is_spillover(panel).any()) for panel in with_evidence)
     handles += legend_of_evidence(states, has_star=has_star)
+    handles += legend_of_chance(any(is_within_chance(panel).any() for panel in panels))
     options: Any = {"handles": handles, "frameon": False}
     figure: Any = axes[0].figure
     if figure.get_layout_engine() is not None:

@@ -9,19 +9,20 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from amici_xr.analysis.length_scales import REACHES
 from amici_xr.dataset.structure import is_valid_structure
 from amici_xr.errors import check_fraction, check_names, listed
+from amici_xr.plotting.chance_marks import CHANCE
 from amici_xr.plotting.evidence_marks import EVIDENCE
 from amici_xr.uncertainty.evidence import check_types, join_evidence, read_evidence, types_of
 from amici_xr.uncertainty.pair_atlas import (
-    REACHES,
     atlas,
     strongest_by_attention,
     strongest_by_reach,
 )
 
 _DRAWN = {"median_length_scale", "status"}
-_FURTHER = ("attention_at_contact", "neighborhood_edge", *EVIDENCE)
+_FURTHER = ("attention_at_contact", "neighborhood_edge", *EVIDENCE, *CHANCE)
 
 
 def pairs_of(
@@ -30,10 +31,16 @@ def pairs_of(
     sample_threshold: float | None,
     evidence: xr.Dataset | Sequence[xr.Dataset] | None,
     significance_level: float,
+    chance: xr.Dataset | None,
 ) -> xr.Dataset:
     """Return what is drawn, dims (query, label, head), from an atlas or a Dataset of scores."""
     is_atlas = isinstance(ds, xr.Dataset) and set(ds.data_vars) >= _DRAWN
     if is_atlas and not is_valid_structure(ds):
+        if chance is not None:
+            raise ValueError(
+                "chance must be summarized with the thresholds of the atlas; give it to the atlas, "
+                "plot_atlas(atlas(ds, …, chance=chance))"
+            )
         level = check_fraction("significance_level", significance_level)
         kinds = read_evidence(evidence)
         check_types(types_of(ds), kinds)
@@ -46,6 +53,7 @@ def pairs_of(
             sample_threshold,
             evidence=evidence,
             significance_level=significance_level,
+            chance=chance,
         )
     further = sorted(map(str, set(pairs["status"].dims) - {"query", "label", "head"}))
     if further:

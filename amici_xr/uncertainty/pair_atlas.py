@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from amici_xr.analysis.curves import curve_summary
-from amici_xr.analysis.length_scales import length_scale, support
+from amici_xr.analysis.length_scales import REACHES, length_scale, support
 from amici_xr.dataset.reduction import (
     STATISTICS,
     Statistic,
@@ -24,11 +24,11 @@ from amici_xr.dataset.schema import NEIGHBORHOODS, distance_attributes
 from amici_xr.dataset.structure import check_structure
 from amici_xr.errors import check_choice, check_fraction
 from amici_xr.kernels.groups import edge_distance
+from amici_xr.uncertainty.chance import check_chance, join_chance
 from amici_xr.uncertainty.evidence import check_types, join_evidence, read_evidence, types_of
 from amici_xr.uncertainty.intervals import check_resampling_unit
 from amici_xr.uncertainty.length_scale_intervals import bootstrap
 
-REACHES = ("reachable", "beyond_neighborhood")  # status of pairs whose length scales are kept
 OF_INTERVALS = ("ci_lower", "ci_upper", "effective_patches", "n_samples", "interval_status")
 
 
@@ -43,6 +43,7 @@ def atlas(
     by_sample: bool = False,
     evidence: xr.Dataset | Sequence[xr.Dataset] | None = None,
     significance_level: float = 0.05,
+    chance: xr.Dataset | None = None,
 ) -> xr.Dataset:
     """Summarize each pair of receiver and sender in each head, with the evidence for it.
 
@@ -72,6 +73,10 @@ def atlas(
         ("refits"), or several of them. Pairs are aligned by names.
     significance_level
         Value of q below which a kind of evidence supports a pair, strictly between 0 and 1.
+    chance
+        Scores of one or, along ``run``, several models that were trained on the permuted tissue,
+        ``extract(train(adata, …, permute="expression"))``, trained and extracted as `ds` was:
+        how far a pair reaches where no cell responds to another. It may hold further queries.
 
     Returns
     -------
@@ -108,15 +113,25 @@ def atlas(
             held-out cells, since within one model senders stand in for each other, and a pair that
             only masking supports is often that of another sender;
         ``supported_by``
-            the kinds that support the pair, joined by commas.
+            the kinds that support the pair, joined by commas;
+        ``chance_lower``, ``chance_upper``
+            dims (query, label), with `chance`: the smallest and the largest reach of the pair among
+            the runs of chance. The reach is that of the strongest head by reach: the largest median
+            length scale over heads whose status is "reachable" or "beyond_neighborhood", 0 where
+            there is none, and NaN where the query has no such neighbor;
+        ``within_chance``
+            with `chance`: whether the pair's own reach, by the same definition, is at most
+            ``chance_upper``; False where either is NaN. It describes, and tests nothing: runs are
+            few, and each pair has a range of its own.
 
     Raises
     ------
     ValueError
-        If an argument lies out of its range, or `evidence` is of other cell types.
+        If an argument lies out of its range, `evidence` or `chance` is of other cell types, or
+        `chance` is in another unit or lacks a query or, with `by_sample`, a sample.
     SchemaError
-        If the Dataset has no neighborhoods, or they do not fit its labels; or if `evidence` is of
-        another kind, or in-sample.
+        If the Dataset has no neighborhoods, or they do not fit its labels; if `evidence` is of
+        another kind, or in-sample; or if `chance` is not a Dataset of scores.
 
     References
     ----------
@@ -136,10 +151,15 @@ def atlas(
     significance_level = check_fraction("significance_level", significance_level)
     kinds = read_evidence(evidence)
     check_types(types_of(ds), kinds)
+    if chance is not None:
+        check_chance(ds, chance, by_sample=by_sample)
     pairs = _summarize_pairs(
         ds, threshold, sample_threshold, statistic, confidence_level, resampling_unit, by_sample
     )
-    return join_evidence(pairs, kinds, significance_level)
+    pairs = join_evidence(pairs, kinds, significance_level)
+    if chance is None:
+        return pairs
+    return join_chance(pairs, chance, threshold, sample_threshold, by_sample=by_sample)
 
 
 def _summarize_pairs(

@@ -517,6 +517,18 @@ def test_an_atlas_is_drawn_with_evidence(done, folder):
     np.testing.assert_array_equal(image.imread("a.png"), image.imread("b.png"))
 
 
+def test_chance_is_read_from_a_file(done, call, folder):
+    words = [folder / "several.nc", "--threshold", 0.1, "--chance", folder / "runs.nc"]
+    ds, chance = (amici_xr.open_dataset(folder / name) for name in ("several.nc", "runs.nc"))
+    of_one = ["--query", "A"]
+    done("atlas", *words, *of_one, "--out", "atlas.nc")
+    expected = amici_xr.atlas(amici_xr.select(ds, "A"), 0.1, chance=chance)
+    xr.testing.assert_equal(amici_xr.open_dataset("atlas.nc").load(), expected)
+    done("plot", "atlas", *words, *of_one, "--out", "atlas.png", "--dpi", 60)
+    over = call("atlas", *words, "--out", folder / "runs.nc")
+    assert "is read too; choose another name for the output" in over.err
+
+
 def test_a_summary_prints_sentences_and_table_or_writes_the_table(done, folder):
     amici_xr.save(refits(), "refits.nc")
     words = ["summary", folder / "several.nc", "--threshold", 0.6, "--evidence", "refits.nc"]

@@ -85,6 +85,14 @@ def atlas_with_evidence(n_types):
     return ds.cf.plot_atlas(0.6, evidence=response, significance_level=0.01)
 
 
+def atlas_with_chance(n_types):
+    response = simulate_response(n_types)
+    types = response["query"].values.tolist()
+    cells = {"query": types, "cell_types": types, "n_cells": 60 * n_types, "n_neighbors": 40}
+    ds, chance = (tissue(n_heads=heads, seed=seed, **cells) for heads, seed in ((4, 0), (2, 1)))
+    return ds.cf.plot_atlas(0.6, evidence=response, significance_level=0.01, chance=chance)
+
+
 FIGURES = {
     "curve": lambda: tissue(n_labels=7).cf.plot_curve(0, DISTANCE),
     "curve_of_two": lambda: tissue(n_labels=2).cf.plot_curve(0, DISTANCE, palette="tab10"),
@@ -103,6 +111,8 @@ FIGURES = {
     "atlas": atlas,
     "atlas_with_evidence": lambda: atlas_with_evidence(5),
     "atlas_with_evidence_of_17": lambda: atlas_with_evidence(17),
+    "atlas_with_chance": lambda: atlas_with_chance(5),
+    "atlas_with_chance_of_17": lambda: atlas_with_chance(17),
     "pairs": lambda: simulate_response(5).cf.plot_pairs(),
     "pairs_of_17": lambda: simulate_response(17).cf.plot_pairs("q_value_strict"),
     "pairs_of_40": lambda: simulate_response(40).cf.plot_pairs(),
