@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 import xarray as xr
 
 import amici_xr
@@ -40,6 +41,15 @@ def respond(**options):
     few = {"queries": "type_0", "senders": "type_1", "genes": "gene_0", "progress": False}
     found = amici_xr.distance_response(tissue(), "cell_type", **few, **options)
     return np.array([found[name].item() for name in ("p_value", "p_value_beyond_niche", "radius")])
+
+
+def refit(smooth_scale):
+    pytest.importorskip("scvi")  # an extra
+    tiny = {"n_neighbors": 5, "n_runs": 2, "max_epochs": 1, "n_heads": 1, "cell_hidden_size": 4}
+    ds = amici_xr.leave_out_senders(
+        tissue(), "cell_type", senders="type_1", smooth_scale=smooth_scale, progress=False, **tiny
+    )
+    return ds.explained_variance
 
 
 def simulate(**options):
@@ -130,6 +140,7 @@ DISTANCES = {
     ("distance_response", "radii"): ([10.0, 20.0], lambda it: respond(radii=it)),
     ("distance_response", "trend_scale"): (100.0, lambda it: respond(trend_scale=it)),
     ("distance_response", "niche_scale"): (25.0, lambda it: respond(niche_scale=it)),
+    ("leave_out_senders", "smooth_scale"): (100.0, refit),
     ("from_arrays", "distance_kernel_unit_scale"): (
         2.0,
         lambda it: arrays(distance_kernel_unit_scale=it),

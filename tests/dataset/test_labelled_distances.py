@@ -115,6 +115,7 @@ MAY_BE_DISTANCES = re.compile("distance|scale|reach|radii|radius|bins|limits|spa
 ARE_NOT = {
     ("simulate_model", "cell_radius_key"),  # a name
     ("train", "cell_radius_key"),  # likewise
+    ("leave_out_senders", "cell_radius_key"),  # likewise
     ("train", "distance_kernel_unit_scale"),  # a plain number alone, in the coordinates' unit
     ("simulate_dataset", "distance_kernel_unit_scale"),  # in the unit that is named beside it
 }

@@ -226,7 +226,8 @@ def test_p_allows_for_places_and_for_the_runs_that_were_drawn(by_hand):
             (partial - partial.mean(axis=0)) ** 2
         ).sum(axis=0)
     spatial = (inferred.weight * inferred.scale**2).sum(axis=1)
-    freedom = (spatial + variance) ** 2 / (spatial**2 / 30 + variance**2 / 4)
+    variance = (variance + 4 * variance.sum() / spatial.sum() * spatial) / 5  # moderated
+    freedom = (spatial + variance) ** 2 / (spatial**2 / 30 + variance**2 / (5 * 4))
     scale = np.sqrt(inferred.scale**2 + variance[:, None])
     tail = student_t.sf(inferred.mean[:, None] / scale, freedom[:, None])
     expected = (inferred.weight * tail).sum(axis=1)
