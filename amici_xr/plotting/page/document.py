@@ -35,6 +35,7 @@ from amici_xr.iteration import watched
 from amici_xr.plotting.colors import Palette, label_colors
 from amici_xr.plotting.page import figures, pairs, points, summaries
 from amici_xr.uncertainty.evidence import check_types, read_evidence, types_of
+from amici_xr.uncertainty.findings import summary
 
 THRESHOLDS = (0.01, 0.02, *(number / 20 for number in range(1, 20)))  # 0.05, 0.1, … 0.95
 _BYTES = 6_000_000  # of single cells, in all queries; a third more as base64
@@ -61,8 +62,8 @@ def report(
     It shows, for each query, head and label, curves with bands, the length scales
     ``L = max(0, (u/p)·(a − δ − logit t))`` and their distribution at a threshold t set with a
     slider, the tissue where coordinates are known, a table to download, definitions of the terms,
-    and the provenance of the numbers. With `evidence`, it lists all pairs, the supported ones
-    first, and opens on the strongest.
+    and the provenance of the numbers. With `evidence`, it begins with the findings, as `summary`
+    tells them, lists all pairs, the supported ones first, and opens on the strongest.
 
     Medians, means, boxes, intervals, support and curves come from all neighbors, by `length_scale`,
     `bootstrap`, `support` and `curve_summary`. Single cells, on the tissue and beside the boxes,
@@ -167,12 +168,24 @@ def report(
             "kinds": list(kinds),
             "level": level,
             "pairs": pairs.list_pairs(queries.tolist(), labels, kinds, level),
+            "sentences": _sentences(ds, evidence, level, threshold) if kinds else [],
         },
         "provenance": _provenance(ds, target),
     }
     empty_figures = figures.empty_figures(unit, float(distances[-1]) or 1.0)
     with replace_atomically(target) as temporary:
         temporary.write_text(_fill_template(content, empty_figures), encoding="utf-8", newline="\n")
+
+
+def _sentences(
+    ds: xr.Dataset,
+    evidence: xr.Dataset | Sequence[xr.Dataset] | None,
+    level: float,
+    threshold: float,
+) -> list[str]:
+    """Return the findings as sentences."""
+    model = ds if has_neighborhoods(ds) else None
+    return summary(model, evidence, level, threshold).sentences
 
 
 def _labels_met(datasets: Sequence[xr.Dataset]) -> list[str]:

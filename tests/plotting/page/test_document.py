@@ -606,6 +606,8 @@ def test_pairs_with_evidence_come_first_and_the_others_are_pale(several, browser
         ["doubtful", "B → C", "not supported", "", "0.90"],
         ["doubtful", "D → A", "not tested", "", "–"],
     ]
+    items = browser.ask("[...document.querySelectorAll('#findings li')].map(it => it.textContent)")
+    assert items == several.cf.summary(make_refits(OF_PAIRS), threshold=0.1).sentences
     words = browser.ask("document.getElementById('evidence-words').textContent")
     assert words.startswith(
         "3 of 6 pairs are supported (q < 0.05) by evidence of the kinds: refits"

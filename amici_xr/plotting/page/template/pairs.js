@@ -33,7 +33,8 @@ function showPair(place, label) {
 }
 
 function writePairs() {
-  const {kinds, level, pairs} = content.evidence;
+  const {kinds, level, pairs, sentences} = content.evidence;
+  byId("findings").replaceChildren(...sentences.map((sentence) => element("li", sentence)));
   if (kinds.length === 0) {
     byId("evidence-words").textContent = "No evidence was given, so nothing on this page says which pairs " +
       "interact: distance_response(adata, …) tests pairs, and report(…, evidence=…) lists them here.";
