@@ -87,7 +87,7 @@ def leave_out_senders(
         AnnData, or the path of an ``.h5ad`` or ``.zarr``, with log-normalized expression. It is not
         changed.
     labels_key, coord_key, layer, n_neighbors, cell_radius_key, sample_key
-        As for `train`.
+        As in `train`.
     senders
         Cell types to leave out, one at a time; None takes all. p-values are adjusted over the
         tested pairs alone.
@@ -111,17 +111,17 @@ def leave_out_senders(
         Length of a coordinate unit in µm; None takes the unit that the AnnData names in ``uns``,
         and µm where it names none.
     permute
-        As for `train`: refits of a tissue whose links are broken on purpose, to see what chance
+        As in `train`: refits of a tissue whose links are broken on purpose, to see what chance
         gives.
     max_epochs
-        As for `train`.
+        As in `train`.
     batch_size
-        As for `train`; None takes 128, and fewer where the cells are few, since what counts is the
+        As in `train`; None takes 128, and fewer where the cells are few, since what counts is the
         number of steps: at least 24 in an epoch.
     confidence_level
         Coverage of the intervals, strictly between 0 and 1.
     device
-        As for `train`.
+        As in `train`.
     checkpoint
         Folder, made if it isn't there, to which all is written that a killed call needs to go on.
         It may be deleted afterwards.
