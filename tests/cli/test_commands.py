@@ -950,7 +950,7 @@ def test_a_new_function_is_a_command_without_another_line(done, folder, monkeypa
 
 @pytest.mark.parametrize("words", [*OF_FUNCTIONS, ("convert",)], ids=" ".join)
 def test_every_argument_of_the_function_is_an_option_with_its_default(done, words, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "3000")
+    monkeypatch.setattr("amici_xr.cli.main.app._console", Console(width=3000))
     shown = done(*words, "--help").out
     for name, parameter in arguments_of(words).items():
         (line,) = re.findall(rf"^│[* ]+--{name.replace('_', '-')} .*", shown, re.MULTILINE)
@@ -987,7 +987,8 @@ def test_the_version_is_that_of_the_package(done):
 
 
 def test_the_list_of_commands_has_a_whole_sentence_for_each(done, monkeypatch):
-    monkeypatch.setattr("amici_xr.cli.main.app.console", Console(width=300))
+    # Not app.console, whose old value would be set, and stay, at the end.
+    monkeypatch.setattr("amici_xr.cli.main.app._console", Console(width=300))
     shown = done("--help").out
     for word, *figure in COMMANDS:
         if not figure:
