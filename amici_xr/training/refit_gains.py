@@ -2,6 +2,12 @@
 
 The prediction of several runs is their mean. Its gain varies with the runs that were drawn, by how
 much a jackknife over runs tells.
+
+Receivers near a sender gain more than others because the sender is there, which is not chance. With
+δ the difference of the two predictions, the gain ``2δ(x − ŷ without S) − δ²`` has the mean
+``(2β − 1)·δ²`` where expression differs by ``β·δ`` from the prediction without the sender.
+Regressed on δ², it leaves ``2δ(x − ŷ without S − β·δ)``, which varies by chance alone: inference is
+conditional on the places of the cells.
 """
 
 from __future__ import annotations
@@ -31,7 +37,8 @@ class Gains:
     gain
         Of each pair and gene, (query, sender, gene).
     contrasts
-        Of the gains, by which their mean is tested, (query, sender, gene, contrast).
+        Of what of the gains chance has made, by which their mean is tested, (query, sender, gene,
+        contrast).
     spread, total_spread
         Variance of the mean gain over runs, of each gene and of all together, (query, sender, gene)
         and (query, sender).
@@ -125,14 +132,16 @@ def gains_of_type(
     for sender in range(1, n_senders + 1):
         without = sum_over_runs(sender)
         gain = (without**2 - with_all**2) / n_runs**2
+        square = ((without - with_all) / n_runs) ** 2  # of the difference of the predictions
+        slope = gain.sum(axis=0) / np.maximum(square.sum(axis=0), np.finfo(float).tiny)
         partial, by_run = [], []  # the gain without a run, and that of the run alone
         for run in range(n_runs):
             one, one_with_all = of_model(run, sender), of_model(run, 0)
-            square = (without - one) ** 2 - (with_all - one_with_all) ** 2
-            partial.append(square.mean(axis=0) / (n_runs - 1) ** 2)
+            gain_of_others = (without - one) ** 2 - (with_all - one_with_all) ** 2
+            partial.append(gain_of_others.mean(axis=0) / (n_runs - 1) ** 2)
             by_run.append((one**2 - one_with_all**2).sum(axis=1).mean())
         sums["gain"].append(gain.sum(axis=0))
-        sums["contrasts"].append(_padded(gain.T @ contrasts))
+        sums["contrasts"].append(_padded((gain - slope * square).T @ contrasts))
         sums["spread"].append(share**2 * _jackknife_variance(np.array(partial)))
         total = np.array(partial).sum(axis=1)
         sums["total_spread"].append(share**2 * _jackknife_variance(total))
