@@ -126,7 +126,7 @@ def compare_with_tissue(
     NotFoundError
         If the response has no such q.
     SchemaError
-        If `ds` has no effects or no neighborhoods, `response` is not a distance response, they
+        If `ds` has no effects or no neighborhoods, ``response`` is not a distance response, they
         share no cell types or no genes, or `evidence` has no ``q_value`` by query and label.
 
     Warns
