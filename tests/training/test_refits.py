@@ -77,9 +77,7 @@ def test_on_the_demo_refits_call_the_planted_pairs_alone_and_masking_calls_anoth
     model, tissue = demo
     x = tissue.obsm["spatial"][:, 0]
     half = tissue[x < np.median(x)].copy()
-    refits = amici_xr.leave_out_senders(
-        half, "cell_type", n_neighbors=20, n_runs=2, progress=False
-    )
+    refits = amici_xr.leave_out_senders(half, "cell_type", n_neighbors=20, n_runs=2, progress=False)
     rows = refits.q_value.to_dataframe().reset_index()
     rows = rows[rows.q_value < 0.05]
     called = set(zip(rows["label"], rows["query"], strict=True))
