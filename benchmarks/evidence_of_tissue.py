@@ -12,47 +12,33 @@ import time
 from pathlib import Path
 
 import anndata
-import numpy as np
+import evidence_rates
 import pandas as pd
 import torch
 import xarray as xr
+from evidence_rates import LEVEL, held_out_gains
+from response_power import permuted
 
 import amici_xr
-from amici_xr.training.refits import SIZES
-
-LEVEL = 0.05
-
-
-def held_out_gains(adata: anndata.AnnData, labels_key: str, permute: str | None) -> xr.Dataset:
-    """Mask each sender in one model, on the 30% of the cells that it was not trained on."""
-    runs = amici_xr.train(
-        adata, labels_key, permute=permute, validation_size=0.3, adam_epsilon=1e-3,
-        max_epochs=60, attention_penalty_epochs=(30, 50), progress=False, **SIZES,
-    )  # fmt: skip
-    return amici_xr.prediction_gain(amici_xr.extract(runs, effects=True, progress=False))
-
-
-def permuted(adata: anndata.AnnData, labels_key: str) -> anndata.AnnData:
-    """Exchange the expression of cells of one type."""
-    order = np.arange(adata.n_obs)
-    generator = np.random.default_rng(0)
-    for cells in adata.obs.groupby(labels_key, observed=True).indices.values():
-        order[cells] = generator.permutation(cells)
-    exchanged = adata.copy()
-    exchanged.X = adata.X[order]
-    return exchanged
 
 
 def evidence(
     adata: anndata.AnnData, labels_key: str, permute: str | None, folder: Path
 ) -> dict[str, xr.Dataset]:
     """Compute each kind, or read it from the folder."""
-    tissue = adata if permute is None else permuted(adata, labels_key)
+    labels = adata.obs[labels_key].to_numpy(object)
+    tissue = adata if permute is None else permuted(adata, labels, seed=0)
     ways = {
         "tissue": lambda: amici_xr.distance_response(tissue, labels_key, progress=False),
-        "held_out_gain": lambda: held_out_gains(adata, labels_key, permute),
+        "held_out_gain": lambda: held_out_gains(
+            adata, 0, labels_key, n_neighbors=50, batch_size=128, permute=permute
+        ),
         "refits": lambda: amici_xr.leave_out_senders(
-            adata, labels_key, permute=permute, checkpoint=folder / f"refits_{permute}"
+            adata,
+            labels_key,
+            permute=permute,
+            max_epochs=evidence_rates.MAX_EPOCHS,
+            checkpoint=folder / f"refits_{permute}",
         ),
     }
     found = {}

@@ -66,6 +66,22 @@ def demo():
     return amici_xr.demo()
 
 
+@pytest.fixture(scope="session")
+def effects_of_demo():
+    """The effects of the three packaged models on their tissue, all receivers."""
+    pytest.importorskip("anndata")  # the core environment has none
+    return [
+        amici_xr.extract(model, adata=adata, effects=True, progress=False)
+        for model, adata in map(amici_xr.demo, range(3))
+    ]
+
+
+@pytest.fixture(scope="session")
+def response_of_demo(demo):
+    """What the tissue of the demo alone says."""
+    return amici_xr.distance_response(demo[1], "cell_type", progress=False)
+
+
 @pytest.fixture
 def call(capsys):
     """Run the command line in this process: its status, what it prints and what it reports."""

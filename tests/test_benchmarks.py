@@ -214,7 +214,7 @@ def test_rates_of_the_distance_response_count_what_was_planted(monkeypatch, caps
 
 @pytest.mark.needs_training
 def test_rates_of_evidence_go_on_where_they_stopped(monkeypatch, capsys, tmp_path):
-    pytest.importorskip("scvi")
+    pytest.importorskip("scvi")  # an extra
     import evidence_rates
 
     small = {"n_cells": 300, "n_types": 3, "n_genes": 8, "genes_per_pair": 4, "n_pairs": 1}
@@ -229,6 +229,25 @@ def test_rates_of_evidence_go_on_where_they_stopped(monkeypatch, capsys, tmp_pat
         assert sum(line.startswith("{") for line in shown) == 4
     rows = [line.split() for line in shown if line.startswith("refits")]
     assert rows[0][-5:] == ["2", "2", "0", "10", "0"]
+
+
+@pytest.mark.needs_training
+def test_three_kinds_of_evidence_stand_side_by_side(monkeypatch, capsys, tmp_path):
+    pytest.importorskip("scvi")  # an extra
+    import evidence_of_tissue
+    import evidence_rates
+
+    monkeypatch.setattr(evidence_rates, "MAX_EPOCHS", 1)
+    tissue = amici_xr.testing.simulate_tissue(
+        n_cells=400, n_types=3, n_genes=8, n_pairs=1, effect=3.0
+    )
+    tissue.write_h5ad(tmp_path / "tissue.h5ad")
+    words = ["evidence_of_tissue.py", str(tmp_path / "tissue.h5ad"), "--folder", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", words)
+    evidence_of_tissue.main()
+    as_it_is, exchanged = capsys.readouterr().out.split("\nexpression: pairs")
+    assert "    tissue: 1 of 6" in as_it_is
+    assert all(f"    {kind}: 0 of 6" in exchanged for kind in ("tissue", "refits"))
 
 
 def test_the_growth_of_a_distance_response_is_measured_and_drawn(monkeypatch, capsys):

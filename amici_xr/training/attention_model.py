@@ -251,7 +251,7 @@ class AttentionModel(BaseModelClass):  # type: ignore[misc]  # scvi-tools has no
             progress=progress,
             trainer_arguments=trainer_arguments,
         )
-        self._trained_on = tissue
+        self.trained_on = tissue
         self._finish(outcome, runs, shared, cells, profiles)
 
     def set_target(self, values: NDArray[np.float32]) -> None:
@@ -264,46 +264,8 @@ class AttentionModel(BaseModelClass):  # type: ignore[misc]  # scvi-tools has no
         """
         self._target = values
 
-    def residuals(self, run: int, cells: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Compute what one run does not predict of some cells, ``x − ŷ``.
-
-        Parameters
-        ----------
-        run
-            Position of the run. Where it was trained without a sender, it does not see it here
-            either.
-        cells
-            Positions of receivers.
-
-        Returns
-        -------
-        numpy.ndarray
-            (cell, gene).
-        """
-        network = self.module.network_of(run)
-        parts = [
-            network.residual(self._trained_on.batch(cells[start : start + _VALIDATION_BATCH]))[0]
-            for start in range(0, len(cells), _VALIDATION_BATCH)
-        ]
-        return np.asarray(torch.cat(parts).numpy())
-
-    def deviations(self, cells: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Compute the target of some cells less the mean of their type in training.
-
-        Parameters
-        ----------
-        cells
-            Positions of receivers.
-
-        Returns
-        -------
-        numpy.ndarray
-            (cell, gene).
-        """
-        return np.asarray(self._trained_on.deviations(cells).numpy())
-
     def seconds_of_an_epoch(self, n_training_cells: int, batch_size: int) -> float:
-        """Estimate how long an epoch of all runs takes on this machine's CPU, from two batches.
+        """Estimate how long an epoch of all runs takes on this machine's CPU, from a few batches.
 
         Parameters
         ----------
@@ -329,11 +291,6 @@ class AttentionModel(BaseModelClass):  # type: ignore[misc]  # scvi-tools has no
             seconds = min(seconds, duration)
         self.module.zero_grad()
         return _OF_OPTIMIZER * seconds * n_training_cells
-
-    @property
-    def neighborhoods(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Neighborhood of each cell and its distances, (cell, rank)."""
-        return self._index, self._distance
 
     @property
     def runs(self) -> TrainedRuns:

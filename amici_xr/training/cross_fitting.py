@@ -1,4 +1,4 @@
-"""Gains on cells that no model saw: the tissue in folds, each predicted from the rest.
+"""Gains on cells that no model was trained to predict: each fold is predicted from the rest.
 
 In each fold one training holds every model that is compared: with all senders, and without each.
 """
@@ -220,16 +220,18 @@ def _gains_of_fold(
             continue
         cells = of_type[is_held_out]
 
-        def residuals(run: int, left_out: int, cells: Integers = cells) -> NDArray[np.float32]:
+        def residuals(
+            run: int, left_out: int, cells: NDArray[np.int64] = cells
+        ) -> NDArray[np.float32]:
             position = run * members.n_left_out + left_out
-            predicted = model.residuals(position, cells.astype(np.int64))
-            return np.full_like(predicted, np.nan) if is_diverged[position] else predicted
+            residual = model.module.network_of(position).residuals(model.trained_on, cells)
+            return np.full_like(residual, np.nan) if is_diverged[position] else residual
 
         by_type[code] = gains_of_type(
             residuals,
             members.n_runs,
             len(members.senders),
-            model.deviations(cells),
+            model.trained_on.deviations(cells).numpy(),
             smooth[code].of(is_held_out) if smooth else None,
             basis.cell_contrasts()[is_held_out],
             share=cells.size / of_type.size,

@@ -73,10 +73,9 @@ def fit(
     if checkpoint is not None:
         path = expand_home(checkpoint)
         seconds = check_positive_number("checkpoint_seconds", checkpoint_seconds)
-        target = tissue.expression if tissue.target is None else tissue.target
         mark = fingerprint(
             tissue.expression.numpy(),
-            target.numpy(),
+            None if tissue.target is None else tissue.target.numpy(),
             tissue.codes,
             tissue.index,
             tissue.distance,

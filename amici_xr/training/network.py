@@ -6,14 +6,17 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from einops import einsum, rearrange, repeat
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import embedding, layer_norm, softplus
 
 from amici_xr.model.network import LAYER_NORM_EPSILON
-from amici_xr.training.batches import Batch
+from amici_xr.training.batches import Batch, Integers, TrainingTissue
 
+_PREDICTION_BATCH = 1024  # receivers
 _MASKED = -1e9  # a score whose softmax is exactly 0, and whose product with 0 is 0
 
 
@@ -109,10 +112,14 @@ class StackedNetwork(nn.Module):
         return Terms(squared_error.mean(dim=1) / 2, entropy, penalty, squared_error)
 
     @torch.no_grad()
-    def residual(self, batch: Batch) -> Tensor:
-        """Compute the part of expression that is not predicted, x − ŷ, (run, receiver, gene)."""
-        attention, _, values = self.attend(batch)
-        return self._residual(batch, attention, values)
+    def residuals(self, tissue: TrainingTissue, receivers: Integers) -> NDArray[np.float32]:
+        """Compute what the first run does not predict of receivers, x − ŷ, (receiver, gene)."""
+        parts = []
+        for start in range(0, receivers.size, _PREDICTION_BATCH):
+            batch = tissue.batch(receivers[start : start + _PREDICTION_BATCH])
+            attention, _, values = self.attend(batch)
+            parts.append(self._residual(batch, attention, values)[0])
+        return np.asarray(torch.cat(parts).numpy())
 
     def attend(self, batch: Batch, kept: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Return attention (run, head, receiver, rank), its entropy, and values of the cells."""

@@ -47,7 +47,7 @@ _DESCRIPTIONS = (
     ("gene_p_value", _GENE, "1", "one-sided p that the gain of the gene is not above 0"),
     ("gene_q_value", _GENE, "1", "gene_p_value adjusted over the genes of the pair"),
     ("explained_variance", ("query",), "1",
-     "share of the squared deviation that models with all senders explain in cells they never saw"),
+     "share of the squared deviation that models with all senders explain of held-out cells"),
 )  # fmt: skip
 
 

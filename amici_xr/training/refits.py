@@ -1,4 +1,4 @@
-"""Refit without each sender, and compare errors on cells that no model saw."""
+"""Refit without each sender, and compare errors on cells that no model learned to predict."""
 
 from __future__ import annotations
 

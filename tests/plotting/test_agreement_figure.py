@@ -9,7 +9,7 @@ from test_pair_figure import cut_off_or_overlapping
 import amici_xr
 from amici_xr.plotting.point_names import name_points
 
-pytest.importorskip("anndata")
+pytest.importorskip("anndata")  # the core environment has none
 pytestmark = pytest.mark.needs_model
 
 
@@ -20,21 +20,8 @@ def closed():
 
 
 @pytest.fixture(scope="module")
-def runs():
-    return [
-        amici_xr.extract(model, ["T_cell", "Tumor"], adata, effects=True, progress=False)
-        for model, adata in map(amici_xr.demo, range(3))
-    ]
-
-
-@pytest.fixture(scope="module")
-def ds(runs):
-    return runs[0]
-
-
-@pytest.fixture(scope="module")
-def tissue(demo):
-    return amici_xr.distance_response(demo[1], "cell_type", progress=False)
+def ds(effects_of_demo):
+    return effects_of_demo[0]
 
 
 def points_of(ax):
@@ -53,9 +40,9 @@ def filled(ax):
     ]
 
 
-def test_a_point_is_the_effect_in_the_tissue_and_in_the_model(ds, tissue):
-    ax = amici_xr.plot_agreement(ds, tissue, "Tumor", "Fibroblast")
-    effect = tissue.effect.sel(query="Tumor", label="Fibroblast", gene=ds["gene"]).values
+def test_a_point_is_the_effect_in_the_tissue_and_in_the_model(ds, response_of_demo):
+    ax = amici_xr.plot_agreement(ds, response_of_demo, "Tumor", "Fibroblast")
+    effect = response_of_demo.effect.sel(query="Tumor", label="Fibroblast", gene=ds["gene"]).values
     contact = ds.counterfactual_effect.sel(query="Tumor", cell_type="Fibroblast").isel(distance=0)
     expected = np.column_stack([effect, contact])
     np.testing.assert_allclose(points_of(ax), expected[np.argsort(effect)])
@@ -65,9 +52,9 @@ def test_a_point_is_the_effect_in_the_tissue_and_in_the_model(ds, tissue):
     assert "within 20 µm" in ax.get_xlabel()
 
 
-def test_genes_that_respond_are_filled_and_spillover_are_diamonds(ds, tissue):
-    ax = amici_xr.plot_agreement(ds, tissue, "T_cell", "Macrophage")
-    pair = tissue.sel(query="T_cell", label="Macrophage")
+def test_genes_that_respond_are_filled_and_spillover_are_diamonds(ds, response_of_demo):
+    ax = amici_xr.plot_agreement(ds, response_of_demo, "T_cell", "Macrophage")
+    pair = response_of_demo.sel(query="T_cell", label="Macrophage")
     responds, spills = (pair.gene_q_value < 0.05).values, pair.may_be_spillover.values
     assert 0 < (responds & spills).sum() < responds.sum()
     shown = {line.get_marker(): len(line.get_xdata()) for line in filled(ax)}
@@ -77,28 +64,28 @@ def test_genes_that_respond_are_filled_and_spillover_are_diamonds(ds, tissue):
     np.testing.assert_allclose(widths, 2 * pair.effect_se.values[~spills])
 
 
-def test_the_strongest_genes_that_respond_are_named(ds, tissue):
+def test_the_strongest_genes_that_respond_are_named(ds, response_of_demo):
     planted = {f"gene_{number}" for number in range(40, 50)}
-    few = amici_xr.plot_agreement(ds, tissue, "Tumor", "Fibroblast", n_genes=3)
+    few = amici_xr.plot_agreement(ds, response_of_demo, "Tumor", "Fibroblast", n_genes=3)
     shown = {text.get_text() for text in few.texts}
     assert len(shown) == 3
-    effect = abs(tissue.effect.sel(query="Tumor", label="Fibroblast"))
+    effect = abs(response_of_demo.effect.sel(query="Tumor", label="Fibroblast"))
     assert shown <= planted
     assert effect.idxmax("gene").item() in shown
-    none = amici_xr.plot_agreement(ds, tissue, "Tumor", "T_cell")
+    none = amici_xr.plot_agreement(ds, response_of_demo, "Tumor", "T_cell")
     assert not none.texts
 
 
-def test_of_several_runs_the_mean_is_drawn_with_the_range(runs, tissue):
-    aligned = amici_xr.align_runs(runs)
-    ax = amici_xr.plot_agreement(aligned, tissue, "Tumor", "Endothelial")
+def test_of_several_runs_the_mean_is_drawn_with_the_range(effects_of_demo, response_of_demo):
+    aligned = amici_xr.align_runs(effects_of_demo)
+    ax = amici_xr.plot_agreement(aligned, response_of_demo, "Tumor", "Endothelial")
     contact = np.array(
         [
             each.counterfactual_effect.sel(query="Tumor", cell_type="Endothelial").isel(distance=0)
-            for each in runs
+            for each in effects_of_demo
         ]
     )
-    effect = tissue.effect.sel(query="Tumor", label="Endothelial").values
+    effect = response_of_demo.effect.sel(query="Tumor", label="Endothelial").values
     np.testing.assert_allclose(
         points_of(ax)[:, 1], contact.mean(axis=0)[np.argsort(effect)], rtol=1e-5
     )
@@ -113,42 +100,42 @@ def test_of_several_runs_the_mean_is_drawn_with_the_range(runs, tissue):
 
 @pytest.mark.parametrize("pair", [("Tumor", "Fibroblast"), ("T_cell", "Macrophage")])
 @pytest.mark.parametrize("n_genes", [1, 8, 30])
-def test_names_neither_overlap_nor_leave_the_figure(ds, tissue, pair, n_genes):
-    ax = amici_xr.plot_agreement(ds, tissue, *pair, n_genes=n_genes)
+def test_names_neither_overlap_nor_leave_the_figure(ds, response_of_demo, pair, n_genes):
+    ax = amici_xr.plot_agreement(ds, response_of_demo, *pair, n_genes=n_genes)
     assert cut_off_or_overlapping(ax.figure) == ([], [])
 
 
-def test_given_axes_without_a_layout_on_dark_paper_show_everything(ds, tissue):
+def test_given_axes_without_a_layout_on_dark_paper_show_everything(ds, response_of_demo):
     with plt.style.context("dark_background"):
         figure, ax = plt.subplots(figsize=(6, 5))
-        assert amici_xr.plot_agreement(ds, tissue, "Tumor", "Fibroblast", ax=ax) is ax
+        assert amici_xr.plot_agreement(ds, response_of_demo, "Tumor", "Fibroblast", ax=ax) is ax
         assert cut_off_or_overlapping(figure) == ([], [])
     assert {text.get_color() for text in ax.texts} == {"white"}
 
 
-def test_the_settings_of_the_verdict_are_those_of_the_comparison(ds, tissue):
+def test_the_settings_of_the_verdict_are_those_of_the_comparison(ds, response_of_demo):
     ax = amici_xr.plot_agreement(
-        ds, tissue, "Tumor", "Fibroblast", least_effect=9, significance_level=0.01
+        ds, response_of_demo, "Tumor", "Fibroblast", least_effect=9, significance_level=0.01
     )
     assert "tissue only" in ax.get_title()
-    evidence = xr.full_like(tissue[["q_value"]], 0.5)
-    ax = amici_xr.plot_agreement(ds, tissue, "Tumor", "Fibroblast", evidence=evidence)
+    evidence = xr.full_like(response_of_demo[["q_value"]], 0.5)
+    ax = amici_xr.plot_agreement(ds, response_of_demo, "Tumor", "Fibroblast", evidence=evidence)
     assert "tissue only" in ax.get_title()
 
 
-def test_what_can_not_be_drawn_is_told(ds, tissue):
+def test_what_can_not_be_drawn_is_told(ds, response_of_demo):
     plot = amici_xr.plot_agreement
     with pytest.raises(amici_xr.NotFoundError, match="query: unknown cell type 'B_cell'; known"):
-        plot(ds, tissue, "B_cell", "Tumor")
+        plot(ds, response_of_demo, "B_cell", "Tumor")
     with pytest.raises(amici_xr.NotFoundError, match="label: unknown cell type 'B_cell'; known"):
-        plot(ds, tissue, "Tumor", "B_cell")
+        plot(ds, response_of_demo, "Tumor", "B_cell")
     with pytest.raises(ValueError, match="was not tested in the tissue: same_type; choose a pair"):
-        plot(ds, tissue, "Tumor", "Tumor")
+        plot(ds, response_of_demo, "Tumor", "Tumor")
     absent = ds["counterfactual_effect"].where(ds["cell_type"] != "Fibroblast")
     with pytest.raises(ValueError, match="the model met no 'Fibroblast' near 'Tumor'; choose"):
-        plot(ds.assign(counterfactual_effect=absent), tissue, "Tumor", "Fibroblast")
+        plot(ds.assign(counterfactual_effect=absent), response_of_demo, "Tumor", "Fibroblast")
     with pytest.raises(ValueError, match="n_genes=0 must be at least 1"):
-        plot(ds, tissue, "Tumor", "Fibroblast", n_genes=0)
+        plot(ds, response_of_demo, "Tumor", "Fibroblast", n_genes=0)
     with pytest.raises(amici_xr.SchemaError, match="response is not a distance response"):
         plot(ds, ds, "Tumor", "Fibroblast")
 
