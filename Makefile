@@ -90,7 +90,7 @@ test-core-%: .venv-core-%/installed .venv/demo
 # -W default: from Python 3.12 on it brings pandas 3, at which AnnData itself warns.
 test-scvi: .venv-scvi/installed
 	.venv-scvi/bin/python -m pytest -m "not once" -W default tests/live/test_live_scvi.py \
-		tests/model/test_loading.py tests/model/test_checkpoint_versions.py tests/extraction/test_pipeline.py tests/training
+		tests/model/test_loading.py tests/model/test_checkpoint_versions.py tests/extraction/test_pipeline.py tests/training tests/refits
 
 # A user's own AMICI environment: old NumPy and SciPy, and the live model itself. One thread for linear
 # algebra, since as many tests run at a time as there are cores.

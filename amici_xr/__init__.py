@@ -47,8 +47,9 @@ from amici_xr.plotting import (
     plot_threshold_sweep,
 )
 from amici_xr.plotting.page import report
+from amici_xr.refits import leave_out_senders
 from amici_xr.response import distance_response
-from amici_xr.training import TrainedModel, TrainedRuns, leave_out_senders, load_runs, train
+from amici_xr.training import TrainedModel, TrainedRuns, load_runs, train
 from amici_xr.uncertainty import (
     Summary,
     align_runs,

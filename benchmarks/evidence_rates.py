@@ -23,7 +23,7 @@ import torch
 import xarray as xr
 
 import amici_xr
-from amici_xr.training.refits import SIZES
+from amici_xr.refits.arguments import SIZES
 
 LEVEL = 0.05
 TISSUE = {"n_cells": 3_000, "n_types": 5, "n_genes": 50, "n_pairs": 2}

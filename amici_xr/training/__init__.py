@@ -1,7 +1,6 @@
 """Training: a tissue becomes trained models, many at once."""
 
 from amici_xr.training.pipeline import train
-from amici_xr.training.refits import leave_out_senders
 from amici_xr.training.runs import TrainedModel, TrainedRuns, load_runs
 
-__all__ = ["TrainedModel", "TrainedRuns", "leave_out_senders", "load_runs", "train"]
+__all__ = ["TrainedModel", "TrainedRuns", "load_runs", "train"]

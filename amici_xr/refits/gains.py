@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amici_xr.kernels.spatial_inference import N_CONTRASTS, SpatialBasis, prepare
+from amici_xr.refits.smooth_variation import SmoothVariation
 from amici_xr.tissue.cells import Tissue
-from amici_xr.training.smooth_variation import SmoothVariation
 
 Floats = NDArray[np.float64]
 

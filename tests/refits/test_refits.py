@@ -21,18 +21,18 @@ for needed in ("torch", "anndata", "einops"):  # extras, without which all of th
 
 from amici_xr.extraction import predict_expression  # noqa: E402
 from amici_xr.kernels.spatial_inference import infer_mean, prepare  # noqa: E402
-from amici_xr.tissue.cells import read_tissue  # noqa: E402
-from amici_xr.training.cross_fitting import assign_folds  # noqa: E402
-from amici_xr.training.refit_gains import (  # noqa: E402
+from amici_xr.refits.cross_fitting import assign_folds  # noqa: E402
+from amici_xr.refits.gains import (  # noqa: E402
     bases_of_types,
     gains_of_type,
     stack_types,
 )
-from amici_xr.training.refit_result import refit_dataset  # noqa: E402
-from amici_xr.training.smooth_variation import (  # noqa: E402
+from amici_xr.refits.result import refit_dataset  # noqa: E402
+from amici_xr.refits.smooth_variation import (  # noqa: E402
     describe_smooth_variation,
     surrounding_expression,
 )
+from amici_xr.tissue.cells import read_tissue  # noqa: E402
 
 pytestmark = [pytest.mark.needs_model, pytest.mark.needs_training]
 

@@ -2,46 +2,36 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import xarray as xr
 
 from amici_xr.dataset.units import MICRON, check_distance_number
-from amici_xr.errors import check_fraction, check_positive_integer, listed
-from amici_xr.io.paths import expand_home
-from amici_xr.response.arguments import check_subset, find_microns_per_unit
-from amici_xr.tissue.cells import Tissue, read_tissue
-from amici_xr.training.cross_fitting import Members, SmoothScales, assign_folds, cross_fit
-from amici_xr.training.pipeline import KEYS, register_tissue, train
+from amici_xr.errors import check_fraction
+from amici_xr.refits.arguments import (
+    FEWEST_RUNS,
+    OF_TRAINING,
+    OWNER,
+    check_at_least,
+    check_further,
+    choose_batch_size,
+    find_scales,
+    make_folder,
+)
+from amici_xr.refits.cross_fitting import Members, assign_folds, cross_fit
+from amici_xr.refits.result import refit_dataset
+from amici_xr.response.arguments import check_subset
+from amici_xr.tissue.cells import read_tissue
+from amici_xr.training.pipeline import KEYS, register_tissue
 from amici_xr.training.preparation import find_neighborhoods
-from amici_xr.training.refit_result import refit_dataset
-from amici_xr.training.settings import check_run_seed, is_sequence
-from amici_xr.training.smooth_variation import NEIGHBORHOOD_SCALES
+from amici_xr.training.settings import check_run_seed
 
 if TYPE_CHECKING:
     import anndata
     import torch
-
-# A network with small layers learns what a neighbor tells as well, and costs a tenth.
-SIZES = {
-    "label_size": 16,
-    "query_size": 32,
-    "query_hidden_size": 64,
-    "cell_size": 64,
-    "cell_hidden_size": 128,
-    "key_size": 64,
-    "position_hidden_size": 64,
-}
-# All models train for the same number of epochs, with steps that find weak effects early.
-_OF_REFITS: dict[str, Any] = {"validation": None, "adam_epsilon": 1e-3}
-_LEAST_STEPS = 24  # of an epoch
-OWNER = "refits"  # whose distances are in µm
-_FEWEST_RUNS = 2  # below, their spread is not known
 
 
 def leave_out_senders(
@@ -190,9 +180,9 @@ def leave_out_senders(
     (('query', 'label'), ['same_type', 'tested', 'tested'])
     """
     given = dict(locals())
-    further = _check_further(given.pop("training"))
-    for name, least in (("n_folds", 2), ("n_runs", _FEWEST_RUNS), ("max_epochs", 1)):
-        _check_at_least(name, given[name], least)
+    further = check_further(given.pop("training"))
+    for name, least in (("n_folds", 2), ("n_runs", FEWEST_RUNS), ("max_epochs", 1)):
+        check_at_least(name, given[name], least)
     check_run_seed(seed)
     check_run_seed(split_seed, "split_seed")
     confidence_level = check_fraction("confidence_level", confidence_level)
@@ -201,12 +191,12 @@ def leave_out_senders(
     keys = {name: given[name] for name in KEYS}
     registered = register_tissue(adata, keys, n_neighbors, permute, split_seed)
     tissue = read_tissue(registered, **keys)
-    scales = _find_scales(smooth_scale, microns_per_unit, tissue)
+    scales = find_scales(smooth_scale, microns_per_unit, tissue)
     codes = check_subset("senders", senders, tissue.vocabulary, "cell type")
     members = Members(tuple(tissue.vocabulary[code] for code in codes), n_runs, n_folds, seed)
     fold = assign_folds(tissue, n_folds, split_seed)
-    arguments = further | {name: given[name] for name in _OF_TRAINING}
-    arguments["batch_size"] = _choose_batch_size(batch_size, tissue.n_cells, n_folds)
+    arguments = further | {name: given[name] for name in OF_TRAINING}
+    arguments["batch_size"] = choose_batch_size(batch_size, tissue.n_cells, n_folds)
     # Attention is penalized, and steps get shorter, when the effects are learned.
     arguments.setdefault("attention_penalty_epochs", (max_epochs // 2, 5 * max_epochs // 6))
     neighborhoods = find_neighborhoods(tissue, n_neighbors)
@@ -218,7 +208,7 @@ def leave_out_senders(
         fold,
         arguments,
         scales,
-        None if checkpoint is None else _make_folder(checkpoint),
+        None if checkpoint is None else make_folder(checkpoint),
     )
     n_in_fold = np.zeros((len(tissue.vocabulary), n_folds), np.int64)
     np.add.at(n_in_fold, (tissue.codes, fold), 1)
@@ -238,69 +228,3 @@ def leave_out_senders(
         confidence_level=confidence_level,
         settings=settings,
     )
-
-
-def _find_scales(
-    smooth_scale: float | None, microns_per_unit: float | None, tissue: Tissue
-) -> SmoothScales | None:
-    """Return the scales of smooth variation in units of the coordinates, None for none."""
-    if smooth_scale is None:
-        return None
-    factor, _ = find_microns_per_unit(microns_per_unit, tissue.unit_entries)
-    return SmoothScales(
-        smooth_scale / factor, tuple(scale / factor for scale in NEIGHBORHOOD_SCALES)
-    )
-
-
-def _choose_batch_size(given: int | None, n_cells: int, n_folds: int) -> int:
-    if given is not None:
-        return check_positive_integer("batch_size", given)
-    n_training = n_cells * (n_folds - 1) // n_folds
-    return min(128, max(16, n_training // _LEAST_STEPS))
-
-
-_OF_TRAINING = ("max_epochs", "batch_size", "split_seed", "device", "progress")
-# Of `train`, what folds and runs set.
-_SET_HERE = (
-    *("adata", "n_neighbors", "n_runs", "seed", "left_out", "permute", "train_mask", "checkpoint"),
-    *KEYS,
-    *_OF_TRAINING,
-)
-
-
-def _check_further(given: dict[str, Any]) -> dict[str, Any]:
-    """Return all further arguments of `train`; those that are not given have their defaults."""
-    defaults = {
-        name: parameter.default
-        for name, parameter in inspect.signature(train).parameters.items()
-        if name not in _SET_HERE
-    }
-    defaults |= SIZES | _OF_REFITS
-    for name, value in given.items():
-        if name not in defaults:
-            raise TypeError(
-                f"leave_out_senders does not take {name!r}; of the arguments of train it takes "
-                f"{listed(defaults)}"
-            )
-        if is_sequence(value) and name != "attention_penalty_epochs":
-            raise ValueError(
-                f"{name}={value!r} must be one value: all models that are compared share it"
-            )
-    del defaults["attention_penalty_epochs"]  # depends on max_epochs
-    return defaults | given
-
-
-def _check_at_least(name: str, value: Any, least: int) -> None:
-    if check_positive_integer(name, value) < least:
-        raise ValueError(f"{name}={value!r} must be at least {least}; leave it out for the default")
-
-
-def _make_folder(checkpoint: str | os.PathLike[str]) -> Path:
-    folder = expand_home(checkpoint)
-    if folder.exists() and not folder.is_dir():
-        raise FileExistsError(
-            f"checkpoint={os.fspath(checkpoint)!r} is a file; give a folder, which is made if it "
-            "isn't there"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder

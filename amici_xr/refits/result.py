@@ -19,8 +19,8 @@ from amici_xr.kernels.spatial_inference import (
     SpatialMean,
     infer_from_contrasts,
 )
+from amici_xr.refits.gains import Gains
 from amici_xr.tissue.cells import Tissue
-from amici_xr.training.refit_gains import Gains
 
 Floats = NDArray[np.float64]
 

@@ -19,16 +19,16 @@ from amici_xr.extraction.arguments import check_device
 from amici_xr.io.atomic import replace_atomically
 from amici_xr.kernels.groups import group_positions
 from amici_xr.kernels.spatial_inference import SpatialBasis
-from amici_xr.tissue.cells import Tissue
-from amici_xr.training.patches import patches
-from amici_xr.training.pipeline import make_model, training_arguments
-from amici_xr.training.preparation import fingerprint, read_expression
-from amici_xr.training.refit_gains import Gains, bases_of_types, gains_of_type, stack_types
-from amici_xr.training.smooth_variation import (
+from amici_xr.refits.gains import Gains, bases_of_types, gains_of_type, stack_types
+from amici_xr.refits.smooth_variation import (
     SmoothVariation,
     describe_smooth_variation,
     surrounding_expression,
 )
+from amici_xr.tissue.cells import Tissue
+from amici_xr.training.patches import patches
+from amici_xr.training.pipeline import make_model, training_arguments
+from amici_xr.training.preparation import fingerprint, read_expression
 
 if TYPE_CHECKING:
     import anndata
