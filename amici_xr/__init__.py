@@ -30,6 +30,7 @@ from amici_xr.demo_data import demo
 from amici_xr.dependencies import show_versions
 from amici_xr.errors import NotFoundError, SchemaError
 from amici_xr.extraction import extract
+from amici_xr.findings import Summary, compare_with_tissue, summary
 from amici_xr.io import from_dataframe, open_dataset, read_csv, save, to_dataframe
 from amici_xr.model import ModelSettings, SavedModel, load_model
 from amici_xr.plotting import (
@@ -51,16 +52,13 @@ from amici_xr.refits import leave_out_senders
 from amici_xr.response import distance_response
 from amici_xr.training import TrainedModel, TrainedRuns, load_runs, train
 from amici_xr.uncertainty import (
-    Summary,
     align_runs,
     atlas,
     bootstrap,
     bootstrap_ci,
-    compare_with_tissue,
     contrast,
     prediction_gain,
     reach_across_runs,
-    summary,
 )
 
 __version__ = _version("amici-xr")

@@ -12,7 +12,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import numpy as np
 import xarray as xr
 
-from amici_xr import analysis, dataset, io, plotting, uncertainty
+from amici_xr import analysis, dataset, findings, io, plotting, uncertainty
 from amici_xr.dataset.kinds import EVIDENCE_OF_PAIRS, is_response, kind_of
 from amici_xr.dataset.response_structure import check_response
 from amici_xr.dataset.schema import distance_unit, has_effects, has_neighborhoods
@@ -58,7 +58,7 @@ class CounterfactualMethods:
     in_context_length_scale = _method(analysis.in_context_length_scale)
     reach_across_runs = _method(uncertainty.reach_across_runs)
     contrast = _method(uncertainty.contrast)
-    compare_with_tissue = _method(uncertainty.compare_with_tissue)
+    compare_with_tissue = _method(findings.compare_with_tissue)
     gene_effects = _method(analysis.gene_effects)
     prediction_gain = _method(uncertainty.prediction_gain)
     explained_variance = _method(analysis.explained_variance)
@@ -66,7 +66,7 @@ class CounterfactualMethods:
     effect_length_scale = _method(analysis.effect_length_scale)
     attention_enrichment = _method(analysis.attention_enrichment)
     select = _method(dataset.select)
-    summary = _method(uncertainty.summary)
+    summary = _method(findings.summary)
     to_microns = _method(dataset.to_microns)
     validate = _method(dataset.validate)
     report = _method(page.report)

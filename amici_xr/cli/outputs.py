@@ -20,12 +20,12 @@ from amici_xr.cli.messages import printable
 from amici_xr.dataset.kinds import is_response
 from amici_xr.dataset.schema import UNKNOWN_UNIT, distance_unit, has_neighborhoods
 from amici_xr.dataset.structure import is_valid_structure
+from amici_xr.findings.text import Summary
 from amici_xr.io.atomic import replace_atomically
 from amici_xr.io.long_table import change_texts, quote_formulas, to_dataframe
 from amici_xr.io.paths import TABLES, check_replaceable
 from amici_xr.io.storage import SUFFIXES, save
 from amici_xr.plotting.style import STYLE
-from amici_xr.uncertainty.findings_text import Summary
 
 MOST_ROWS = 1_000  # on the screen
 _DIMS = ("run", "sample", "query", "label", "neighbor", "receiver", "head", "threshold", "distance")

@@ -1,9 +1,6 @@
 """How certain an answer is: intervals, training runs, contrasts, the atlas of all pairs."""
 
-from amici_xr.uncertainty.agreement_with_tissue import compare_with_tissue
 from amici_xr.uncertainty.contrasts import contrast
-from amici_xr.uncertainty.findings import summary
-from amici_xr.uncertainty.findings_text import Summary
 from amici_xr.uncertainty.intervals import bootstrap_ci
 from amici_xr.uncertainty.length_scale_intervals import bootstrap
 from amici_xr.uncertainty.pair_atlas import atlas
@@ -12,14 +9,11 @@ from amici_xr.uncertainty.run_alignment import align_runs
 from amici_xr.uncertainty.run_intervals import reach_across_runs
 
 __all__ = [
-    "Summary",
     "align_runs",
     "atlas",
     "bootstrap",
     "bootstrap_ci",
-    "compare_with_tissue",
     "contrast",
     "prediction_gain",
     "reach_across_runs",
-    "summary",
 ]

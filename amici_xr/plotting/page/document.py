@@ -29,13 +29,13 @@ from amici_xr.errors import (
     check_sample_threshold,
     check_seed,
 )
+from amici_xr.findings.supported_pairs import summary
 from amici_xr.io.atomic import replace_atomically
 from amici_xr.io.paths import expand_home
 from amici_xr.iteration import watched
 from amici_xr.plotting.colors import Palette, label_colors
 from amici_xr.plotting.page import figures, pairs, points, summaries
 from amici_xr.uncertainty.evidence import check_types, read_evidence, types_of
-from amici_xr.uncertainty.findings import summary
 
 THRESHOLDS = (0.01, 0.02, *(number / 20 for number in range(1, 20)))  # 0.05, 0.1, … 0.95
 _BYTES = 6_000_000  # of single cells, in all queries; a third more as base64

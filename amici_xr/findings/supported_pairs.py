@@ -17,6 +17,9 @@ from amici_xr.dataset.schema import UNKNOWN_UNIT, distance_unit, has_effects
 from amici_xr.dataset.selection import one_run
 from amici_xr.dataset.structure import check_structure
 from amici_xr.errors import check_fraction
+from amici_xr.findings.genes import genes_of_model, genes_of_refits, genes_of_tissue
+from amici_xr.findings.sentences import Finding, GeneChange
+from amici_xr.findings.text import Summary
 from amici_xr.uncertainty.evidence import (
     STRICT,
     check_types,
@@ -27,9 +30,6 @@ from amici_xr.uncertainty.evidence import (
     status_of_pairs,
     types_of,
 )
-from amici_xr.uncertainty.finding_genes import genes_of_model, genes_of_refits, genes_of_tissue
-from amici_xr.uncertainty.finding_sentences import Finding, GeneChange
-from amici_xr.uncertainty.findings_text import Summary
 from amici_xr.uncertainty.pair_atlas import atlas
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from amici_xr.uncertainty.finding_sentences import CONFOUNDERS
+from amici_xr.findings.sentences import CONFOUNDERS
 
 NO_EVIDENCE = "No evidence was given: distance_response(adata, …) tests pairs."
 _MOST_PAIRS = 12  # that are listed in a line

@@ -15,7 +15,7 @@ from amici_xr.dataset.response_schema import GENES_OF_DETECTABLE_EFFECT
 from amici_xr.dataset.schema import has_neighborhoods
 from amici_xr.dataset.units import MICRON
 from amici_xr.errors import SchemaError, check_fraction, check_positive_number
-from amici_xr.uncertainty.matched_response import (
+from amici_xr.findings.matched_response import (
     describe_match,
     match_evidence,
     match_response,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from amici_xr.uncertainty.finding_sentences import GeneChange
+from amici_xr.findings.sentences import GeneChange
 
 MOST_GENES = 5  # of a finding
 _LEAST_SHARE = 0.25  # of the model's largest effect, that a gene has to be named

@@ -10,7 +10,7 @@ import xarray as xr
 import amici_xr
 from amici_xr.dataset.kinds import KIND
 from amici_xr.dataset.response_schema import describe_response
-from amici_xr.uncertainty.finding_sentences import Finding, GeneChange, format_q
+from amici_xr.findings.sentences import Finding, GeneChange, format_q
 
 needs_model = pytest.mark.needs_model
 PAIR = ("query", "label")
