@@ -21,7 +21,7 @@ Kind = Literal[
 
 KIND = "dataset_kind"  # attribute by which a Dataset declares its kind; scores need none
 EVIDENCE_OF_PAIRS = ("prediction_gain", "sender_refits")  # from models, without a schema
-_DECLARED = ("distance_response", "prediction_gain", "sender_refits", "training_history")
+_DECLARED = ("distance_response", *EVIDENCE_OF_PAIRS, "training_history")
 # Every Dataset of scores, and every answer to a question about one, names its query and one more.
 QUERY_NAMES = {"query", "query_label", "queries"}
 BESIDE_QUERY = {

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from amici_xr.dataset.kinds import is_response, kind_of
+from amici_xr.dataset.kinds import EVIDENCE_OF_PAIRS, is_response, kind_of
 from amici_xr.dataset.response_structure import check_response
 from amici_xr.dataset.schema import SCHEMA_VERSION
 from amici_xr.dataset.structure import check_structure, raise_problems, version_problems
@@ -174,7 +174,7 @@ def open_dataset(
         raise SchemaError(f"path={os.fspath(path)!r} is {error}") from None
 
 
-_WITHOUT_SCHEMA = ("answer", "prediction_gain", "sender_refits", "training_history")
+_WITHOUT_SCHEMA = ("answer", *EVIDENCE_OF_PAIRS, "training_history")
 
 
 def _is_answer(ds: xr.Dataset) -> bool:

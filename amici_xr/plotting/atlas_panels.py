@@ -88,12 +88,12 @@ def panels_of(pairs: xr.Dataset, heads: int | Sequence[int] | None) -> dict[str,
 def colored_lengths(panel: xr.Dataset) -> NDArray[np.float64]:
     """Return the length scales that have a color, NaN elsewhere, (query, label)."""
     lengths = panel["median_length_scale"].where(panel["status"] == "reachable")
-    return np.asarray(lengths.transpose("query", "label").values, dtype=np.float64)
+    return values_of(panel, lengths).astype(np.float64)
 
 
 def has_reach_of(panel: xr.Dataset) -> NDArray[np.bool_]:
     """Tell which pairs have a reach, within the neighborhoods or beyond, (query, label)."""
-    return np.asarray(panel["status"].isin(REACHES).transpose("query", "label").values)
+    return values_of(panel, panel["status"].isin(REACHES))
 
 
 def values_of(panel: xr.Dataset, array: xr.DataArray) -> NDArray[Any]:

@@ -71,31 +71,31 @@ def refit_dataset(
     """
     queries, n_genes = tissue.vocabulary, gains.gain.shape[2]
     shape = (len(queries), len(senders))
-    found: dict[str, NDArray[Any]] = {
+    results: dict[str, NDArray[Any]] = {
         name: np.full(shape, np.nan)
         for name in ("gain", "ci_lower", "ci_upper", "p_value", "effective_patches")
     }
-    found |= {name: np.full((*shape, n_genes), np.nan) for name in ("gene_gain", "gene_p_value")}
-    found["gene_q_value"] = np.full((*shape, n_genes), np.nan)
-    found["gain_by_run"] = np.full(gains.by_run.shape, np.nan)
-    found["status"] = np.full(shape, "absent", dtype="<U17")
+    results |= {name: np.full((*shape, n_genes), np.nan) for name in ("gene_gain", "gene_p_value")}
+    results["gene_q_value"] = np.full((*shape, n_genes), np.nan)
+    results["gain_by_run"] = np.full(gains.by_run.shape, np.nan)
+    results["status"] = np.full(shape, "absent", dtype="<U17")
     with np.errstate(divide="ignore", invalid="ignore"):  # a type without cells
         explained = 1 - gains.error.sum(axis=1) / gains.deviation.sum(axis=1)
-    found["explained_variance"] = np.where(np.isfinite(explained), explained, np.nan)
+    results["explained_variance"] = np.where(np.isfinite(explained), explained, np.nan)
     n_receivers = np.bincount(tissue.codes, minlength=len(queries))
-    found["n_receivers"] = np.repeat(n_receivers[:, np.newaxis], len(senders), axis=1)
-    found["n_with_sender"] = _count_with_sender(tissue, neighbors, senders)
+    results["n_receivers"] = np.repeat(n_receivers[:, np.newaxis], len(senders), axis=1)
+    results["n_with_sender"] = _count_with_sender(tissue, neighbors, senders)
     for row, column in np.ndindex(shape):
         is_enough = _is_enough(n_in_fold[row], float(gains.freedom[row]))
         is_enough &= row in bases and bases[row].n_places >= FEWEST_PLACES
         status = _status(
             queries[row] == senders[column],
-            int(found["n_with_sender"][row, column]),
+            int(results["n_with_sender"][row, column]),
             is_enough=is_enough,
             varies=bool(gains.n_varying[row].any()),
             gain=gains.gain[row, column],
         )
-        found["status"][row, column] = status
+        results["status"][row, column] = status
         if status == "tested":
             freedom = int((n_in_fold[row] > 0).sum()) * (seeds.shape[1] - 1)
             pair = _test_pair(gains, bases[row], row, column, confidence_level, freedom)
@@ -103,10 +103,10 @@ def refit_dataset(
             pair["gain_by_run"] = gains.by_run[row, column] / total
             pair["gain_by_run"][n_in_fold[row] == 0] = np.nan
             for name, value in pair.items():
-                found[name][row, column] = value
-    found["q_value"] = benjamini_hochberg(found["p_value"])
+                results[name][row, column] = value
+    results["q_value"] = benjamini_hochberg(results["p_value"])
     genes = tissue.expression.genes
-    return _assemble(found, queries, senders, genes, seeds, confidence_level, settings)
+    return _assemble(results, queries, senders, genes, seeds, confidence_level, settings)
 
 
 def _test_pair(
@@ -193,7 +193,7 @@ def _status(
 
 
 def _assemble(
-    found: dict[str, NDArray[Any]],
+    results: dict[str, NDArray[Any]],
     queries: Sequence[str],
     senders: Sequence[str],
     genes: Sequence[str],
@@ -204,12 +204,12 @@ def _assemble(
     variables = {}
     for name, dims, units, text in _DESCRIPTIONS:
         attributes = {"long_name": name.replace("_", " "), "description": text}
-        variables[name] = (dims, found[name], attributes | ({"units": units} if units else {}))
+        variables[name] = (dims, results[name], attributes | ({"units": units} if units else {}))
     coords = {
         "query": np.array(queries, dtype=np.str_),
         "label": np.array(senders, dtype=np.str_),
         "gene": np.array(genes, dtype=np.str_),
-        "fold": np.arange(found["gain_by_run"].shape[2]),
+        "fold": np.arange(results["gain_by_run"].shape[2]),
         "run": np.arange(seeds.shape[1]),
         "seed": (("fold", "run"), seeds),
     }
