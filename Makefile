@@ -24,6 +24,10 @@ OF_THE_CORE := not needs_model and not needs_training and not live and not once 
 .PHONY: demo test test-all coverage test-long test-mutants test-core test-oldest test-newest test-scvi \
 	test-amici docs figure bench clean
 
+# One thread for linear algebra each, since as many tests run at a time as there are cores.
+test test-all coverage test-long test-mutants test-core test-core-% test-oldest test-newest test-amici: \
+	export OMP_NUM_THREADS = 1
+
 demo: .venv/demo
 	.venv/bin/python -m amici_xr.cli demo demo_output
 
@@ -56,11 +60,10 @@ test-long: .venv/test
 		tests/test_selections_and_calls.py
 
 # MUTATED="kernels.spatial_inference io.storage" for those; mutmut keeps its copy of the code in mutants/.
-# One thread for linear algebra, since as many mutants are tried at a time as there are cores.
 MUTATED ?= kernels uncertainty.intervals
 test-mutants: .venv/test
 	rm -rf mutants
-	OMP_NUM_THREADS=1 .venv/bin/mutmut run $(MUTATED:%="amici_xr.%.*")
+	.venv/bin/mutmut run $(MUTATED:%="amici_xr.%.*")
 	.venv/bin/python benchmarks/mutants.py $(MUTATED)
 
 # The core alone, without torch and AnnData: what is saved elsewhere is opened here.
@@ -92,10 +95,9 @@ test-scvi: .venv-scvi/installed
 	.venv-scvi/bin/python -m pytest -m "not once" -W default tests/live/test_live_scvi.py \
 		tests/model/test_loading.py tests/model/test_checkpoint_versions.py tests/extraction/test_pipeline.py tests/training tests/refits
 
-# A user's own AMICI environment: old NumPy and SciPy, and the live model itself. One thread for linear
-# algebra, since as many tests run at a time as there are cores.
+# A user's own AMICI environment: old NumPy and SciPy, and the live model itself.
 test-amici: .venv-amici/installed
-	WANDB_MODE=disabled OMP_NUM_THREADS=1 .venv-amici/bin/python -m pytest $(ON_EVERY_CORE) -m "not once and not slow and not needs_training"
+	WANDB_MODE=disabled .venv-amici/bin/python -m pytest $(ON_EVERY_CORE) -m "not once and not slow and not needs_training"
 
 docs: .venv/docs
 	rm -rf docs/_build docs/generated

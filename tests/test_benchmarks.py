@@ -24,6 +24,16 @@ def benchmarks():
     sys.path.remove(str(folder))
 
 
+@pytest.fixture(autouse=True)
+def _threads():
+    """Give back the threads that a benchmark takes away."""
+    import torch
+
+    n_threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(n_threads)
+
+
 @pytest.fixture(scope="module")
 def both_ways(benchmarks):
     """The Dataset and the long table of the same tissue."""
