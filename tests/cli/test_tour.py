@@ -20,20 +20,22 @@ pytestmark = pytest.mark.needs_model
 
 
 @pytest.mark.slow
-def test_the_tour_prints_planted_beside_recovered_and_writes_files_and_figures(tmp_path):
+def test_the_tour_prints_findings_and_reach_beside_what_was_planted_and_writes_all(tmp_path):
     command = [sys.executable, "-W", "error", "-m", "amici_xr.cli", "demo", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    rows = {tuple(line.split()[:2]): line.split()[2:] for line in done.stdout.splitlines()}
+    assert "\n2 pairs with evidence (q < 0.05).\n" in done.stdout
+    words = {tuple(line.split()[:2]): line.split()[2:] for line in done.stdout.splitlines()}
     for pair, tolerance in ((("Macrophage", "T_cell"), 1), (("Fibroblast", "Tumor"), 3)):
-        planted, recovered, lower, upper = map(float, rows[pair][:4])
-        assert abs(recovered - planted) < tolerance
-        assert lower <= recovered <= upper
-        effect, effect_reach = map(float, rows[pair][6:])
+        assert words[pair][1:5] == ["supported,", "q", "<", "1e-10"]
+        numbers = [float(word) for word in (words[pair][0], *words[pair][-6:])]
+        planted, reach, lower, upper, _, effect, effect_reach = numbers
+        assert abs(reach - planted) < tolerance
+        assert lower <= reach <= upper
         assert effect_reach == pytest.approx(planted, rel=0.2)
-        assert effect > 6 * float(rows["T_cell", "Tumor"][6])
-    assert rows["T_cell", "Tumor"][0] == "–"  # supported, but not planted
+        assert effect > 6 * float(words["T_cell", "Tumor"][-2])
+    assert words["T_cell", "Tumor"][:3] == ["–", "not", "supported,"]
     written = {path.name for path in tmp_path.iterdir()}
-    assert {"tissue.nc", "runs.nc", "atlas.png", "atlas.svg"} <= written
+    assert {"response.nc", "tissue.nc", "runs.nc", "pairs.png", "atlas.svg"} <= written
     assert ("tissue.html" in written) == HAS_BOKEH
     for sender, receiver, planted in (("Macrophage", "T_cell", 10), ("Fibroblast", "Tumor", 20)):
         (further,) = (
@@ -43,7 +45,7 @@ def test_the_tour_prints_planted_beside_recovered_and_writes_files_and_figures(t
         assert len(reaches) == 3
         np.testing.assert_allclose(reaches, planted, rtol=0.15)
     for receiver in ("T_cell", "Tumor"):
-        for what in ("curve", "length_scale"):
+        for what in ("response", "curve", "length_scale"):
             assert {f"{receiver}_{what}.png", f"{receiver}_{what}.svg"} <= written
         with xr.open_dataset(tmp_path / f"{receiver}.nc") as ds:
             assert ds["query"].item() == receiver
