@@ -7,9 +7,9 @@
 # test-mutants: the code of MUTATED changed at one place at a time, and whether its tests notice: how
 # many mutants there are, how many were killed, and what changed in each that was not.
 # docs: the documentation, its cells run, in docs/_build/html; fails on a warning or a broken link.
-# figure: the picture of the README and of the documentation's first page, drawn again.
+# figure: the picture of the tour, in the documentation, drawn again.
 # bench: speed and memory beside the same job in long tables, on an otherwise idle machine, with the
-# picture of the README; about half an hour. Adds the original itself after test-amici.
+# picture of the page on speed; about half an hour. Adds the original itself after test-amici.
 
 PYTHON ?= python3
 SOURCES := pyproject.toml
@@ -109,7 +109,7 @@ figure: .venv/demo
 
 bench: .venv/test
 	.venv/bin/python benchmarks/import_time.py
-	.venv/bin/python benchmarks/speed.py --figure benchmarks/speed.png \
+	.venv/bin/python benchmarks/speed.py --figure docs/_static/speed.png \
 		$(if $(wildcard .venv-amici/installed),--original .venv-amici/bin/python)
 	.venv/bin/python benchmarks/memory.py
 	.venv/bin/python benchmarks/memory.py --cells 2000000 --streamed

@@ -1,4 +1,4 @@
-"""Draw the figure of the README and of the documentation's first page: ``make figure``."""
+"""Draw the figure of the tour, in the documentation: ``make figure``."""
 
 import sys
 
