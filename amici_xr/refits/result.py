@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from amici_xr.dataset.kinds import KIND
 from amici_xr.dataset.schema import provenance
-from amici_xr.kernels.combined_p import simes
+from amici_xr.kernels.combined_p import harmonic_mean, simes
 from amici_xr.kernels.permutation import benjamini_hochberg
 from amici_xr.kernels.spatial_inference import (
     FEWEST_PLACES,
@@ -36,7 +36,8 @@ _DESCRIPTIONS = (
      "of the type, both summed over genes"),
     ("ci_lower", _PAIR, "1", "lower bound of the interval of the gain"),
     ("ci_upper", _PAIR, "1", "upper bound of the interval of the gain"),
-    ("p_value", _PAIR, "1", "gene_p_value combined over genes (Simes)"),
+    ("p_value", _PAIR, "1",
+     "harmonic mean of gene_p_value combined over genes (Simes) and of the p of gain, one-sided"),
     ("q_value", _PAIR, "1", "p_value adjusted over all pairs (Benjamini and Hochberg)"),
     ("effective_patches", _PAIR, "1", "number of independent patches that the receivers stand for"),
     ("n_receivers", _PAIR, "", "number of receivers"),
@@ -112,7 +113,10 @@ def refit_dataset(
 def _test_pair(
     gains: Gains, basis: SpatialBasis, row: int, column: int, confidence_level: float, freedom: int
 ) -> dict[str, Any]:
-    """Test the gain of each gene, combine over genes, and bound the gain of all together."""
+    """Test the gain of each gene and of all together, combine both, and bound the latter.
+
+    Simes' test finds a single gene, and the sum the many genes none of which stands out.
+    """
     n = basis.order.size
     mean = gains.gain[row, column] / n
     contrasts = gains.contrasts[row, column, :, : basis.contrasts.shape[1]]
@@ -127,12 +131,13 @@ def _test_pair(
     summed = infer_from_contrasts(contrasts.sum(axis=0)[np.newaxis], mean.sum()[np.newaxis], basis)
     whole = summed.widen(gains.total_spread[row, column], freedom)
     half = whole.half_width(confidence_level)[0]
+    p_of_sum = whole.p_value(0.0, "greater")[0]
     total = gains.deviation[row].sum() / n
     return {
         "gain": mean.sum() / total,
         "ci_lower": (mean.sum() - half) / total,
         "ci_upper": (mean.sum() + half) / total,
-        "p_value": simes(gene_p[varies]),
+        "p_value": min(1.0, float(harmonic_mean(np.array([simes(gene_p[varies]), p_of_sum])))),
         "effective_patches": summed.effective_patches[0],
         "gene_gain": share,
         "gene_p_value": gene_p,
