@@ -7,7 +7,8 @@ import pytest
 
 # What is drawn after a change is drawn in the next frame: a script that waits for it.
 _DRAWN = (
-    "const done = arguments[0]; draw(); drawing.then(() => requestAnimationFrame(() => done()))"
+    "const done = arguments[0]; ready.then(() => { draw();"
+    " drawing.then(() => requestAnimationFrame(() => done())) })"
 )
 
 

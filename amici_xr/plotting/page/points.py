@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from amici_xr.analysis.observed_attention import dummy_attention
 from amici_xr.dataset.reduction import groups
 from amici_xr.dataset.schema import SCORES, has_neighborhoods
 from amici_xr.errors import SchemaError
+from amici_xr.plotting.page.encoding import Shares
 
-Arrays = dict[str, NDArray[Any]]
+Arrays = Mapping[str, NDArray[Any] | Shares]
 
 
 def stratified_sample(
@@ -66,7 +68,7 @@ def receiver_points(ds: xr.Dataset, size: int, random_state: int | None) -> tupl
         to_dummy = dummy_attention(cells).transpose("head", "receiver").values
     except SchemaError:
         return points, "scores of some cells in the neighborhoods are not in this Dataset"
-    return points | {"attention": 1 - to_dummy}, ""
+    return {**points, "attention": Shares(1 - to_dummy)}, ""
 
 
 def narrow(values: NDArray[Any]) -> NDArray[Any]:
@@ -77,7 +79,7 @@ def narrow(values: NDArray[Any]) -> NDArray[Any]:
     return small if np.array_equal(small.astype(np.float64), wide, equal_nan=True) else wide
 
 
-def _coordinates(cells: xr.Dataset, cell: str) -> Arrays:
+def _coordinates(cells: xr.Dataset, cell: str) -> dict[str, NDArray[Any]]:
     """Return where the cells lie, and in which sample; nothing where not known."""
     names = {axis: f"{cell}_{axis}" for axis in "xy"}
     is_known = set(names.values()) <= set(cells.variables)

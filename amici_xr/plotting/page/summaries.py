@@ -64,10 +64,10 @@ def _reach_at(ds: xr.Dataset, threshold: float, sample_threshold: float | None) 
             "mean": (_DIMS, mean),
             "quantiles": ((*_DIMS, "probability"), quantiles),
             "n_neighbors": median["n_neighbors"],
-            "median": median["point_estimate"],
+            "median": median["point_estimate"],  # beside what is mostly the same: smaller packed
+            "median_before_correction": evidence["median_length_scale"],
             "lower": median["ci_lower"],
             "upper": median["ci_upper"],
-            "median_before_correction": evidence["median_length_scale"],
             "support": evidence["support"],
             "edge_share": evidence["edge_share"],
             "status": evidence["status"].copy(data=_status_codes(evidence["status"].values)),

@@ -1,6 +1,8 @@
 """The page to explore: what it shows is what the Dataset says, in a real browser, offline."""
 
+import base64
 import csv
+import gzip
 import importlib.util
 import io
 import json
@@ -33,9 +35,9 @@ HOSTILE = [
 def content_of(path):
     """What the page embeds, arrays decoded."""
     found = re.search(
-        r'<script id="content" type="application/json">(.*?)</script>', path.read_text("utf-8")
+        r'<script id="content" type="text/plain">(.*?)</script>', path.read_text("utf-8")
     )
-    return json.loads(found[1])
+    return json.loads(gzip.decompress(base64.b64decode(found[1])))
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +96,9 @@ def test_the_table_at_each_stop_of_the_slider_is_what_the_dataset_says(opened, s
         shown = of_table(opened, name)
         assert set(shown) == {(label, head) for label in "BCD"}
         for (label, _), value in shown.items():
-            assert float(value) == pytest.approx(float(of_label.sel(label=label)), rel=1e-13)
+            assert float(value) == pytest.approx(
+                float(of_label.sel(label=label)), rel=1e-6
+            )  # only drawn
     status = {label: value for (label, _), value in of_table(opened, "status").items()}
     assert status == {label: support.status.sel(label=label).item() for label in "BCD"}
     assert opened.ask("document.getElementById('threshold-value').textContent") == str(STOPS[stop])
@@ -135,7 +139,9 @@ def test_the_slider_moves_boxes_and_dots_and_the_line_of_the_threshold(opened, s
             drawn = opened.column("reach", head, "boxes", name)
             of_label = lengths.groupby("label").quantile(q)
             for label, value in zip(labels, drawn, strict=True):
-                assert value == pytest.approx(float(of_label.sel(label=label)), rel=1e-13)
+                assert value == pytest.approx(
+                    float(of_label.sel(label=label)), rel=1e-6
+                )  # only drawn
         medians.append(opened.column("reach", head, "boxes", "median"))
         dots = opened.column("reach", head, "dots", "x")  # computed in the page, from all neighbors
         np.testing.assert_array_equal(np.sort(dots), np.sort(lengths.values))
@@ -174,10 +180,9 @@ def test_curves_and_bands_are_those_of_curve_summary(opened, several, band):
         if band == "std":
             low, high = (np.clip(own["mean"] + sign * own["std"], 0, 1) for sign in (-1, 1))
             middle = own["mean"]
-        np.testing.assert_allclose(line, middle, rtol=1e-13)
-        np.testing.assert_allclose(
-            around, np.concatenate([low, high[::-1]]), rtol=1e-12, atol=1e-15
-        )
+        np.testing.assert_allclose(line, middle, rtol=1e-6, atol=1e-5)  # kept in two bytes
+        around_middle = np.concatenate([low, high[::-1]])
+        np.testing.assert_allclose(around, around_middle, rtol=1e-6, atol=2e-5)
 
 
 @needs_bokeh
@@ -204,7 +209,8 @@ def test_the_tissue_is_colored_by_length_scale_attention_and_attention_in_place(
     curve = one.cf.curve(distance)
     np.testing.assert_allclose(drawn(), expected(curve, "neighbor"), rtol=1e-12)
     opened.change("quantity", "in_place")
-    np.testing.assert_array_equal(drawn(), expected(1 - one.cf.dummy_attention(), "receiver"))
+    share = expected(1 - one.cf.dummy_attention(), "receiver")
+    np.testing.assert_allclose(drawn(), share, rtol=1e-6, atol=1e-5)  # kept in two bytes
     opened.change("quantity", "length_scale")
 
 
@@ -421,16 +427,18 @@ def test_a_hundred_thousand_neighbors_of_eight_heads_make_a_page_of_a_few_megaby
     n, labels = 100_000, [f"type {number}" for number in range(20)]
     place = rng.uniform(0, 1000, (2, n))
     ds = amici_xr.from_arrays(
-        rng.normal(3, 2, (n, 8)), rng.gamma(20, 0.05, (n, 8)), rng.choice(labels[1:], n),
-        query=labels[0], cell_type=labels, neighbor_x=place[0], neighbor_y=place[1],
+        rng.normal(3, 2, (n, 8)).astype(np.float32),
+        rng.gamma(20, 0.05, (n, 8)).astype(np.float32),
+        rng.choice(labels[1:], n), query=labels[0], cell_type=labels,
+        neighbor_x=place[0], neighbor_y=place[1],
     )  # fmt: skip
     ds.cf.report(tmp_path / "page.html", 0.1, thresholds=[0.1, 0.5], distance=np.arange(11))
     size = (tmp_path / "page.html").stat().st_size
     per_stop = 8 * 19 * (9 * 8 + 4 * 8 + 1) * 4 / 3  # each further stop: 13 numbers and a status
-    per_distance = 8 * 19 * 5 * 8 * 4 / 3  # each further distance: mean, std and three quantiles
-    assert size + 20 * per_stop + 230 * per_distance < 15e6  # as many as by default
+    per_distance = 8 * 19 * 5 * 2 * 4 / 3  # each further distance: mean, std and three quantiles
+    assert size + 20 * per_stop + 230 * per_distance < 7e6  # as many as by default
     (query,) = content_of(tmp_path / "page.html")["queries"]
-    assert query["points"]["a"]["shape"] == [8, 20_000]
+    assert query["points"]["a"]["shape"] == [8, 14_285]
     assert query["n_neighbors"] == n
 
 

@@ -10,7 +10,7 @@ function decoded({dtype, shape, base64}) {
   const text = atob(base64);
   const bytes = new Uint8Array(text.length);
   for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
-  const values = new TYPES[dtype](bytes.buffer);
+  const values = dtype === "share" ? shares(new Uint16Array(bytes.buffer)) : new TYPES[dtype](bytes.buffer);
   const position = (index) => index.reduce((before, one, axis) => before * shape[axis] + one, 0);
   return {
     values,
@@ -24,8 +24,13 @@ function decoded({dtype, shape, base64}) {
   };
 }
 
+/** Values from 0 to 1 out of the two bytes in which each is kept; the last stands for NaN. */
+function shares(steps) {
+  return Float32Array.from(steps, (step) => (step === 65_535 ? NaN : step / 65_534));
+}
+
 // Names come from people too, and an attribute may be named base64; but only arrays have a shape that is a list.
-const content = JSON.parse(document.getElementById("content").textContent, (_, value) =>
+const content = JSON.parse(unpackedContent, (_, value) =>
   Array.isArray(value?.shape) && typeof value.base64 === "string" ? decoded(value) : value);
 
 /** L = max(0, (u/p)(a − δ − logit t)): where the attention falls to the threshold t. */
