@@ -31,7 +31,7 @@ from amici_xr.dependencies import show_versions
 from amici_xr.errors import NotFoundError, SchemaError
 from amici_xr.extraction import extract
 from amici_xr.findings import Summary, compare_with_tissue, summary
-from amici_xr.io import from_dataframe, open_dataset, read_csv, save, to_dataframe
+from amici_xr.io import from_dataframe, open_dataset, open_study, read_csv, save, to_dataframe
 from amici_xr.model import ModelSettings, SavedModel, load_model
 from amici_xr.plotting import (
     log_figure,
@@ -100,6 +100,7 @@ __all__ = [
     "load_runs",
     "log_figure",
     "open_dataset",
+    "open_study",
     "plot_agreement",
     "plot_atlas",
     "plot_curve",
