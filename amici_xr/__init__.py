@@ -50,6 +50,7 @@ from amici_xr.plotting import (
 from amici_xr.plotting.page import report
 from amici_xr.refits import leave_out_senders
 from amici_xr.response import distance_response
+from amici_xr.tissue import from_spatialdata
 from amici_xr.training import TrainedModel, TrainedRuns, load_runs, train
 from amici_xr.uncertainty import (
     align_runs,
@@ -92,6 +93,7 @@ __all__ = [
     "extract",
     "from_arrays",
     "from_dataframe",
+    "from_spatialdata",
     "gene_effects",
     "in_context_length_scale",
     "leave_out_senders",
