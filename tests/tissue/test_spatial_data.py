@@ -77,13 +77,15 @@ def store(tissue, tmp_path):
     return tmp_path / "tissue.zarr"
 
 
-def name_unit(store, unit, place="shapes/cells", axes=("x", "y")):
+def name_unit(store, unit, system="global", place="shapes/cells", axes=("x", "y")):
     """Write a unit into the coordinate system, as its format has it and SpatialData does not."""
     path = next(path for path in (Path(store, place, ".zattrs"), Path(store, place, "zarr.json"))
                 if path.exists())  # fmt: skip
     metadata = json.loads(path.read_text())
     attributes = metadata.get("attributes", metadata)
     for transformation in attributes["coordinateTransformations"]:
+        if transformation["output"]["name"] != system:
+            continue
         for axis in transformation["output"]["axes"]:
             axis["unit"] = unit if axis["name"] in axes else axis["unit"]
     path.write_text(json.dumps(metadata))
@@ -198,6 +200,16 @@ def test_the_unit_that_a_store_names_is_that_of_every_distance(store, demo):
         assert ds["neighborhood_distance"].attrs["units"] == "µm"
 
 
+def test_a_unit_is_that_of_its_coordinate_system_alone(tissue, tmp_path):
+    store = tmp_path / "tissue.zarr"
+    container(tissue, systems=("global", "aligned")).write(store)
+    name_unit(store, "pixel", "global")
+    name_unit(store, "micrometer", "aligned")
+    for system, unit in (("global", "pixel"), ("aligned", "micrometer")):
+        adata = amici_xr.from_spatialdata(store, coordinate_system=system)
+        assert adata.uns["spatial_unit"] == unit
+
+
 def test_a_store_without_units_has_none(store):
     assert "spatial_unit" not in amici_xr.from_spatialdata(store).uns
 
@@ -285,6 +297,17 @@ def test_a_cell_without_a_shape_is_named(tissue):
     message = "3 cells of the table are not in its region 'cells', e.g. 400, 401, 402; drop them"
     with pytest.raises(ValueError, match=message):
         amici_xr.from_spatialdata(sdata)
+
+
+def test_numbers_in_the_table_find_shapes_that_are_numbered_in_text(tissue):
+    cells = squares(2 * tissue.obsm["spatial"])
+    cells.index = cells.index.astype(str)
+    sdata = container(tissue)
+    transformations = {"global": scale(0.5)}
+    shapes = spatialdata.models.ShapesModel.parse(cells, transformations=transformations)
+    sdata.shapes["cells"] = shapes
+    adata = amici_xr.from_spatialdata(sdata)
+    np.testing.assert_allclose(adata.obsm["spatial"], tissue.obsm["spatial"])
 
 
 def test_shapes_that_share_an_index_are_named(tissue):
