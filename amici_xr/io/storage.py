@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import math
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from amici_xr.dataset.kinds import has_no_schema, is_response
@@ -26,15 +23,18 @@ from amici_xr.io import netcdf
 from amici_xr.io.atomic import recover, replace_atomically
 from amici_xr.io.paths import check_replaceable, expand_home
 from amici_xr.io.storable import check_storable
+from amici_xr.io.streaming import (
+    chunk_shape,
+    compute_unstreamed,
+    differences,
+    streamed_variables,
+    without_threads,
+)
 from amici_xr.io.study_files import Wanted, change_groups
 
 SUFFIXES = (".nc", ".zarr", ".zarr.zip")
 _NAMES_OF_GROUPS = {"label", "neighbor_sample", "receiver_label", "receiver_sample"}
 _SMALL = 2**20  # elements; larger data variables of a lazily opened file are validated when used
-_CELLS = 2**15  # neighbors or receivers of a chunk
-_CHUNK = 2**20  # elements of a chunk at most
-_STREAMED_KINDS = "fiu"  # floating-point numbers, integers, unsigned ones
-_STREAMED_DIMS = {"neighbor", "receiver"}
 
 
 def save(ds: xr.Dataset | xr.DataTree, path: str | os.PathLike[str]) -> None:
@@ -96,7 +96,7 @@ def save(ds: xr.Dataset | xr.DataTree, path: str | os.PathLike[str]) -> None:
         data = _ready(ds, is_in_this_process)
     try:
         with replace_atomically(target) as beside:
-            _format(suffix, "writing").write(data, beside, suffix, _chunk_shape)
+            _format(suffix, "writing").write(data, beside, suffix, chunk_shape)
             _check_written(data, beside, suffix, path)
     except OSError as error:
         if error.errno is None:  # it already says what is wrong
@@ -112,7 +112,7 @@ def _ready(ds: xr.Dataset, is_in_this_process: bool) -> xr.Dataset:
     """Return a Dataset as it is written: valid, and lazy only where it can be streamed."""
     if not (is_answer := has_no_schema(ds)):
         _check_structure(ds)
-    ds = _compute_unstreamed(ds.drop_encoding(), in_this_process=is_in_this_process)
+    ds = compute_unstreamed(ds.drop_encoding(), in_this_process=is_in_this_process)
     ds = ds if is_answer else validate_loaded(ds)
     check_storable(ds)
     return ds.assign_attrs(_with_version(ds.attrs))
@@ -238,7 +238,7 @@ def open_file(
             f"path={os.fspath(path)!r} can't be read as {suffix}: {error}; is it complete?"
         ) from error
     try:
-        with _without_threads():
+        with without_threads():
             if isinstance(data, xr.DataTree):
                 check_study(data, partial(_check_opened, chunks))
             else:
@@ -267,7 +267,7 @@ def _check_group(ds: xr.Dataset) -> None:
 
 
 def _load_names_of_groups(ds: xr.Dataset) -> xr.Dataset:
-    with _without_threads():
+    with without_threads():
         for name in _NAMES_OF_GROUPS & set(ds.coords):
             ds[name].load()
     return ds
@@ -286,13 +286,6 @@ def _drop_encoding(ds: xr.Dataset) -> xr.Dataset:
     return ds
 
 
-def _without_threads() -> contextlib.AbstractContextManager[Any]:
-    """Compute in this thread: a pool of dask's would not survive a fork, and what waits for it."""
-    import dask.config
-
-    return dask.config.set(scheduler="synchronous")
-
-
 def _parse_path(path: str | os.PathLike[str]) -> tuple[Path, str]:
     """Return the path and which of the three suffixes it has."""
     target = expand_home(path)
@@ -302,66 +295,12 @@ def _parse_path(path: str | os.PathLike[str]) -> tuple[Path, str]:
     raise ValueError(f"path={os.fspath(path)!r} must end in one of {listed(SUFFIXES)}")
 
 
-def _compute_unstreamed(ds: xr.Dataset, *, in_this_process: bool) -> xr.Dataset:
-    """Leave only those variables lazy that can be streamed, in chunks as they will be stored.
-
-    These are data variables of numbers, one or more for each cell. With `in_this_process` nothing
-    is left lazy where other processes compute, which can't write to a file that this one has open.
-    """
-    lazy = {name: array for name, array in ds.variables.items() if array.chunks is not None}
-    streamed = {
-        name: array.chunk(dict(zip(array.dims, _chunk_shape(array), strict=True)))
-        for name, array in lazy.items()
-        if name in ds.data_vars
-        and array.dtype.kind in _STREAMED_KINDS
-        and _STREAMED_DIMS & set(array.dims)
-    }
-    if in_this_process and not _computes_in_this_process():
-        streamed = {}
-    computed = ds[[name for name in lazy if name not in streamed]].compute()
-    return ds.assign(computed.variables).assign(streamed)
-
-
-def _computes_in_this_process() -> bool:
-    from dask.base import get_scheduler
-    from dask.local import get_sync
-    from dask.threaded import get as get_threaded
-
-    return get_scheduler() in (None, get_sync, get_threaded)  # type: ignore[no-untyped-call]  # no types
-
-
-def _chunk_shape(variable: xr.Variable) -> tuple[int, ...]:
-    """How large chunks are.
-
-    So many cells, the same in all variables; one query and run; and of the other dims, the last
-    one first, what makes no more than `_CHUNK` elements.
-    """
-    fixed: dict[Hashable, int]
-    fixed = {"neighbor": _CELLS, "receiver": _CELLS, "query": 1, "run": 1}
-    shape = [max(1, min(size, fixed.get(dim, 1))) for dim, size in variable.sizes.items()]
-    for axis in reversed(range(variable.ndim)):
-        if variable.dims[axis] not in fixed:
-            shape[axis] = max(1, min(variable.shape[axis], _CHUNK // math.prod(shape)))
-    return tuple(shape)
-
-
 def _format(suffix: str, task: str) -> Any:
     """Import the module that writes and reads files with that suffix."""
     if suffix == ".nc":
         return netcdf
     require("zarr", "zarr", f"{task} {suffix}")
     return importlib.import_module("amici_xr.io.zarr_stores")
-
-
-def _is_identical(kept: Any, written: Any) -> bool:
-    """Compare a chunk of cells at a time: text takes much more room as Python's own strings."""
-    if kept.dims != written.dims or kept.shape != written.shape:
-        return False
-    parts = [slice(start, start + _CELLS) for start in range(0, kept.size, _CELLS)]
-    with _without_threads():
-        if kept.ndim != 1 or not parts:
-            return bool(kept.identical(written))
-        return all(kept[part].identical(written[part]) for part in parts)
 
 
 def _check_written(
@@ -376,31 +315,14 @@ def _check_written(
         wrong = sorted(kept.keys() ^ read.keys())
         wrong += [] if written.attrs == data.attrs else ["attributes"]
         for name in kept.keys() & read.keys():
-            wrong += _differences(kept[name], read[name])
+            wrong += differences(kept[name], read[name])
         if wrong:
             raise ValueError(
                 f"path={os.fspath(path)!r}: {listed(wrong)} did not read back as written, so "
                 "nothing was replaced; write to another disk"
             )
         for name, ds in kept.items():
-            if streamed := _streamed(ds):
+            if streamed := streamed_variables(ds):
                 read[name][streamed].count().compute()
                 if not has_no_schema(ds):
                     validate(ds.assign({each: read[name][each] for each in streamed}))
-
-
-def _streamed(ds: xr.Dataset) -> list[Hashable]:
-    return [name for name in ds if ds[name].chunks is not None]
-
-
-def _differences(ds: xr.Dataset, written: xr.Dataset) -> list[str]:
-    """Name what did not read back as it was, without the values that were streamed."""
-    wrong = [] if written.attrs == ds.attrs else ["attributes"]
-    streamed = _streamed(ds)
-    for name in {**ds.variables, **written.variables}:
-        pair = [each.variables.get(name, xr.Variable((), 0)) for each in (ds, written)]
-        if name in streamed:  # all but the values
-            pair = [variable.copy(data=np.broadcast_to(0, variable.shape)) for variable in pair]
-        if not _is_identical(*pair):
-            wrong.append(str(name))
-    return wrong
