@@ -20,6 +20,8 @@ HAS_WANDB = importlib.util.find_spec("wandb") is not None
 collect_ignore = []
 if importlib.util.find_spec("bokeh") is None:  # an extra, without which its example can't run
     collect_ignore.append("amici_xr/plotting/page/document.py")
+if importlib.util.find_spec("spatialdata") is None:  # an extra
+    collect_ignore.append("amici_xr/tissue/spatial_data.py")
 if importlib.util.find_spec("numcodecs") is None:  # the extra zarr
     collect_ignore.append("amici_xr/io/zarr_stores.py")
 

@@ -31,7 +31,7 @@ from amici_xr.dependencies import show_versions
 from amici_xr.errors import NotFoundError, SchemaError
 from amici_xr.extraction import extract
 from amici_xr.findings import Summary, compare_with_tissue, summary
-from amici_xr.io import from_dataframe, open_dataset, read_csv, save, to_dataframe
+from amici_xr.io import from_dataframe, open_dataset, open_study, read_csv, save, to_dataframe
 from amici_xr.model import ModelSettings, SavedModel, load_model
 from amici_xr.plotting import (
     log_figure,
@@ -50,6 +50,7 @@ from amici_xr.plotting import (
 from amici_xr.plotting.page import report
 from amici_xr.refits import leave_out_senders
 from amici_xr.response import distance_response
+from amici_xr.tissue import from_spatialdata
 from amici_xr.training import TrainedModel, TrainedRuns, load_runs, train
 from amici_xr.uncertainty import (
     align_runs,
@@ -92,6 +93,7 @@ __all__ = [
     "extract",
     "from_arrays",
     "from_dataframe",
+    "from_spatialdata",
     "gene_effects",
     "in_context_length_scale",
     "leave_out_senders",
@@ -100,6 +102,7 @@ __all__ = [
     "load_runs",
     "log_figure",
     "open_dataset",
+    "open_study",
     "plot_agreement",
     "plot_atlas",
     "plot_curve",

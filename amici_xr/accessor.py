@@ -1,4 +1,4 @@
-"""``ds.cf`` and ``ds.amici``: the functions of this package as methods of a Dataset."""
+"""``ds.cf`` and ``ds.amici``: the functions of this package as methods of a Dataset or a study."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from amici_xr.dataset.kinds import EVIDENCE_OF_PAIRS, is_response, kind_of
 from amici_xr.dataset.response_structure import check_response
 from amici_xr.dataset.schema import distance_unit, has_effects, has_neighborhoods
 from amici_xr.dataset.structure import check_structure, is_valid_structure
+from amici_xr.dataset.study import groups_of
 from amici_xr.errors import SchemaError
+from amici_xr.findings.study_arguments import FILLED, datasets_for
 from amici_xr.plotting import page
-from amici_xr.uncertainty.evidence import WORDS
+from amici_xr.uncertainty.evidence import WORDS, is_evidence
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
@@ -37,8 +39,30 @@ def _method(
     return method
 
 
+def _method_of_study(function: Callable[..., _Result]) -> Callable[..., _Result]:
+    """Make a method of a function that takes its Datasets from the groups of a study.
+
+    A Dataset of the user's own is given by keyword.
+    """
+    parameters = list(inspect.signature(function).parameters.values())
+    further = [parameter.name for parameter in parameters if parameter.name not in FILLED]
+
+    @functools.wraps(function)
+    def method(self: Any, /, *args: Any, **kwargs: Any) -> _Result:
+        if len(args) > len(further):
+            raise TypeError(
+                f"{function.__name__} takes at most {len(further)} arguments, not {len(args)}; "
+                "Datasets are given by name"
+            )
+        given = dict(zip(further, args, strict=False)) | kwargs
+        return function(**datasets_for(function, self._obj) | given)
+
+    return method
+
+
 _OF_RESPONSES = {"plot_pairs", "plot_response"}
 _OF_BOTH = {"save", "summary", "validate"}
+_OF_ONE_GROUP = {"save", "select", "to_microns", "validate"}  # give a Dataset back, or take all
 
 
 class CounterfactualMethods:
@@ -125,14 +149,38 @@ else:
             return f"{overview(self._obj, 'cf', CounterfactualMethods)}\n\n{theirs}"
 
 
+class StudyMethods:
+    """Methods of ``tree.cf`` and ``tree.amici``: questions to a study, a DataTree of Datasets."""
+
+    save = _method(io.save)
+
+    def __init__(self, study: xr.DataTree) -> None:
+        self._obj = study
+
+    def __repr__(self) -> str:
+        """Show the groups, and the methods."""
+        methods = _list_methods("study.cf", StudyMethods, set(vars(StudyMethods)))
+        groups = list_groups(self._obj)
+        title = f"<study.cf: a study of {len(groups)} groups>"
+        return "\n".join([title, *groups, "Ask:", *methods])
+
+
+for _name, _function in vars(CounterfactualMethods).items():
+    if inspect.isfunction(_function) and _name not in _OF_ONE_GROUP:
+        setattr(StudyMethods, _name, _method_of_study(inspect.unwrap(_function)))
+
+
 def register() -> None:
-    """Register both accessors on ``xarray.Dataset``."""
+    """Register the accessors on ``xarray.Dataset`` and on ``xarray.DataTree``."""
     on_dataset: Callable[[str], Any] = xr.register_dataset_accessor
     on_dataset("amici")(AmiciAccessor)
     with warnings.catch_warnings():
         # only the warning that cf_xarray's accessor is replaced, by a subclass of it
         warnings.filterwarnings("ignore", message=".*CfAccessor.* under name 'cf'.*overriding")
         on_dataset("cf")(CfAccessor)
+    on_tree: Callable[[str], Any] = xr.register_datatree_accessor
+    for name in ("amici", "cf"):
+        on_tree(name)(StudyMethods)
 
 
 def overview(ds: xr.Dataset, name: str, methods: type) -> str:
@@ -153,14 +201,33 @@ def overview(ds: xr.Dataset, name: str, methods: type) -> str:
     except SchemaError as error:
         return f"<ds.{name}: {error}>"
     lines = [f"<ds.{name}: {held}>", *contents, "Ask:"]
+    return "\n".join([*lines, *_list_methods(f"ds.{name}", methods, listed_methods)])
+
+
+def _list_methods(accessor: str, methods: type, names: set[str]) -> list[str]:
+    """List the methods of these names with the first line of their docstring."""
     summaries = {
         f"{method}(…)": (inspect.getdoc(function) or "").partition("\n")[0]
         for method, function in vars(methods).items()
-        if callable(function) and method in listed_methods
+        if callable(function) and method in names and not method.startswith("_")
     }
     width = max(map(len, summaries))
-    lines += [f"    ds.{name}.{call:<{width}}  {first}" for call, first in summaries.items()]
-    return "\n".join(lines)
+    return [f"    {accessor}.{call:<{width}}  {first}" for call, first in summaries.items()]
+
+
+def list_groups(study: xr.DataTree) -> list[str]:
+    """List the groups of a study with the kind of each, a line each."""
+    return [f"    {name + ':':<18} {describe_kind(ds)}" for name, ds in groups_of(study).items()]
+
+
+def describe_kind(ds: xr.Dataset) -> str:
+    """Name the kind of a Dataset in words."""
+    kind = kind_of(ds)
+    if is_evidence(ds):
+        return f"evidence, {WORDS[kind]}"
+    return {"scores": "counterfactual attention", "answer": "answer about scores"}.get(
+        kind, kind.replace("_", " ")
+    )
 
 
 def list_response(ds: xr.Dataset) -> list[str]:

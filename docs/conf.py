@@ -48,7 +48,10 @@ templates_path = ["_templates"]
 # Every name that a page links to has to be there; only those of other packages are elsewhere.
 nitpicky = True
 nitpick_ignore_regex = [
-    (r"py:.*", r"(anndata|collections|hypothesis|matplotlib|numpy|os|pandas|torch|xarray)\..*"),
+    (
+        r"py:.*",
+        r"(anndata|collections|hypothesis|matplotlib|numpy|os|pandas|spatialdata|torch|xarray)\..*",
+    ),
     (
         r"py:.*",
         r"(typing\.)?(Any|Literal|ArrayLike|NDArray|Mapping|Sequence|Axes|Path|PathLike|Figure)",

@@ -19,11 +19,12 @@ from amici_xr.errors import NotFoundError, listed
 
 if TYPE_CHECKING:
     import anndata
+    import spatialdata
 
 
 def to_anndata(
     ds: xr.Dataset,
-    adata: anndata.AnnData,
+    adata: anndata.AnnData | spatialdata.SpatialData,
     quantities: Mapping[str, xr.DataArray] | None = None,
     *,
     threshold: float = 0.5,
@@ -44,7 +45,9 @@ def to_anndata(
         in another order. Cells are matched by name (``neighbor_name``), compared as text, so that
         names may be integers. Where the Dataset has no names, or names are repeated, cells are
         matched by position, which takes the very AnnData that was extracted from. It is changed
-        in place.
+        in place. Of a SpatialData, the columns go to its only table; of several, pass one,
+        ``sdata.tables["name"]``. Coordinates of a table that annotates shapes are not compared,
+        since the positions of its cells are those of the shapes.
     quantities
         Quantities to write, by name: DataArrays with the dim ``neighbor`` or ``receiver``, and
         possibly others. None writes ``length_scale`` and ``attention_at_contact``, the weight
@@ -78,7 +81,7 @@ def to_anndata(
         If the AnnData has none of the cells, or lacks `coord_key` or `labels_key`, or the Dataset
         lacks some cells of a quantity.
     TypeError
-        If `adata` is not an AnnData, or a quantity not a DataArray.
+        If `adata` is neither an AnnData nor a SpatialData, or a quantity not a DataArray.
     SchemaError
         If the Dataset has no neighborhoods, and `sample_threshold` is given.
 
@@ -91,6 +94,7 @@ def to_anndata(
     ['length_scale_T_cell_head2', 'attention_at_contact_T_cell_head2']
     """
     check_structure(ds)
+    adata = _only_table(adata)
     if not hasattr(adata, "obs") or not hasattr(adata, "obs_names"):
         raise TypeError(f"adata must be an AnnData, not {type(adata).__name__}")
     if quantities is None:
@@ -127,6 +131,19 @@ def to_anndata(
     for column, values in columns.items():
         adata.obs[column] = values
     return list(columns)
+
+
+def _only_table(adata: Any) -> Any:
+    """Return the only table of a SpatialData; anything else as it is."""
+    if type(adata).__name__ != "SpatialData":
+        return adata
+    names = list(adata.tables)
+    if len(names) != 1:
+        raise ValueError(
+            f"adata is a SpatialData with the tables {listed(names)}; pass one of them, "
+            "sdata.tables[…]"
+        )
+    return adata.tables[names[0]]
 
 
 def _check_quantity(ds: xr.Dataset, name: str, array: Any) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import anndata
 
 _TOLERANCE = 1e-6  # of the largest coordinate; float32 keeps seven digits
+_ANNOTATES_REGIONS = "spatialdata_attrs"  # entry of uns, of a table of a SpatialData
 _REMEDY = "pass the AnnData that the Dataset was extracted from, or call extract again on this one"
 
 
@@ -140,6 +141,8 @@ def _check_coordinates(
     lies_elsewhere = np.logical_and.reduce(
         [~_are_close(expected, factor * positions).all(axis=1) for factor in factors]
     )
+    if lies_elsewhere.any() and coord_key is None and _ANNOTATES_REGIONS in adata.uns:
+        return False  # its positions are those of the regions
     _refuse(
         ds,
         cell,

@@ -18,10 +18,13 @@ from amici_xr.cli.options import Function, option, options_of, output
 from amici_xr.cli.outputs import check_output, deliver, draw
 from amici_xr.dataset.schema import has_neighborhoods
 from amici_xr.dataset.selection import select, with_head_dim
-from amici_xr.errors import NotFoundError, check_names
+from amici_xr.dataset.study import groups_of
+from amici_xr.errors import NotFoundError, check_names, listed
+from amici_xr.findings.study_arguments import FILLED, datasets_for
 from amici_xr.io.long_table import read_csv
 from amici_xr.io.paths import TABLES, expand_home
-from amici_xr.io.storage import SUFFIXES, open_dataset
+from amici_xr.io.storage import SUFFIXES
+from amici_xr.io.storage import open_file as open_any_file
 from amici_xr.training.runs import is_folder_of_runs
 
 ANSWERS = (*TABLES, ".nc", ".zarr")
@@ -86,7 +89,7 @@ def command_of(function: Function, per_neighbor: Function | None = None) -> Call
             out = expand_home(out)
             check_output(out, [*files, *(path for paths in further.values() for path in paths)])
         for name, paths in further.items():
-            opened = [open_file(path) for path in paths]
+            opened = [ds for path in paths for ds in open_option(function, name, path)]
             given[name] = opened if isinstance(given[name], list) else opened[0]
         cut = {each.name: given.pop(each.name) for each in cuts if each.name in given}
         asked = function
@@ -99,8 +102,12 @@ def command_of(function: Function, per_neighbor: Function | None = None) -> Call
         if first.name == "model" and is_folder_of_runs(data):
             data = amici_xr.load_runs(data)
         if is_of_datasets:
-            datasets = [cut_down(open_file(file), **cut) for file in files]
+            arguments_of_files = [open_arguments(function, first.name, file) for file in files]
+            datasets = [cut_down(held.pop(first.name, None), **cut) for held in arguments_of_files]
             data = datasets if is_of_several else datasets[0]
+            given = arguments_of_files[0] | given
+            if "response" in required - given.keys() - {first.name}:
+                raise WrongCall("--response is missing: the file of a distance response")
         elif len(files) > 1:
             given["adata"] = files[1]
         if "head" in required:
@@ -162,30 +169,52 @@ def _paths_in(value: object) -> list[Path]:
     return [expand_home(each) for each in values if isinstance(each, Path)]
 
 
-def open_file(file: Path, *, unit: str | None = None, is_lazy: bool = False) -> xr.Dataset:
-    """Read a file that `extract` or the original wrote."""
+def open_arguments(function: Function, first: str, file: Path) -> dict[str, Any]:
+    """Read a file, and return its Dataset, or those of a study, by the arguments they are for."""
+    data = open_file(file)
+    return {first: data} if isinstance(data, xr.Dataset) else datasets_for(function, data)
+
+
+def open_option(function: Function, name: str, file: Path) -> list[xr.Dataset]:
+    """Read the file of an option: a Dataset, or those in a study that are meant by it."""
+    data = open_file(file)
+    if isinstance(data, xr.Dataset):
+        return [data]
+    found = datasets_for(function, data, [name] if name in FILLED else []).get(name)
+    if found is None:
+        raise WrongCall(
+            f"{flag(name)}: {str(file)!r} is a study without such a group; it has "
+            f"{listed(groups_of(data))}"
+        )
+    return found if isinstance(found, list) else [found]
+
+
+def open_file(
+    file: Path, *, unit: str | None = None, is_lazy: bool = False
+) -> xr.Dataset | xr.DataTree:
+    """Read a file that `extract`, `save` or the original wrote."""
     if file.name.endswith(CSV):
         return read_csv(file, unit=unit)
     if unit is not None:
         raise WrongCall("--unit is for a .csv; other files tell their unit themselves")
-    return open_dataset(file, chunks={} if is_lazy else None)
+    return open_any_file(file, chunks={} if is_lazy else None)
 
 
 def cut_down(
-    ds: xr.Dataset,
+    ds: xr.Dataset | None,
     *,
     run: int | None = None,
     query: str | None = None,
     sample: str | None = None,
     heads: int | Sequence[int] | None = None,
     labels: Sequence[str] | None = None,
-) -> xr.Dataset:
+) -> xr.Dataset | None:
     """Select from a Dataset what a command was asked about.
 
     Parameters
     ----------
     ds
-        What the file holds.
+        What the file holds; None for a study without scores.
     run
         Training run to take, of a file of several.
     query
@@ -197,6 +226,10 @@ def cut_down(
     labels
         Sending cell type to take; give it again for several.
     """
+    if ds is None:
+        if any(asked is not None for asked in (run, query, sample, heads, labels)):
+            raise WrongCall("the study has no scores from which a part could be taken")
+        return None
     if run is not None:
         if "run" not in ds.dims:
             raise NotFoundError(f"run={run}: this file holds a single training run")

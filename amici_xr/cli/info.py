@@ -16,11 +16,19 @@ from amici_xr.accessor import list_contents, list_evidence, list_response
 from amici_xr.dataset.kinds import EVIDENCE_OF_PAIRS, is_response, kind_of
 from amici_xr.dataset.schema import has_neighborhoods
 from amici_xr.dataset.selection import samples, select
+from amici_xr.dataset.study import groups_of
+from amici_xr.findings.study_arguments import asked_groups
 from amici_xr.uncertainty.evidence import WORDS
 
 
-def description_of(ds: xr.Dataset) -> Iterator[str]:
-    """Yield lines that tell what a Dataset holds and where it comes from."""
+def description_of(ds: xr.Dataset | xr.DataTree) -> Iterator[str]:
+    """Yield lines that tell what a Dataset or a study holds and where it comes from."""
+    if isinstance(ds, xr.DataTree):
+        yield f"Study of {len(groups_of(ds))} groups"
+        for name, group in groups_of(ds).items():
+            yield from ("", f"{name}:")
+            yield from (f"    {line}".rstrip() for line in description_of(group))
+        return
     if kind_of(ds) == "training_history":
         yield from _description_of_history(ds)
         return
@@ -72,17 +80,21 @@ def _json(text: Any) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def questions_to(file: Path, ds: xr.Dataset) -> Iterator[str]:
+def questions_to(file: Path, ds: xr.Dataset | xr.DataTree) -> Iterator[str]:
     """Yield commands that work with this file."""
+    if isinstance(ds, xr.DataTree):
+        yield from dict.fromkeys(
+            question for group in asked_groups(ds) for question in questions_to(file, group)
+        )
+        return
     if kind_of(ds) == "training_history":
-        return iter([f"plot history {shlex.quote(str(file))} --out history.png"])
-    if kind_of(ds) in EVIDENCE_OF_PAIRS:
-        return iter([f"summary {shlex.quote(str(file))}"])
-    if kind_of(ds) == "answer":
-        return iter([])
-    if is_response(ds):
-        return questions_to_response(shlex.quote(str(file)), ds)
-    return questions_to_scores(file, ds)
+        yield f"plot history {shlex.quote(str(file))} --out history.png"
+    elif kind_of(ds) in EVIDENCE_OF_PAIRS:
+        yield f"summary {shlex.quote(str(file))}"
+    elif is_response(ds):
+        yield from questions_to_response(shlex.quote(str(file)), ds)
+    elif kind_of(ds) != "answer":
+        yield from questions_to_scores(file, ds)
 
 
 def questions_to_response(name: str, ds: xr.Dataset) -> Iterator[str]:

@@ -22,6 +22,7 @@ from amici_xr.cli.messages import WrongCall, describe, one_line, printable, show
 from amici_xr.cli.options import Function, answer_description, description
 from amici_xr.cli.outputs import check_output, write_dataset
 from amici_xr.dataset.schema import has_neighborhoods
+from amici_xr.findings.study_arguments import datasets_for
 from amici_xr.io.paths import TABLES, expand_home
 from amici_xr.io.storage import SUFFIXES
 
@@ -84,10 +85,10 @@ app.command(
 @app.command
 def info(file: Path, /) -> None:
     """Show what a file holds, and what can be asked of it."""
-    ds = open_file(expand_home(file), is_lazy=True)
-    asking = [f"    {PROGRAM} {question}" for question in questions_to(file, ds)]
+    data = open_file(expand_home(file), is_lazy=True)
+    asking = [f"    {PROGRAM} {question}" for question in questions_to(file, data)]
     asking = ["", "Ask:", *asking] if asking else []
-    print(*map(printable, (f"{file}:", *description_of(ds), *asking)), sep="\n")
+    print(*map(printable, (f"{file}:", *description_of(data), *asking)), sep="\n")
 
 
 @app.command
@@ -95,7 +96,7 @@ def convert(source: Path, target: Path, /, *, unit: str | None = None) -> None:
     """Convert the original's table of scores to .nc, or back.
 
     From and to .csv, .csv.gz, .nc, .zarr and .zarr.zip, by the suffix. A table holds scores alone:
-    neighborhoods, places of cells and the unit stay behind.
+    neighborhoods, places of cells, the unit and other groups of a study stay behind.
 
     Parameters
     ----------
@@ -107,7 +108,10 @@ def convert(source: Path, target: Path, /, *, unit: str | None = None) -> None:
         raise WrongCall(f"TARGET {str(target)!r} must end in one of {known}")
     source, target = expand_home(source), expand_home(target)
     check_output(target, [source])
-    write_dataset(open_file(source, unit=unit), target)
+    data = open_file(source, unit=unit)
+    if isinstance(data, xr.DataTree) and target.name.endswith(TABLES):
+        data = datasets_for(amici_xr.to_dataframe, data)["ds"]
+    write_dataset(data, target)
     print(printable(str(target)), file=sys.stderr)
 
 

@@ -48,7 +48,8 @@ def options_of(function: Function, *left_out: str) -> Iterator[inspect.Parameter
         if name in left_out or hint is None:
             continue
         default = argument.default
-        if (name in ("distance", "head") and default is argument.empty) or name == "progress":
+        is_required = default is argument.empty
+        if (name in ("distance", "head", "response") and is_required) or name == "progress":
             default = None  # the command fills it in
         text = texts.get(name, "")
         if default is not None:

@@ -115,9 +115,11 @@ def table_of_pairs(response: xr.Dataset) -> pd.DataFrame:
     return rows.sort_values("q_value", kind="stable", ignore_index=True)
 
 
-def write_dataset(ds: xr.Dataset, out: Path) -> None:
-    """Write a Dataset by `save`, or scores as the original's table."""
-    if not out.name.endswith(TABLES):
+def write_dataset(ds: xr.Dataset | xr.DataTree, out: Path) -> None:
+    """Write a Dataset or a study by `save`, or scores as the original's table."""
+    if isinstance(ds, xr.DataTree):
+        save(ds, out)
+    elif not out.name.endswith(TABLES):
         with _progress_of_dask() if ds.chunks and sys.stderr.isatty() else contextlib.nullcontext():
             save(ds, out)
     else:

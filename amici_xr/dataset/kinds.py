@@ -22,6 +22,7 @@ Kind = Literal[
 KIND = "dataset_kind"  # attribute by which a Dataset declares its kind; scores need none
 EVIDENCE_OF_PAIRS = ("prediction_gain", "sender_refits")  # from models, without a schema
 _DECLARED = ("distance_response", *EVIDENCE_OF_PAIRS, "training_history")
+_WITHOUT_SCHEMA = ("answer", *EVIDENCE_OF_PAIRS, "training_history")
 # Every Dataset of scores, and every answer to a question about one, names its query and one more.
 QUERY_NAMES = {"query", "query_label", "queries"}
 BESIDE_QUERY = {
@@ -41,6 +42,11 @@ _RESPONSE = {row.name for row in RESPONSE_SCHEMA.values() if row.is_required}
 def is_response(ds: object) -> bool:
     """Tell whether this is a distance response."""
     return isinstance(ds, xr.Dataset) and kind_of(ds) == "distance_response"
+
+
+def has_no_schema(ds: object) -> bool:
+    """Tell whether it is a reduction of scores or a history, which has no schema but its names."""
+    return isinstance(ds, xr.Dataset) and kind_of(ds) in _WITHOUT_SCHEMA
 
 
 def kind_of(ds: xr.Dataset) -> Kind:

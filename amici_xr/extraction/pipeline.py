@@ -35,6 +35,7 @@ from amici_xr.tissue.unit_entries import find_unit
 
 if TYPE_CHECKING:
     import anndata
+    import spatialdata
     import torch
 
     from amici_xr.model.saved_model import ModelSettings
@@ -47,7 +48,7 @@ _OF_ALL_RUNS = ("model", "query", "adata")
 def extract(
     model: Any,
     query: str | Sequence[str] | None = None,
-    adata: anndata.AnnData | str | os.PathLike[str] | None = None,
+    adata: anndata.AnnData | spatialdata.SpatialData | str | os.PathLike[str] | None = None,
     *,
     indices: ArrayLike | None = None,
     heads: int | Sequence[int] | None = None,
@@ -76,9 +77,9 @@ def extract(
     query
         A receiving cell type, a list of them, or None for every type that the AnnData has cells of.
     adata
-        The tissue: an AnnData or the path of an ``.h5ad`` or ``.zarr``; None takes that of a live
-        model, or the one that was saved in the model's folder. Expression in a file, or of a
-        backed AnnData, is read a batch at a time. Genes are matched by name.
+        The tissue: an AnnData or a SpatialData, or the path of an ``.h5ad`` or ``.zarr``; None
+        takes that of a live model, or the one that was saved in the model's folder. Expression in a
+        file, or of a backed AnnData, is read a batch at a time. Genes are matched by name.
         Neighborhoods that it carries since ``setup_anndata`` are used; else they are computed from
         the settings saved with the model.
     indices

@@ -1,6 +1,6 @@
 """Files that are whole or absent, and the long table of the original."""
 
 from amici_xr.io.long_table import from_dataframe, read_csv, to_dataframe
-from amici_xr.io.storage import open_dataset, save
+from amici_xr.io.storage import open_dataset, open_study, save
 
-__all__ = ["from_dataframe", "open_dataset", "read_csv", "save", "to_dataframe"]
+__all__ = ["from_dataframe", "open_dataset", "open_study", "read_csv", "save", "to_dataframe"]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import xarray as xr
 
 from amici_xr.errors import RefusedFileError
 from amici_xr.io.atomic import read_version
+from amici_xr.io.study_files import ShapeOfChunks, Wanted, change_groups, encoding_of, opener_of
 
 # HDF5 ignores what follows its end. There stands a record: this word and the SHA-256 of all bytes
 # before it; and once more, so far behind that one damaged page of a disk does not take both.
@@ -24,20 +26,16 @@ _BUFFER = 2**20
 _PROBE = 2**24  # bytes; more than a chunk
 
 
-def write(ds: xr.Dataset, path: Path, suffix: str, chunks: Mapping[Any, tuple[int, ...]]) -> None:
-    """Write a Dataset to a path that does not exist yet, and the record after its end.
+def write(
+    data: xr.Dataset | xr.DataTree, path: Path, suffix: str, chunk_shape: ShapeOfChunks
+) -> None:
+    """Write a Dataset or a study to a path that does not exist yet, and the record after its end.
 
     The engine is netCDF4: where the disk is full, h5py ends the whole process.
     """
-    encoding: dict[Any, dict[str, Any]] = {}
-    for name, shape in chunks.items():
-        kind = ds.variables[name].dtype.kind
-        # HDF5 has no checksum for text of variable length; the record covers that too.
-        encoding[name] = {"chunksizes": shape, "fletcher32": kind not in "OUT"}
-        if kind in "fiu":
-            encoding[name] |= {"zlib": True, "complevel": 1, "shuffle": True}
+    encoding = encoding_of(data, functools.partial(_encoding_of_variables, chunk_shape))
     try:
-        ds.to_netcdf(path, engine="netcdf4", encoding=encoding)
+        data.to_netcdf(path, engine="netcdf4", encoding=encoding)
     except (OSError, RuntimeError):  # was it the disk? Then it refuses other bytes too, and why
         try:
             with path.open("ab") as file:
@@ -50,7 +48,22 @@ def write(ds: xr.Dataset, path: Path, suffix: str, chunks: Mapping[Any, tuple[in
         file.write(_records(digest))
 
 
-def read(path: Path, suffix: str, chunks: Any) -> xr.Dataset:
+def _encoding_of_variables(
+    chunk_shape: ShapeOfChunks, ds: xr.Dataset
+) -> dict[Hashable, dict[str, Any]]:
+    encoding: dict[Hashable, dict[str, Any]] = {}
+    for name, variable in ds.variables.items():
+        if not variable.ndim:
+            continue
+        kind = variable.dtype.kind
+        # HDF5 has no checksum for text of variable length; the record covers that too.
+        encoding[name] = {"chunksizes": chunk_shape(variable), "fletcher32": kind not in "OUT"}
+        if kind in "fiu":
+            encoding[name] |= {"zlib": True, "complevel": 1, "shuffle": True}
+    return encoding
+
+
+def read(path: Path, suffix: str, chunks: Any, wanted: Wanted = None) -> xr.Dataset | xr.DataTree:
     """Open a file, lazily or loaded, after its record and its links have been checked.
 
     All is read from one open handle, so that what was checked is what is read, also where another
@@ -59,6 +72,7 @@ def read(path: Path, suffix: str, chunks: Any) -> xr.Dataset:
     file = HeldFile(path)
     start = file.read(4)
     if start[:3] == b"CDF":
+        opener_of([], wanted)
         return _read_netcdf3(file, start, chunks)
     _check_record(file)
     with h5py.File(file, "r") as root:
@@ -66,12 +80,14 @@ def read(path: Path, suffix: str, chunks: Any) -> xr.Dataset:
         root.visititems_links(lambda *link: links.append(link))  # where h5py loses what is raised
         for name, link in links:
             _check_link(root, name, link)
+        has_variables = any(isinstance(entry, h5py.Dataset) for entry in root.values())
+        open_file = opener_of([] if has_variables else list(root), wanted)
     file.seek(0)
-    ds = xr.open_dataset(file, engine="h5netcdf", cache=False, chunks=chunks)
+    data = open_file(file, engine="h5netcdf", cache=False, chunks=chunks)
     if chunks is None:
-        with file, ds:
-            ds.load()
-    return ds
+        with file, data:
+            change_groups(data, xr.Dataset.load)
+    return data
 
 
 def _read_netcdf3(file: io.FileIO, start: bytes, chunks: Any) -> xr.Dataset:

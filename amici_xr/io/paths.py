@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import zipfile
 from collections.abc import Collection
@@ -10,7 +11,8 @@ from pathlib import Path
 import h5py
 import pandas as pd
 
-from amici_xr.dataset.kinds import BESIDE_QUERY, QUERY_NAMES
+from amici_xr.dataset.kinds import BESIDE_QUERY, KIND, QUERY_NAMES
+from amici_xr.dataset.study import STUDY
 from amici_xr.dependencies import require
 from amici_xr.errors import listed
 from amici_xr.io.netcdf import has_record
@@ -37,6 +39,8 @@ def check_replaceable(target: Path, suffix: str) -> None:
         raise ValueError(
             f"path={str(target)!r} is not a Zarr store; remove it, or choose another name"
         )
+    if _is_study(target, suffix):
+        return
     names -= _METADATA_OF_ZARR
     if names and not (names & QUERY_NAMES and names & BESIDE_QUERY):
         holds = f"holds {listed(sorted(names), 5)}, which is"
@@ -44,6 +48,20 @@ def check_replaceable(target: Path, suffix: str) -> None:
             f"path={str(target)!r} {holds if any(names) else 'is'} neither scores of amici_xr nor "
             "an answer about them, so it is not replaced; remove it, or choose another name"
         )
+
+
+def _is_study(path: Path, suffix: str) -> bool:
+    """Tell whether a file without a record of `save` says that it is a study."""
+    try:
+        if suffix == ".nc":
+            with h5py.File(path, "r") as root:
+                kind = root.attrs.get(KIND, b"")  # netCDF4 writes bytes
+                return (kind.decode() if isinstance(kind, bytes) else kind) == STUDY[KIND]
+        folder = path if suffix == ".zarr" else zipfile.Path(path)
+        attributes = json.loads((folder / ".zattrs").read_text("utf-8"))
+        return bool(attributes.get(KIND) == STUDY[KIND])
+    except (OSError, KeyError, ValueError, AttributeError, zipfile.BadZipFile):
+        return False
 
 
 def refuse_folder(path: str | os.PathLike[str], present: Collection[str]) -> None:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import math
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
-from amici_xr.dataset.kinds import EVIDENCE_OF_PAIRS, is_response, kind_of
+from amici_xr.dataset.kinds import has_no_schema, is_response
 from amici_xr.dataset.response_structure import check_response
 from amici_xr.dataset.schema import SCHEMA_VERSION
 from amici_xr.dataset.structure import check_structure, raise_problems, version_problems
+from amici_xr.dataset.study import STUDY, check_study, groups_of
 from amici_xr.dataset.validation import validate, validate_loaded
 from amici_xr.dependencies import require
 from amici_xr.errors import RefusedFileError, SchemaError, listed
@@ -24,18 +23,22 @@ from amici_xr.io import netcdf
 from amici_xr.io.atomic import recover, replace_atomically
 from amici_xr.io.paths import check_replaceable, expand_home
 from amici_xr.io.storable import check_storable
+from amici_xr.io.streaming import (
+    chunk_shape,
+    compute_unstreamed,
+    differences,
+    streamed_variables,
+    without_threads,
+)
+from amici_xr.io.study_files import Wanted, change_groups
 
 SUFFIXES = (".nc", ".zarr", ".zarr.zip")
 _NAMES_OF_GROUPS = {"label", "neighbor_sample", "receiver_label", "receiver_sample"}
 _SMALL = 2**20  # elements; larger data variables of a lazily opened file are validated when used
-_CELLS = 2**15  # neighbors or receivers of a chunk
-_CHUNK = 2**20  # elements of a chunk at most
-_STREAMED_KINDS = "fiu"  # floating-point numbers, integers, unsigned ones
-_STREAMED_DIMS = {"neighbor", "receiver"}
 
 
-def save(ds: xr.Dataset, path: str | os.PathLike[str]) -> None:
-    """Write a Dataset so that the file is always whole: the old one or the new one.
+def save(ds: xr.Dataset | xr.DataTree, path: str | os.PathLike[str]) -> None:
+    """Write a Dataset or a study so that the file is always whole: the old one or the new one.
 
     It is written beside the target, read back, compared, and only then put in the target's place.
     Checksums go with it: in ``.nc`` HDF5's own of each chunk, and a SHA-256 of the whole file after
@@ -52,12 +55,15 @@ def save(ds: xr.Dataset, path: str | os.PathLike[str]) -> None:
     ds
         A Dataset of scores, a result of `distance_response`, both valid by their schema, or an
         answer about scores such as that of `bootstrap`; with attributes that are str, int or float.
+        Or a study: a DataTree with one of these in each group, such as
+        ``xarray.DataTree.from_dict({"scores": ds, "response": response})``.
     path
         Ends in ``.nc`` (NetCDF 4), ``.zarr`` (a Zarr folder) or ``.zarr.zip``. Scores, or an
         answer about them, that are there are replaced, and keep their permissions; anything else,
         such as a tissue, is left alone. A ``~`` in front is the home folder. All three open with
         `open_dataset`; the first two with plain ``xarray.open_dataset`` too, the last with
-        ``xarray.open_dataset(ZipStore(path), engine="zarr")``.
+        ``xarray.open_dataset(ZipStore(path), engine="zarr")``. Studies open with `open_study`, and
+        with ``xarray.open_datatree``.
 
     Raises
     ------
@@ -79,17 +85,19 @@ def save(ds: xr.Dataset, path: str | os.PathLike[str]) -> None:
     """
     target, suffix = _parse_path(path)
     check_replaceable(target, suffix)
-    if not (is_answer := _is_answer(ds)):
-        _check_structure(ds)
-    ds = _compute_unstreamed(ds.drop_encoding(), in_this_process=suffix == ".nc")
-    ds = ds if is_answer else validate_loaded(ds)
-    check_storable(ds)
-    ds = ds.assign_attrs({"schema_version": SCHEMA_VERSION} | ds.attrs)
-    chunks = {name: _chunk_shape(array) for name, array in ds.variables.items() if array.ndim}
+    is_in_this_process = suffix == ".nc"
+    if isinstance(ds, xr.DataTree):
+        check_study(ds, _check_group)
+        ready = {name: _ready(group, is_in_this_process) for name, group in groups_of(ds).items()}
+        root = {"/": xr.Dataset(attrs=_with_version(ds.attrs) | STUDY)}
+        data: xr.Dataset | xr.DataTree = xr.DataTree.from_dict(root | ready)
+        check_storable(data.to_dataset())
+    else:
+        data = _ready(ds, is_in_this_process)
     try:
         with replace_atomically(target) as beside:
-            _format(suffix, "writing").write(ds, beside, suffix, chunks)
-            _check_written(ds, beside, suffix, path)
+            _format(suffix, "writing").write(data, beside, suffix, chunk_shape)
+            _check_written(data, beside, suffix, path)
     except OSError as error:
         if error.errno is None:  # it already says what is wrong
             raise
@@ -98,6 +106,20 @@ def save(ds: xr.Dataset, path: str | os.PathLike[str]) -> None:
             f"path={os.fspath(path)!r}: {os.strerror(error.errno)}, so nothing was replaced; "
             "free some space or choose another folder",
         ) from error
+
+
+def _ready(ds: xr.Dataset, is_in_this_process: bool) -> xr.Dataset:
+    """Return a Dataset as it is written: valid, and lazy only where it can be streamed."""
+    if not (is_answer := has_no_schema(ds)):
+        _check_structure(ds)
+    ds = compute_unstreamed(ds.drop_encoding(), in_this_process=is_in_this_process)
+    ds = ds if is_answer else validate_loaded(ds)
+    check_storable(ds)
+    return ds.assign_attrs(_with_version(ds.attrs))
+
+
+def _with_version(attributes: Mapping[Any, Any]) -> dict[Any, Any]:
+    return {"schema_version": SCHEMA_VERSION} | dict(attributes)
 
 
 def open_dataset(
@@ -144,16 +166,69 @@ def open_dataset(
     >>> type(amici_xr.open_dataset("a.nc", chunks={}).base_attention_score.data).__name__
     'Array'
     """
+    ds = open_file(path, chunks, "dataset")
+    assert isinstance(ds, xr.Dataset)
+    return ds
+
+
+def open_study(
+    path: str | os.PathLike[str], chunks: int | Mapping[Any, Any] | str | None = None
+) -> xr.DataTree:
+    """Open a study: a file with a Dataset in each group; check that it is whole and valid.
+
+    Parameters
+    ----------
+    path
+        What `save` wrote of a DataTree, or ``tree.to_netcdf`` or ``tree.to_zarr``, ending in
+        ``.nc``, ``.zarr`` or ``.zarr.zip``. A ``~`` in front is the home folder.
+    chunks
+        As in `open_dataset`, for every group: None loads them all, {} leaves them lazy.
+
+    Returns
+    -------
+    xarray.DataTree
+        As it was saved. ``study["scores"].to_dataset()`` is one of its Datasets; ``study.cf`` asks
+        the scores, with the evidence of the other groups.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing at `path`.
+    ValueError
+        If it can't be read, is damaged, could do harm, or is a single Dataset.
+    SchemaError
+        If a group is not a Dataset of ours, or one of a newer version.
+
+    Examples
+    --------
+    >>> import amici_xr, xarray as xr
+    >>> ds = amici_xr.testing.simulate_dataset(n_cells=50)
+    >>> study = xr.DataTree.from_dict({"scores": ds, "intervals": ds.cf.bootstrap(0.1)})
+    >>> amici_xr.save(study, "study.nc")
+    >>> opened = amici_xr.open_study("study.nc")
+    >>> sorted(opened.children)
+    ['intervals', 'scores']
+    >>> opened.cf.length_scale(0.1).equals(ds.cf.length_scale(0.1))
+    True
+    """
+    study = open_file(path, chunks, "study")
+    assert isinstance(study, xr.DataTree)
+    return study
+
+
+def open_file(
+    path: str | os.PathLike[str], chunks: Any = None, wanted: Wanted = None
+) -> xr.Dataset | xr.DataTree:
+    """Open what a file holds, a Dataset or a study, as `open_dataset` and `open_study` do."""
     target, suffix = _parse_path(path)
     recover(target)
     if not target.exists():
         raise FileNotFoundError(f"path={os.fspath(path)!r}: there is no such file")
     try:
-        ds = _drop_encoding(_format(suffix, "reading").read(target, suffix, chunks))
+        data = _format(suffix, "reading").read(target, suffix, chunks, wanted)
+        data = change_groups(data, _drop_encoding)
         if chunks is not None:  # as xarray asks of a ``groupby``
-            with _without_threads():
-                for name in _NAMES_OF_GROUPS & set(ds.coords):
-                    ds[name].load()
+            change_groups(data, _load_names_of_groups)
     except RefusedFileError as error:
         raise ValueError(f"path={os.fspath(path)!r} {error}") from None
     except Exception as error:
@@ -162,24 +237,40 @@ def open_dataset(
         raise ValueError(
             f"path={os.fspath(path)!r} can't be read as {suffix}: {error}; is it complete?"
         ) from error
-    is_large = any(array.size > _SMALL for array in ds.data_vars.values())
     try:
-        if _is_answer(ds):
-            raise_problems(list(version_problems(ds)), "answer of this version")
-            return ds
-        with _without_threads():
-            return _check_structure(ds) if is_large and chunks is not None else validate(ds)
+        with without_threads():
+            if isinstance(data, xr.DataTree):
+                check_study(data, partial(_check_opened, chunks))
+            else:
+                _check_opened(chunks, data)
     except SchemaError as error:
-        ds.close()
+        data.close()
         raise SchemaError(f"path={os.fspath(path)!r} is {error}") from None
+    return data
 
 
-_WITHOUT_SCHEMA = ("answer", *EVIDENCE_OF_PAIRS, "training_history")
+def _check_opened(chunks: Any, ds: xr.Dataset) -> None:
+    """Validate what was opened; of what is large and lazy, the structure."""
+    is_large = any(array.size > _SMALL for array in ds.data_vars.values())
+    if not has_no_schema(ds) and not (is_large and chunks is not None):
+        validate(ds)
+    else:
+        _check_group(ds)
 
 
-def _is_answer(ds: xr.Dataset) -> bool:
-    """Tell whether it is a reduction of scores or a history, which has no schema but its names."""
-    return isinstance(ds, xr.Dataset) and kind_of(ds) in _WITHOUT_SCHEMA
+def _check_group(ds: xr.Dataset) -> None:
+    """Check a Dataset by its kind, and leave what is lazy as it is."""
+    if has_no_schema(ds):
+        raise_problems(list(version_problems(ds)), "answer of this version")
+    else:
+        _check_structure(ds)
+
+
+def _load_names_of_groups(ds: xr.Dataset) -> xr.Dataset:
+    with without_threads():
+        for name in _NAMES_OF_GROUPS & set(ds.coords):
+            ds[name].load()
+    return ds
 
 
 def _check_structure(ds: xr.Dataset) -> xr.Dataset:
@@ -195,13 +286,6 @@ def _drop_encoding(ds: xr.Dataset) -> xr.Dataset:
     return ds
 
 
-def _without_threads() -> contextlib.AbstractContextManager[Any]:
-    """Compute in this thread: a pool of dask's would not survive a fork, and what waits for it."""
-    import dask.config
-
-    return dask.config.set(scheduler="synchronous")
-
-
 def _parse_path(path: str | os.PathLike[str]) -> tuple[Path, str]:
     """Return the path and which of the three suffixes it has."""
     target = expand_home(path)
@@ -209,49 +293,6 @@ def _parse_path(path: str | os.PathLike[str]) -> tuple[Path, str]:
         if target.name.endswith(suffix):
             return target, suffix
     raise ValueError(f"path={os.fspath(path)!r} must end in one of {listed(SUFFIXES)}")
-
-
-def _compute_unstreamed(ds: xr.Dataset, *, in_this_process: bool) -> xr.Dataset:
-    """Leave only those variables lazy that can be streamed, in chunks as they will be stored.
-
-    These are data variables of numbers, one or more for each cell. With `in_this_process` nothing
-    is left lazy where other processes compute, which can't write to a file that this one has open.
-    """
-    lazy = {name: array for name, array in ds.variables.items() if array.chunks is not None}
-    streamed = {
-        name: array.chunk(dict(zip(array.dims, _chunk_shape(array), strict=True)))
-        for name, array in lazy.items()
-        if name in ds.data_vars
-        and array.dtype.kind in _STREAMED_KINDS
-        and _STREAMED_DIMS & set(array.dims)
-    }
-    if in_this_process and not _computes_in_this_process():
-        streamed = {}
-    computed = ds[[name for name in lazy if name not in streamed]].compute()
-    return ds.assign(computed.variables).assign(streamed)
-
-
-def _computes_in_this_process() -> bool:
-    from dask.base import get_scheduler
-    from dask.local import get_sync
-    from dask.threaded import get as get_threaded
-
-    return get_scheduler() in (None, get_sync, get_threaded)  # type: ignore[no-untyped-call]  # no types
-
-
-def _chunk_shape(variable: xr.Variable) -> tuple[int, ...]:
-    """How large chunks are.
-
-    So many cells, the same in all variables; one query and run; and of the other dims, the last
-    one first, what makes no more than `_CHUNK` elements.
-    """
-    fixed: dict[Hashable, int]
-    fixed = {"neighbor": _CELLS, "receiver": _CELLS, "query": 1, "run": 1}
-    shape = [max(1, min(size, fixed.get(dim, 1))) for dim, size in variable.sizes.items()]
-    for axis in reversed(range(variable.ndim)):
-        if variable.dims[axis] not in fixed:
-            shape[axis] = max(1, min(variable.shape[axis], _CHUNK // math.prod(shape)))
-    return tuple(shape)
 
 
 def _format(suffix: str, task: str) -> Any:
@@ -262,37 +303,26 @@ def _format(suffix: str, task: str) -> Any:
     return importlib.import_module("amici_xr.io.zarr_stores")
 
 
-def _is_identical(kept: Any, written: Any) -> bool:
-    """Compare a chunk of cells at a time: text takes much more room as Python's own strings."""
-    if kept.dims != written.dims or kept.shape != written.shape:
-        return False
-    parts = [slice(start, start + _CELLS) for start in range(0, kept.size, _CELLS)]
-    with _without_threads():
-        if kept.ndim != 1 or not parts:
-            return bool(kept.identical(written))
-        return all(kept[part].identical(written[part]) for part in parts)
-
-
-def _check_written(ds: xr.Dataset, beside: Path, suffix: str, path: str | os.PathLike[str]) -> None:
+def _check_written(
+    data: xr.Dataset | xr.DataTree, beside: Path, suffix: str, path: str | os.PathLike[str]
+) -> None:
     """Read back what was written, a chunk at a time, and compare it with what is in memory.
 
     What was computed while it was written is read against its checksums, and validated.
     """
-    streamed = [name for name in ds if ds[name].chunks is not None]
     with _format(suffix, "reading").read(beside, suffix, {}) as written:
-        wrong = [] if written.attrs == ds.attrs else ["attributes"]
-        for name in {**ds.variables, **written.variables}:
-            pair = [one.variables.get(name, xr.Variable((), 0)) for one in (ds, written)]
-            if name in streamed:  # all but the values
-                pair = [variable.copy(data=np.broadcast_to(0, variable.shape)) for variable in pair]
-            if not _is_identical(*pair):
-                wrong.append(str(name))
+        kept, read = groups_of(data), groups_of(written)
+        wrong = sorted(kept.keys() ^ read.keys())
+        wrong += [] if written.attrs == data.attrs else ["attributes"]
+        for name in kept.keys() & read.keys():
+            wrong += differences(kept[name], read[name])
         if wrong:
             raise ValueError(
                 f"path={os.fspath(path)!r}: {listed(wrong)} did not read back as written, so "
                 "nothing was replaced; write to another disk"
             )
-        if streamed:
-            written[streamed].count().compute()
-            if not _is_answer(ds):
-                validate(ds.assign({name: written[name] for name in streamed}))
+        for name, ds in kept.items():
+            if streamed := streamed_variables(ds):
+                read[name][streamed].count().compute()
+                if not has_no_schema(ds):
+                    validate(ds.assign({each: read[name][each] for each in streamed}))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
 import warnings
 import zipfile
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,14 @@ import zarr
 
 from amici_xr.errors import RefusedFileError, listed
 from amici_xr.io.atomic import read_version, remove
+from amici_xr.io.study_files import (
+    Opener,
+    ShapeOfChunks,
+    Wanted,
+    change_groups,
+    encoding_of,
+    opener_of,
+)
 
 _SUMS = "SHA256SUMS"
 # Codecs that compute and do nothing else; "pickle" runs what a file says.
@@ -31,19 +40,17 @@ _PLACES_OF_CODECS = {"filters", "compressor", "codecs", "index_codecs"}
 _ATTEMPTS = 20
 
 
-def write(ds: xr.Dataset, path: Path, suffix: str, chunks: Mapping[Any, tuple[int, ...]]) -> None:
-    """Write a Dataset to a path that does not exist yet, as a folder or zipped."""
-    encoding: dict[Any, dict[str, Any]] = {}
-    for name, variable in ds.variables.items():
-        as_bytes = [numcodecs.VLenUTF8()] if variable.dtype.kind == "O" else []
-        encoding[name] = {"filters": [*as_bytes, numcodecs.CRC32C()]}
-        encoding[name] |= {"chunks": chunks[name]} if name in chunks else {}
+def write(
+    data: xr.Dataset | xr.DataTree, path: Path, suffix: str, chunk_shape: ShapeOfChunks
+) -> None:
+    """Write a Dataset or a study to a path that does not exist yet, as a folder or zipped."""
+    encoding = encoding_of(data, functools.partial(_encoding_of_variables, chunk_shape))
     folder = path if suffix == ".zarr" else path.with_name(path.name + ".folder")
     # Format 2 has a specification for strings and for consolidated metadata; 3 has neither.
     # Every chunk is written, so that one that is missing is known to be lost.
     options: dict[str, Any] = {"zarr_format": 2, "consolidated": True, "write_empty_chunks": True}
     try:
-        ds.to_zarr(folder, mode="w-", encoding=encoding, **options)
+        data.to_zarr(folder, mode="w-", encoding=encoding, **options)
         files = _files_in(folder)
         (folder / _SUMS).write_bytes(_sums(files, lambda name: files[name].read_bytes()))
         if suffix == ".zarr.zip":
@@ -55,7 +62,18 @@ def write(ds: xr.Dataset, path: Path, suffix: str, chunks: Mapping[Any, tuple[in
             remove(folder)
 
 
-def read(path: Path, suffix: str, chunks: Any) -> xr.Dataset:
+def _encoding_of_variables(
+    chunk_shape: ShapeOfChunks, ds: xr.Dataset
+) -> dict[Hashable, dict[str, Any]]:
+    encoding: dict[Hashable, dict[str, Any]] = {}
+    for name, variable in ds.variables.items():
+        as_bytes = [numcodecs.VLenUTF8()] if variable.dtype.kind == "O" else []
+        encoding[name] = {"filters": [*as_bytes, numcodecs.CRC32C()]}
+        encoding[name] |= {"chunks": chunk_shape(variable)} if variable.ndim else {}
+    return encoding
+
+
+def read(path: Path, suffix: str, chunks: Any, wanted: Wanted = None) -> xr.Dataset | xr.DataTree:
     """Open a store, lazily or loaded, after its metadata have been checked.
 
     It is read again where another process replaces it meanwhile.
@@ -63,27 +81,30 @@ def read(path: Path, suffix: str, chunks: Any) -> xr.Dataset:
     for _ in range(_ATTEMPTS):
         version = read_version(path)
         try:
-            _check_store(path, suffix)
-            ds = _open(path, suffix, chunks)
+            open_store = opener_of(_check_store(path, suffix), wanted)
+            data = _open(open_store, path, suffix, chunks)
         except Exception:
             if read_version(path) == version:
                 raise
         else:
             if read_version(path) == version:
-                return _watch(ds, path, version) if suffix == ".zarr" else ds
+                if suffix == ".zarr":
+                    watch = functools.partial(_watch, path=path, version=version)
+                    data = change_groups(data, watch)
+                return data
     raise ValueError("other processes replace it again and again")
 
 
-def _open(path: Path, suffix: str, chunks: Any) -> xr.Dataset:
+def _open(open_store: Opener, path: Path, suffix: str, chunks: Any) -> xr.Dataset | xr.DataTree:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*[Cc]onsolidated metadata.*")
         warnings.filterwarnings("ignore", message=f".*{_SUMS} is not recognized.*")
         store: Any = HeldZip(path) if suffix == ".zarr.zip" else path
-        ds = xr.open_dataset(store, engine="zarr", cache=False, chunks=chunks)
+        data = open_store(store, engine="zarr", cache=False, chunks=chunks)
     if chunks is None:
-        with ds:
-            ds.load()
-    return _with_text_of_fixed_width(ds)
+        with data:
+            change_groups(data, xr.Dataset.load)
+    return change_groups(data, _with_text_of_fixed_width)
 
 
 def _with_text_of_fixed_width(ds: xr.Dataset) -> xr.Dataset:
@@ -126,12 +147,15 @@ def _pass_unreplaced(block: Any, path: str | Path, version: Any) -> Any:
     return block
 
 
-def _check_store(path: Path, suffix: str) -> None:
-    """Refuse a store that differs from its SHA256SUMS, lacks chunks, or could do harm."""
+def _check_store(path: Path, suffix: str) -> list[str]:
+    """Refuse a store that differs from its SHA256SUMS, lacks chunks, or could do harm.
+
+    Returns the groups of a store whose root holds no arrays.
+    """
     if suffix == ".zarr.zip":
         with zipfile.ZipFile(path) as archive:
             _check_files(archive.namelist(), archive.read)
-        return
+            return _groups_at_root(archive.namelist(), archive.read)
     files = _files_in(path)
     if links := [name for name, file in files.items() if file.is_symlink()]:
         raise RefusedFileError(
@@ -139,6 +163,18 @@ def _check_store(path: Path, suffix: str) -> None:
             "reader open other files; copy it with what they point to (cp -rL)"
         )
     _check_files(files, lambda name: files[name].read_bytes())
+    return _groups_at_root(files, lambda name: files[name].read_bytes())
+
+
+def _groups_at_root(names: Collection[str], read_file: Callable[[str], bytes]) -> list[str]:
+    kinds = {}
+    for name in names:
+        entry, _, file = name.partition("/")
+        if file in (".zgroup", ".zarray"):
+            kinds[entry] = file.removeprefix(".z")
+        elif file == "zarr.json":
+            kinds[entry] = json.loads(read_file(name)).get("node_type")
+    return sorted(kinds) if set(kinds.values()) == {"group"} else []
 
 
 def _check_files(names: Collection[str], read_file: Callable[[str], bytes]) -> None:

@@ -31,11 +31,12 @@ from amici_xr.training.settings import check_run_seed
 
 if TYPE_CHECKING:
     import anndata
+    import spatialdata
     import torch
 
 
 def leave_out_senders(
-    adata: anndata.AnnData | str | os.PathLike[str],
+    adata: anndata.AnnData | spatialdata.SpatialData | str | os.PathLike[str],
     labels_key: str,
     *,
     coord_key: str = "spatial",
@@ -74,8 +75,8 @@ def leave_out_senders(
     Parameters
     ----------
     adata
-        AnnData, or the path of an ``.h5ad`` or ``.zarr``, with log-normalized expression. It is not
-        changed.
+        AnnData or SpatialData, or the path of an ``.h5ad`` or ``.zarr``, with log-normalized
+        expression. It is not changed.
     labels_key, coord_key, layer, n_neighbors, cell_radius_key, sample_key
         As in `train`.
     senders

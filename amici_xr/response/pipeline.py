@@ -59,7 +59,8 @@ def distance_response(
     Parameters
     ----------
     adata
-        AnnData, or the path of an ``.h5ad`` or ``.zarr``, with log-normalized expression.
+        AnnData or SpatialData, or the path of an ``.h5ad`` or ``.zarr``, with log-normalized
+        expression.
     labels_key
         Column of ``obs`` with the cell types.
     coord_key

@@ -21,6 +21,7 @@ from amici_xr.tissue.columns import (
 )
 from amici_xr.tissue.expression import Expression
 from amici_xr.tissue.opening import open_anndata
+from amici_xr.tissue.spatial_data import REGIONS
 from amici_xr.tissue.unit_entries import unit_keys
 
 
@@ -112,9 +113,12 @@ def read_tissue(
     carried = _read_carried_neighbors(adata, neighbor_keys)
     positions = read_positions(adata, coord_key)
     if positions is None and carried is None:
+        hint = ""
+        if REGIONS in adata.uns:
+            hint = "; this table of a SpatialData gets them from amici_xr.from_spatialdata(sdata)"
         raise NotFoundError(
             f"adata.obsm has no {coord_key!r}, where the coordinates of the cells are expected; "
-            f"it has {listed(adata.obsm.keys())}"
+            f"it has {listed(adata.obsm.keys())}{hint}"
         )
     has_radii = carried is None or cell_radius_key in adata.obs
     return Tissue(

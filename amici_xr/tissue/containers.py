@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from amici_xr.errors import listed
+from amici_xr.tissue.spatial_data import choose_table
 
 _A_TISSUE = "a tissue is the .h5ad or .zarr that AnnData has written"
 _OUTPUT_OF_INSTRUMENTS = {
@@ -35,14 +36,7 @@ def find_element(path: Path, root: Any) -> str:
     if "tables" in root or "table" in root:
         group = "tables" if "tables" in root else "table"
         tables = [name for name in root[group] if "obs" in root[group][name]]
-        if len(tables) == 1:
-            return f"{group}/{tables[0]}"
-        if tables:
-            raise ValueError(
-                f"it is a SpatialData store with the tables {listed(tables)}; pass one of them, "
-                f"e.g. adata={str(path / group / tables[0])!r}"
-            )
-        raise ValueError("it is a SpatialData store without a table of cells")
+        return f"{group}/{choose_table(tables)}"
     if "matrix" in root and "barcodes" in root["matrix"]:
         raise ValueError(
             "it is a 10x matrix without cell types and coordinates; read it with "
@@ -95,11 +89,6 @@ def check_is_anndata(adata: Any) -> None:
         raise TypeError(
             f"adata is a MuData with the modalities {listed(adata.mod)}; pass one of them, e.g. "
             f"mdata[{next(iter(adata.mod), 'rna')!r}]"
-        )
-    if kind == "SpatialData":
-        raise TypeError(
-            f"adata is a SpatialData with the tables {listed(adata.tables)}; pass one of them, "
-            f"e.g. sdata.tables[{next(iter(adata.tables), 'table')!r}]"
         )
     if not all(hasattr(adata, name) for name in ("obs", "obsm", "var_names", "layers")):
         raise TypeError(f"adata must be an AnnData or a path, not {kind}")

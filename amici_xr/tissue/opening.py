@@ -11,6 +11,14 @@ from typing import TYPE_CHECKING, Any
 from amici_xr.dependencies import require
 from amici_xr.errors import NotFoundError, listed
 from amici_xr.tissue.containers import check_is_anndata, check_is_file_of_cells, find_element
+from amici_xr.tissue.spatial_data import (
+    ELEMENTS,
+    REGIONS,
+    from_spatialdata,
+    is_spatialdata,
+    place_cells,
+    read_elements,
+)
 
 if TYPE_CHECKING:
     import anndata
@@ -22,7 +30,8 @@ def open_anndata(
     """Return what describes the cells, in memory, and the file that holds their expression.
 
     Of a file, only the tables of cells and genes and the named entries of ``obsm`` and ``uns`` are
-    read. The path is None where the expression is in memory.
+    read. The path is None where the expression is in memory. Of a SpatialData, the positions of
+    cells are the centroids of the regions that its table annotates.
     """
     if isinstance(adata, str | os.PathLike):
         path = Path(adata).expanduser().resolve()  # workers may run in other folders
@@ -30,11 +39,13 @@ def open_anndata(
             raise FileNotFoundError(f"adata={os.fspath(adata)!r}: there is no such file")
         require("anndata", "model", "reading a tissue")
         try:
-            return _read_description(path, obsm_keys, uns_keys)
+            return _read_description(path, obsm_keys, {*uns_keys, REGIONS})
         except ModuleNotFoundError:
             raise
         except Exception as error:  # AnnData has errors of its own, some of them private
             raise ValueError(f"adata={os.fspath(adata)!r} can't be read: {error}") from error
+    if is_spatialdata(adata):
+        adata = from_spatialdata(adata)
     check_is_anndata(adata)
     is_backed = getattr(adata, "isbacked", False) and not adata.is_view and layer is None
     return adata, Path(adata.filename).resolve() if is_backed else None
@@ -49,7 +60,10 @@ def _read_description(
     with open_group(path) as root:
         element = find_element(path, root)
         if element:
-            return _read_description(path / element, obsm_keys, uns_keys)
+            description, file = _read_description(path / element, obsm_keys, uns_keys)
+            if REGIONS in description.uns:
+                place_cells(description, read_elements(path, ELEMENTS))
+            return description, file
         if "encoding-type" not in root.attrs:  # written by AnnData before 0.8
             return (anndata.read_zarr if path.is_dir() else anndata.read_h5ad)(path), None
         in_obsm, in_uns = list(root.get("obsm", {})), {*root.get("uns", {})}

@@ -14,7 +14,7 @@ from amici_xr.errors import listed
 def unit_keys(coord_key: str) -> tuple[str, ...]:
     """Return the entries of ``uns`` that may name the unit of the coordinates.
 
-    AnnData, squidpy and SpatialData have no rule for it; these are the names that files use.
+    AnnData and squidpy have no rule for it; these are the names that files use.
     """
     subjects = dict.fromkeys((coord_key, "spatial", "coord", "coordinate"))
     return tuple(f"{subject}_{word}" for subject in subjects for word in ("unit", "units"))

@@ -17,6 +17,7 @@ from amici_xr.tissue.cells import Tissue, read_tissue
 
 if TYPE_CHECKING:
     import anndata
+    import spatialdata
     import torch
 
     from amici_xr.training.attention_model import AttentionModel
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def train(
-    adata: anndata.AnnData | str | os.PathLike[str],
+    adata: anndata.AnnData | spatialdata.SpatialData | str | os.PathLike[str],
     labels_key: str,
     *,
     coord_key: str = "spatial",
@@ -79,8 +80,8 @@ def train(
     Parameters
     ----------
     adata
-        AnnData, or the path of an ``.h5ad`` or ``.zarr``, with log-normalized expression. It is
-        not changed.
+        AnnData or SpatialData, or the path of an ``.h5ad`` or ``.zarr``, with log-normalized
+        expression. It is not changed.
     labels_key
         Column of ``obs`` with the cell types.
     coord_key

@@ -25,8 +25,8 @@ SCORES = ["base_attention_score", "position_coefficient"]
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Blocks of so few elements that small variables have many, and count as large."""
-    monkeypatch.setattr("amici_xr.io.storage._CELLS", 30)
-    monkeypatch.setattr("amici_xr.io.storage._CHUNK", 90)
+    monkeypatch.setattr("amici_xr.io.streaming._CELLS", 30)
+    monkeypatch.setattr("amici_xr.io.streaming._CHUNK", 90)
     monkeypatch.setattr("amici_xr.io.storage._SMALL", 300)
 
 

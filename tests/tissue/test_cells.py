@@ -1,6 +1,7 @@
 """A tissue read from what people have: other containers, tables of coordinates, repeated names."""
 
 import gzip
+import importlib.util
 import warnings
 
 import h5py
@@ -12,6 +13,7 @@ from scipy import sparse
 import amici_xr
 from amici_xr.tissue.cells import read_tissue
 
+HAS_SPATIALDATA = importlib.util.find_spec("spatialdata") is not None
 anndata = pytest.importorskip("anndata")  # the core environment deselects what needs the model
 pytestmark = pytest.mark.needs_model
 
@@ -75,7 +77,10 @@ class TestContainers:
 
     def test_several_tables_of_a_spatialdata_store_are_named(self, adata, tmp_path):
         path = written_as_spatialdata(tmp_path / "a.zarr", "cells", "nuclei", adata=adata)
-        with pytest.raises(ValueError, match=r"tables '\w+', '\w+'; pass one of them, .*tables/"):
+        message = (
+            r"tables '\w+', '\w+'; choose one, amici_xr\.from_spatialdata\(sdata, table='\w+'\)"
+        )
+        with pytest.raises(ValueError, match=message):
             read(path)
 
     def test_a_spatialdata_store_without_tables_is_named(self, adata, tmp_path):
@@ -148,14 +153,18 @@ class TestContainers:
         with pytest.raises(TypeError, match=r"read lazily.*adata.to_memory\(\)"):
             read(experimental.read_lazy(tmp_path / "a.h5ad"))
 
-    @pytest.mark.parametrize(
-        ("name", "attribute", "call"),
-        [("MuData", "mod", r"mdata\['rna'\]"), ("SpatialData", "tables", r"sdata.tables\['rna'\]")],
-    )
-    def test_objects_of_other_containers_name_the_call(self, adata, name, attribute, call):
-        container = type(name, (), {attribute: {"rna": adata}})()
-        with pytest.raises(TypeError, match=f"adata is a {name} with the .*{call}"):
+    def test_a_mudata_names_its_modalities_and_the_call(self, adata):
+        container = type("MuData", (), {"mod": {"rna": adata}})()
+        with pytest.raises(TypeError, match=r"adata is a MuData with the .*mdata\['rna'\]"):
             read(container)
+
+    @pytest.mark.skipif(HAS_SPATIALDATA, reason="spatialdata is installed")
+    def test_a_store_whose_table_annotates_shapes_names_the_extra(self, adata, tmp_path):
+        keys = {"region": "cells", "region_key": "region", "instance_key": "cell"}
+        adata.uns["spatialdata_attrs"] = keys
+        path = written_as_spatialdata(tmp_path / "a.zarr", "table", adata=adata)
+        with pytest.raises(ModuleNotFoundError, match=r"pip install 'amici-xr\[spatialdata\]'"):
+            read(path)
 
     def test_a_path_in_the_home_folder_is_expanded(self, adata, tmp_path, monkeypatch):
         monkeypatch.setenv("HOME", str(tmp_path))
