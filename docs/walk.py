@@ -22,7 +22,7 @@ def permute_within_types(adata: anndata.AnnData, labels_key: str, seed: int) -> 
     """Exchange the expression of cells of one type."""
     generator = np.random.default_rng(seed)
     rows = np.arange(adata.n_obs)
-    for _, cells in adata.obs.groupby(labels_key, observed=True).indices.items():
+    for cells in adata.obs.groupby(labels_key, observed=True).indices.values():
         rows[cells] = generator.permutation(cells)
     permuted = adata.copy()
     permuted.X = adata.X[rows]
