@@ -32,8 +32,14 @@ from amici_xr.plotting.evidence_marks import (
     legend_of_evidence,
     title_line,
 )
-from amici_xr.plotting.layout import given_axes, grid_of_axes
-from amici_xr.plotting.style import styled
+from amici_xr.plotting.layout import (
+    PAGE_WIDTH,
+    columns_below,
+    given_axes,
+    grid_of_axes,
+    room_for_names,
+)
+from amici_xr.plotting.style import is_light, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,12 +48,14 @@ LARGEST_WITH_NUMBERS = 10  # types in a row or column, up to which each cell has
 _BEYOND = "beyond_neighborhood"
 # Style of each status without a color of its own, and its name in the legend.
 _STATES: dict[str, tuple[dict[str, Any], str]] = {
-    "absent": ({"facecolor": "white", "hatch": "////", "edgecolor": "0.85"}, "no such neighbor"),
-    "no_reach": ({"facecolor": "0.93"}, "no reach"),
-    "median_zero": ({"facecolor": "0.93", "marker": "."}, "reach of a minority, median 0"),
-    "too_few_receivers": ({"facecolor": "0.93", "marker": "x"}, "too few receivers"),
-    _BEYOND: ({"facecolor": "0.78", "marker": "^"}, "beyond the neighborhoods"),
-}
+    "absent": ({"facecolor": 1.0, "hatch": "////", "edgecolor": 0.85}, "no such neighbor"),
+    "no_reach": ({"facecolor": 0.93}, "no reach"),
+    "median_zero": ({"facecolor": 0.93, "marker": "."}, "reach of a minority, median 0"),
+    "too_few_receivers": ({"facecolor": 0.93, "marker": "x"}, "too few receivers"),
+    _BEYOND: ({"facecolor": 0.78, "marker": "^"}, "beyond the neighborhoods"),
+}  # grays from ink (0) to paper (1)
+_CELLS = {"with numbers": (0.55, 0.45), "bare": (0.27, 0.145)}  # inches wanted, and at least
+_BAR_BESIDE, _BAR_BELOW = 1.1, 0.75  # inches of the color bar
 
 
 def plot_atlas(
@@ -141,40 +149,55 @@ def plot_atlas(
     largest = float(max_length_scale or np.nanmax(lengths, initial=0.0) or 1.0)
     types = [str(name) for dim in ("query", "label") for name in pairs[dim].values]
     with styled(ax, types):
-        axes = _new_axes(len(panels), pairs) if ax is None else given_axes(ax, len(panels))
+        is_ours = ax is None
+        axes, is_flat = (
+            _new_axes(len(panels), pairs) if is_ours else (given_axes(ax, len(panels)), False)
+        )
         for panel_axes, (title, panel) in zip(axes, panels.items(), strict=True):
             mesh = _draw_panel(panel_axes, panel, cmap, largest)
             panel_axes.set_title(title)
-        _write_title_line(axes, title_line(pairs), is_ours=ax is None)
-        figure = axes[0].figure
+        if is_ours:
+            _name_outer_pairs(axes)
+        _write_title_line(axes, title_line(pairs), is_ours=is_ours)
+        figure: Any = axes[0].figure
         pad = 0.02 if "chance_upper" not in pairs else 0.06  # room for what stands beside it
-        label = _color_bar_label(pairs)
-        bar = figure.colorbar(mesh, ax=list(axes), label=label, shrink=0.8, pad=pad)
-        mark_color_bar(bar.ax, pairs, largest)
+        flat = {"location": "bottom", "aspect": 35} if is_flat else {}
+        label = _color_bar_label(pairs, is_flat=is_flat)
+        bar = figure.colorbar(mesh, ax=list(axes), label=label, shrink=0.8, pad=pad, **flat)
+        mark_color_bar(bar.ax, pairs, largest, is_flat=is_flat)
         _add_legend(axes, list(panels.values()))
     return axes[0] if len(axes) == 1 else np.array(axes, dtype=object)
 
 
-def _color_bar_label(pairs: xr.Dataset) -> str:
+def _color_bar_label(pairs: xr.Dataset, *, is_flat: bool) -> str:
     """Name the colors, with unit and threshold."""
     unit = pairs["median_length_scale"].attrs.get("units", UNKNOWN_UNIT)
     coordinate = pairs.coords.get("threshold")
     threshold = pairs.attrs.get("threshold") if coordinate is None else coordinate.item()
-    at = "" if threshold is None else f"\nat threshold {threshold:g}"
-    between = "\n" if len(unit) > 8 else " "  # no longer than the color bar is high
+    line = " " if is_flat else "\n"  # no longer than the color bar is high
+    at = "" if threshold is None else f"{line}at threshold {threshold:g}"
+    between = line if len(unit) > 8 else " "
     return marks.escape(f"median length scale{between}({unit}){at}")
 
 
-def _new_axes(n_panels: int, pairs: xr.Dataset) -> list[Axes]:
+def _new_axes(n_panels: int, pairs: xr.Dataset) -> tuple[list[Axes], bool]:
+    """Make panels as large as a page is wide, and tell whether the color bar belongs below them."""
     n_rows, n_columns = pairs.sizes["query"], pairs.sizes["label"]
-    longest = max(len(marks.shorten_upright(str(label))) for label in pairs["label"].values)
-    cell = 0.55 if max(n_rows, n_columns) <= LARGEST_WITH_NUMBERS else 0.27
-    across = min(n_panels, 2)
+    has_numbers = max(n_rows, n_columns) <= LARGEST_WITH_NUMBERS
+    wanted, least = _CELLS["with numbers" if has_numbers else "bare"]
+    names = {dim: 0.3 + room_for_names([str(name) for name in pairs[dim].values])
+             for dim in ("query", "label")}  # fmt: skip
+    beside = names["query"] + 0.1
+    across = min(n_panels, 2, int((PAGE_WIDTH - beside) / (least * n_columns)))
+    across = max(1, across)
+    is_flat = across * n_columns * wanted + beside + _BAR_BESIDE > PAGE_WIDTH
+    room = PAGE_WIDTH - beside - (0 if is_flat else _BAR_BESIDE) - 0.15 * across
+    cell = max(min(wanted, room / (across * n_columns)), least)
     down = -(-n_panels // across)
-    width, height = cell * n_columns + 0.075 * longest + 0.5, cell * n_rows + 0.075 * longest + 0.7
+    width = across * (cell * n_columns + 0.15) + beside + (0 if is_flat else _BAR_BESIDE)
+    height = down * (cell * n_rows + 0.4) + names["label"] + (_BAR_BELOW if is_flat else 0) + 1.0
     # at least what the legend, and the name of the colors, take
-    size = (max(across * width + 1.1, 4.6), max(down * height + 0.8, 3.4))
-    return grid_of_axes(n_panels, across, size)
+    return grid_of_axes(n_panels, across, (max(width, 4.6), max(height, 3.4))), is_flat
 
 
 def _draw_panel(ax: Axes, panel: xr.Dataset, cmap: str, largest: float) -> Any:
@@ -183,13 +206,13 @@ def _draw_panel(ax: Axes, panel: xr.Dataset, cmap: str, largest: float) -> Any:
     mesh = ax.imshow(colored_lengths(panel), cmap=cmap, vmin=0, vmax=largest, aspect="equal")
     status, has_reach = values_of(panel, panel["status"]), has_reach_of(panel)
     for row, column in np.ndindex(status.shape):
-        style = dict(_STATES.get(str(status[row, column]), ({}, ""))[0])
+        style = _style_of_state(ax, str(status[row, column]))
         marker = style.pop("marker", None)
         if style:
             ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, linewidth=0, **style))
         if marker is not None:  # in a corner where there may be a number
             shift = 0.32 if has_reach[row, column] else 0
-            ax.plot(column - shift, row - shift, **_marker(marker))
+            ax.plot(column - shift, row - shift, **_marker(ax, marker))
     if "evidence" in panel:
         states, stars = values_of(panel, panel["evidence"]), values_of(panel, is_spillover(panel))
         for row, column in np.ndindex(status.shape):
@@ -222,13 +245,33 @@ def _name_pairs(ax: Axes, panel: xr.Dataset) -> None:
     ax.tick_params(axis="x", rotation=90)
     ax.tick_params(which="minor", length=0)
     ax.grid(visible=False, which="major")
-    ax.grid(which="minor", axis="both", color="white", linestyle="-", linewidth=1)
+    ax.grid(which="minor", axis="both", color=marks.gray(ax, 1.0), linestyle="-", linewidth=1)
     ax.spines[:].set_visible(False)
 
 
-def _marker(marker: str) -> dict[str, Any]:
-    outline = {"markerfacecolor": "white", "markeredgecolor": "black", "markeredgewidth": 0.5}
-    style = {"marker": marker, "markersize": 4, "linestyle": "none", "color": "0.35"}
+def _name_outer_pairs(axes: Sequence[Axes]) -> None:
+    """Leave names of rows to the left panels, and names of columns to the lowest ones."""
+    places: list[Any] = [ax.get_subplotspec() for ax in axes]
+    lowest = {place.colspan.start: place.rowspan.start for place in places}
+    for ax, place in zip(axes, places, strict=True):
+        if not place.is_first_col():
+            ax.tick_params(axis="y", labelleft=False)
+            ax.set_ylabel("")
+        if place.rowspan.start < lowest[place.colspan.start]:
+            ax.tick_params(axis="x", labelbottom=False)
+            ax.set_xlabel("")
+
+
+def _style_of_state(ax: Axes, state: str) -> dict[str, Any]:
+    style = _STATES.get(state, ({}, ""))[0]
+    colors = {name: marks.gray(ax, value) for name, value in style.items() if "color" in name}
+    return style | colors
+
+
+def _marker(ax: Axes, marker: str) -> dict[str, Any]:
+    style = {"marker": marker, "markersize": 4, "linestyle": "none", "color": marks.gray(ax, 0.35)}
+    outline = {"markerfacecolor": marks.gray(ax, 1.0), "markeredgecolor": marks.ink(ax),
+               "markeredgewidth": 0.5}  # fmt: skip
     return style | (outline if marker == "^" else {})
 
 
@@ -252,15 +295,15 @@ def _write_numbers(ax: Axes, panel: xr.Dataset, mesh: Any) -> None:
             continue
         if is_beyond[pair]:
             parts = [_beyond(edges[pair])] if has_room else []
-            color = "black"
+            color = marks.ink(ax)
         else:
             parts = [f"{lengths[pair]:.3g}"] if has_room else []
             red, green, blue, _ = mesh.to_rgba(lengths[pair])
-            color = "black" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.5 else "white"
+            color = "black" if is_light((red, green, blue)) else "white"
         if heads_differ:
             parts.append(f"head {heads[pair]}" if has_room else str(heads[pair]))
         style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 7}
-        color = RECEDED_TEXT if receded[pair] else color
+        color = marks.gray(ax, RECEDED_TEXT) if receded[pair] else color
         ax.text(column, row, "\n".join(parts), color=color, **style)
 
 
@@ -274,14 +317,17 @@ def _add_legend(axes: Sequence[Axes], panels: Sequence[xr.Dataset]) -> None:
 
     status = np.stack([panel["status"].values for panel in panels])
     handles: list[Any] = []
-    for state, (style, words) in _STATES.items():
+    ax = axes[0]
+    for state, (_, words) in _STATES.items():
         if not (status == state).any():
             continue
         words = words + _edges(panels) if state == _BEYOND else words
+        style = _style_of_state(ax, state)
         if "marker" in style:
-            handles.append(Line2D([], [], label=words, **_marker(style["marker"])))
+            handles.append(Line2D([], [], label=words, **_marker(ax, style["marker"])))
         else:
-            handles.append(Patch(label=words, linewidth=0.5, **({"edgecolor": "0.7"} | style)))
+            style = {"edgecolor": marks.gray(ax, 0.7)} | style
+            handles.append(Patch(label=words, linewidth=0.5, **style))
     with_evidence = [panel for panel in panels if "evidence" in panel]
     states = {
         str(state)
@@ -292,12 +338,15 @@ def _add_legend(axes: Sequence[Axes], panels: Sequence[xr.Dataset]) -> None:
         if reaches or state == "supported"
     }
     has_star = any(bool(is_spillover(panel).any()) for panel in with_evidence)
-    handles += legend_of_evidence(states, has_star=has_star)
-    handles += legend_of_chance(any(is_within_chance(panel).any() for panel in panels))
+    handles += legend_of_evidence(ax, states, has_star=has_star)
+    has_ring = any(is_within_chance(panel).any() for panel in panels)
+    handles += legend_of_chance(ax, has_ring=has_ring)
     options: Any = {"handles": handles, "frameon": False}
     figure: Any = axes[0].figure
     if figure.get_layout_engine() is not None:
-        figure.legend(loc="outside lower center", ncols=2, fontsize="small", **options)
+        texts = [handle.get_label() for handle in handles]
+        ncols = max(2, columns_below(texts, figure.get_size_inches()[0]))
+        figure.legend(loc="outside lower center", ncols=ncols, fontsize="small", **options)
     else:  # along the upper edge, where there is most room
         options |= {"columnspacing": 1, "borderaxespad": 0.2}
         figure.legend(loc="upper center", ncols=len(handles), fontsize="x-small", **options)

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from amici_xr.plotting import marks
+from amici_xr.plotting.style import LACKS_CHARACTERS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+Side = Literal["right", "below"]
+
+PAGE_WIDTH = 7.08  # inches: 180 mm, two columns of a journal, where text keeps its size
+LETTER = 0.072  # inches that a letter of a label takes
+_HANDLE = 0.5  # inches of a legend beside its text
 _LEGEND_ROWS = 17
-_USUAL_WIDTH, _MAX_WIDTH, _MAX_HEIGHT = 12.0, 28.0, 20.0  # inches
-_LETTER = 0.072  # inches that a letter of a label takes
-_MAX_MAP_HEIGHT, _MAX_MAP_WIDTH = 4.2, 8.0  # inches of the tissue itself
+_MAX_MAP_HEIGHT, _MAX_MAP_WIDTH = 4.2, 5.9  # inches of the tissue itself
+_LEAST_PANEL = 1.85  # inches
 
 
 def map_size(*positions: dict[str, NDArray[np.float64]]) -> tuple[float, float]:
@@ -29,39 +34,46 @@ def map_size(*positions: dict[str, NDArray[np.float64]]) -> tuple[float, float]:
     return float(width) + 0.9, float(height) + 0.8
 
 
-def panel_axes(
-    ax: Any,
-    n: int,
-    size: tuple[float, float],
-    size_of_several: tuple[float, float],
-    names: Sequence[str],
-    n_marks: int = 3,
-) -> list[Axes]:
-    """Return the given axes, one for each of `n` panels, or new ones that share their axes.
+def width_of(texts: Iterable[str]) -> float:
+    """Return the inches that the longest of some texts takes."""
+    return LETTER * max((marks.length_of(text) for text in texts), default=0.0)
 
-    A single panel has about the first size in inches, each of several about the second, and there
-    is room for a legend of these names, and so many marks, beside them.
-    """
-    if ax is not None:
-        return given_axes(ax, n)
-    width, height = size if n == 1 else size_of_several
-    n_columns = max(1, min(n if n <= 3 else min(4, -(-n // 2)), int(_USUAL_WIDTH // width)))
-    n_rows = -(-n // n_columns)
-    lengths = [20] * n_marks + [len(marks.shorten(name)) for name in names]
-    legend = (0.5 + _LETTER * max(lengths)) * _legend_columns(len(lengths)) if lengths else 0.0
-    figure_width = min(n_columns * width, _MAX_WIDTH) + legend
-    figure_size = (figure_width, min(n_rows * height, _MAX_HEIGHT))
-    axes = grid_of_axes(n, n_columns, figure_size, share=True)
-    for lowest_of_column in axes[-n_columns:]:
-        lowest_of_column.tick_params(axis="x", which="both", labelbottom=True)
-    return axes
+
+def legend_width(texts: Sequence[str]) -> float:
+    """Return the inches of a legend beside the axes."""
+    n_columns = 1 + (len(texts) - 1) // _LEGEND_ROWS
+    return (_HANDLE + width_of(texts)) * n_columns if texts else 0.0
+
+
+def legend_side(width: float, texts: Sequence[str]) -> Side:
+    """Choose where a legend stands: beside axes of this width, or below where it has no room."""
+    return "right" if width + legend_width(texts) <= PAGE_WIDTH else "below"
+
+
+def legend_height(texts: Sequence[str], width: float) -> float:
+    """Return the inches of a legend below a figure of this width."""
+    return 0.17 * -(-len(texts) // columns_below(texts, width)) + 0.15 if texts else 0.0
+
+
+def columns_below(texts: Sequence[str], width: float) -> int:
+    """Return how many columns a legend below a figure of this width has."""
+    return max(1, min(len(texts), int(width / (_HANDLE + 0.25 + width_of(texts)))))
+
+
+def columns_of_panels(n: int, width: float, least: float = _LEAST_PANEL) -> int:
+    """Return how many of `n` panels stand side by side within a width."""
+    usual = n if n <= 3 else min(4, -(-n // 2))
+    most = max(1, min(usual, int(width // least)))
+    return -(-n // -(-n // most))  # rows of equal length
 
 
 def grid_of_axes(
     n: int, n_columns: int, size: tuple[float, float], *, share: bool = False
 ) -> list[Axes]:
-    """Make a figure of this size in inches with `n` axes, row by row."""
+    """Make a figure of this size in inches with `n` axes, row by row; they may share their axes."""
     from matplotlib import pyplot as plt
+
+    from amici_xr.plotting.paper import PaperFigure
 
     figure, grid = plt.subplots(
         -(-n // n_columns),
@@ -71,10 +83,16 @@ def grid_of_axes(
         sharex=share,
         sharey=share,
         squeeze=False,
+        FigureClass=PaperFigure,
     )
+    figure.lacks_characters = LACKS_CHARACTERS.get()
     for spare in grid.ravel()[n:]:
         figure.delaxes(spare)
-    return list(grid.ravel()[:n])
+    axes: list[Axes] = list(grid.ravel()[:n])
+    if share:
+        for lowest_of_column in axes[-n_columns:]:
+            lowest_of_column.tick_params(axis="x", which="both", labelbottom=True)
+    return axes
 
 
 def given_axes(ax: Any, n: int) -> list[Axes]:
@@ -94,6 +112,7 @@ def name_panels(
     *,
     is_ours: bool,
     title_pad: float | None = None,
+    y_at_right: bool = False,
 ) -> None:
     """Write titles and axis labels: in a figure of ours, those common to several panels once."""
     several = len(axes) > 1 and is_ours
@@ -108,22 +127,43 @@ def name_panels(
         font_size = axes[0].yaxis.label.get_fontsize()
         figure.suptitle(marks.escape(title))
         figure.supxlabel(marks.escape(x_label), size=font_size)
-        figure.supylabel(marks.escape(y_label), size=font_size)
+        if y_at_right:
+            for ax in last_of_rows(axes):
+                ax.set_ylabel(marks.escape(y_label))
+        else:
+            figure.supylabel(marks.escape(y_label), size=font_size)
 
 
-def add_legend(axes: Sequence[Axes], handles: Sequence[Any], *, is_ours: bool) -> None:
-    """Put the legend beside the axes where the figure makes room for it, else within them.
+def last_of_rows(axes: Sequence[Axes]) -> list[Axes]:
+    """Return the axes at the right end of each row."""
+    rows: dict[int, Axes] = {}
+    for ax in axes:
+        place: Any = ax.get_subplotspec()
+        rows[place.rowspan.start] = ax
+    return list(rows.values())
+
+
+def add_legend(
+    axes: Sequence[Axes], handles: Sequence[Any], *, is_ours: bool, side: Side = "right"
+) -> None:
+    """Put the legend beside or below the axes where the figure makes room for it, else within them.
 
     In a figure without a layout engine it would be cut off, or lie over the next axes.
     """
     if not handles:
         return
     last: Any = axes[-1]
-    n_columns = _legend_columns(len(handles))
+    if is_ours and side == "below":
+        texts = [handle.get_label() for handle in handles]
+        n_columns = columns_below(texts, last.figure.get_size_inches()[0])
+        style = {"columnspacing": 1.2, "frameon": False}
+        last.figure.legend(handles=handles, loc="outside lower center", ncols=n_columns, **style)
+        return
+    n_columns = 1 + (len(handles) - 1) // _LEGEND_ROWS
     if len(axes) > 1 and is_ours:
         last.figure.legend(handles=handles, loc="outside right upper", ncols=n_columns)
         return
-    style: dict[str, Any] = {} if is_ours else {"fontsize": "small"}
+    style = {} if is_ours else {"fontsize": "small"}
     if last.figure.get_layout_engine() is None:
         style |= {"loc": "best", "framealpha": 0.6}
     else:
@@ -134,7 +174,7 @@ def add_legend(axes: Sequence[Axes], handles: Sequence[Any], *, is_ours: bool) -
 
 def room_for_names(names: Sequence[str]) -> float:
     """Return the inches that upright names of groups take under the axes."""
-    return 0.2 + _LETTER * max((len(marks.shorten_upright(name)) for name in names), default=0)
+    return 0.2 + width_of(marks.shorten_upright(name) for name in names)
 
 
 def make_room(ax: Axes, *, left: float = 0.0, right: float = 0.0, below: float = 0.0) -> None:
@@ -148,7 +188,3 @@ def make_room(ax: Axes, *, left: float = 0.0, right: float = 0.0, below: float =
     x1 = box.x1 - right / width
     least = 0.05  # what is left of axes that are too small
     ax.set_position((x0, y0, max(x1 - x0, least), max(box.y1 - y0, least)))
-
-
-def _legend_columns(n_entries: int) -> int:
-    return 1 + (n_entries - 1) // _LEGEND_ROWS

@@ -248,7 +248,7 @@ def _write_names(
 def _add_legend(ax: Axes, *, has_star: bool, has_model: bool) -> None:
     from matplotlib.lines import Line2D
 
-    gray: dict[str, Any] = {"color": "0.5"}
+    gray: dict[str, Any] = {"color": marks.gray(ax, 0.5)}
     entries = [Line2D([], [], marker="o", markersize=3, label="mean ± standard error", **gray)]
     if has_star:
         words = "* may be spillover"
