@@ -48,6 +48,11 @@ class Study:
         return amici_xr.testing.simulate_dataset(types, cell_types=types, unit="µm", **size)
 
     @cached_property
+    def atlas(self) -> xr.Dataset:
+        """Return all pairs."""
+        return amici_xr.atlas(self.tissue, THRESHOLD)
+
+    @cached_property
     def receiver(self) -> xr.Dataset:
         """Scores of one receiver."""
         ds = amici_xr.select(self.tissue, self.types[0])
@@ -113,12 +118,10 @@ class Study:
 
 
 FIGURES: dict[str, Callable[[Study], Any]] = {
-    "atlas": lambda study: study.tissue.cf.plot_atlas(THRESHOLD),
-    "atlas_with_evidence": lambda study: study.tissue.cf.plot_atlas(
-        THRESHOLD, evidence=study.response
-    ),
-    "atlas_of_heads": lambda study: study.tissue.cf.plot_atlas(
-        THRESHOLD, heads=study.tissue["head"].values, evidence=study.response
+    "atlas": lambda study: amici_xr.plot_atlas(study.atlas),
+    "atlas_with_evidence": lambda study: amici_xr.plot_atlas(study.atlas, evidence=study.response),
+    "atlas_of_heads": lambda study: amici_xr.plot_atlas(
+        study.atlas, heads=study.atlas["head"].values, evidence=study.response
     ),
     "length_scale": lambda study: study.receiver.cf.plot_length_scale(THRESHOLD, ci=True),
     "length_scale_of_a_head": lambda study: study.receiver.cf.plot_length_scale(

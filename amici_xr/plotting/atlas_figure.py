@@ -37,7 +37,8 @@ from amici_xr.plotting.layout import (
     columns_below,
     given_axes,
     grid_of_axes,
-    room_for_names,
+    inches_of,
+    width_of,
 )
 from amici_xr.plotting.style import is_light, styled
 
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LARGEST_WITH_NUMBERS = 10  # types in a row or column, up to which each cell has its length scale
+_LARGEST_OF_SEVERAL = 7  # the same where there are several panels
+_LARGEST_WITH_HEADS_BEYOND = 20  # up to which a reach beyond the neighborhoods has its head
 _BEYOND = "beyond_neighborhood"
 # Style of each status without a color of its own, and its name in the legend.
 _STATES: dict[str, tuple[dict[str, Any], str]] = {
@@ -54,8 +57,9 @@ _STATES: dict[str, tuple[dict[str, Any], str]] = {
     "too_few_receivers": ({"facecolor": 0.93, "marker": "x"}, "too few receivers"),
     _BEYOND: ({"facecolor": 0.78, "marker": "^"}, "beyond the neighborhoods"),
 }  # grays from ink (0) to paper (1)
-_CELLS = {"with numbers": (0.55, 0.45), "bare": (0.27, 0.145)}  # inches wanted, and at least
-_BAR_BESIDE, _BAR_BELOW = 1.1, 0.75  # inches of the color bar
+_CELLS = {"with numbers": (0.55, 0.45), "bare": (0.27, 0.138)}  # inches wanted, and at least
+_BAR_BESIDE, _BAR_BELOW = 1.1, 0.7  # inches of the color bar
+_GAP = 0.15  # inches between panels
 
 
 def plot_atlas(
@@ -98,7 +102,8 @@ def plot_atlas(
     heads
         One panel for each of these heads; None draws one panel with the strongest head by reach of
         each pair or, where no head has a reach, that with the largest attention at contact. Up to
-        ten types the length scale is written into each cell, with more types the head's number.
+        ten types the length scale is written into each cell (up to seven where there are several
+        panels), with more types the head's number.
     ax
         Axes to draw on, one for each panel; None makes a figure in the package's style, the
         matplotlib style sheet ``amici_xr.figures``.
@@ -150,11 +155,15 @@ def plot_atlas(
     types = [str(name) for dim in ("query", "label") for name in pairs[dim].values]
     with styled(ax, types):
         is_ours = ax is None
+        most = LARGEST_WITH_NUMBERS if len(panels) == 1 else _LARGEST_OF_SEVERAL
+        has_numbers = max(pairs.sizes["query"], pairs.sizes["label"]) <= most
         axes, is_flat = (
-            _new_axes(len(panels), pairs) if is_ours else (given_axes(ax, len(panels)), False)
+            _new_axes(len(panels), pairs, has_numbers=has_numbers)
+            if is_ours
+            else (given_axes(ax, len(panels)), False)
         )
         for panel_axes, (title, panel) in zip(axes, panels.items(), strict=True):
-            mesh = _draw_panel(panel_axes, panel, cmap, largest)
+            mesh = _draw_panel(panel_axes, panel, cmap, largest, has_numbers=has_numbers)
             panel_axes.set_title(title)
         if is_ours:
             _name_outer_pairs(axes)
@@ -165,7 +174,7 @@ def plot_atlas(
         label = _color_bar_label(pairs, is_flat=is_flat)
         bar = figure.colorbar(mesh, ax=list(axes), label=label, shrink=0.8, pad=pad, **flat)
         mark_color_bar(bar.ax, pairs, largest, is_flat=is_flat)
-        _add_legend(axes, list(panels.values()))
+        _add_legend(axes, list(panels.values()), is_ours=is_ours)
     return axes[0] if len(axes) == 1 else np.array(axes, dtype=object)
 
 
@@ -180,38 +189,44 @@ def _color_bar_label(pairs: xr.Dataset, *, is_flat: bool) -> str:
     return marks.escape(f"median length scale{between}({unit}){at}")
 
 
-def _new_axes(n_panels: int, pairs: xr.Dataset) -> tuple[list[Axes], bool]:
+def _new_axes(n_panels: int, pairs: xr.Dataset, *, has_numbers: bool) -> tuple[list[Axes], bool]:
     """Make panels as large as a page is wide, and tell whether the color bar belongs below them."""
     n_rows, n_columns = pairs.sizes["query"], pairs.sizes["label"]
-    has_numbers = max(n_rows, n_columns) <= LARGEST_WITH_NUMBERS
     wanted, least = _CELLS["with numbers" if has_numbers else "bare"]
-    names = {dim: 0.3 + room_for_names([str(name) for name in pairs[dim].values])
-             for dim in ("query", "label")}  # fmt: skip
-    beside = names["query"] + 0.1
-    across = min(n_panels, 2, int((PAGE_WIDTH - beside) / (least * n_columns)))
-    across = max(1, across)
-    is_flat = across * n_columns * wanted + beside + _BAR_BESIDE > PAGE_WIDTH
-    room = PAGE_WIDTH - beside - (0 if is_flat else _BAR_BESIDE) - 0.15 * across
-    cell = max(min(wanted, room / (across * n_columns)), least)
+    beside, under = (
+        0.45 + width_of(marks.shorten_upright(str(name)) for name in pairs[dim].values)
+        for dim in ("query", "label")
+    )
+    across = max(1, min(n_panels, 2, int((PAGE_WIDTH - beside) / (least * n_columns + _GAP))))
+    is_flat = across * (n_columns * wanted + _GAP) + beside + _BAR_BESIDE > PAGE_WIDTH
+    bar = 0.0 if is_flat else _BAR_BESIDE
+    room = (PAGE_WIDTH - beside - bar) / across - _GAP
+    cell = float(np.clip(room / n_columns, least, wanted))
     down = -(-n_panels // across)
-    width = across * (cell * n_columns + 0.15) + beside + (0 if is_flat else _BAR_BESIDE)
-    height = down * (cell * n_rows + 0.4) + names["label"] + (_BAR_BELOW if is_flat else 0) + 1.0
-    # at least what the legend, and the name of the colors, take
-    return grid_of_axes(n_panels, across, (max(width, 4.6), max(height, 3.4))), is_flat
+    width = across * (cell * n_columns + _GAP) + beside + bar
+    height = down * (cell * n_rows + 0.3) + under + (_BAR_BELOW if is_flat else 0.0) + 0.3
+    # at least what the legend, which adds its own height, and the name of the colors take
+    axes = grid_of_axes(n_panels, across, (max(width, 4.6), max(height, 2.9)))
+    figure: Any = axes[0].figure
+    figure.set_layout_engine("compressed")  # closes up around axes of equal units
+    return axes, is_flat
 
 
-def _draw_panel(ax: Axes, panel: xr.Dataset, cmap: str, largest: float) -> Any:
+def _draw_panel(
+    ax: Axes, panel: xr.Dataset, cmap: str, largest: float, *, has_numbers: bool
+) -> Any:
     from matplotlib.patches import Rectangle
 
     mesh = ax.imshow(colored_lengths(panel), cmap=cmap, vmin=0, vmax=largest, aspect="equal")
     status, has_reach = values_of(panel, panel["status"]), has_reach_of(panel)
+    is_small = max(status.shape) > _LARGEST_WITH_HEADS_BEYOND
     for row, column in np.ndindex(status.shape):
         style = _style_of_state(ax, str(status[row, column]))
         marker = style.pop("marker", None)
         if style:
             ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, linewidth=0, **style))
         if marker is not None:  # in a corner where there may be a number
-            shift = 0.32 if has_reach[row, column] else 0
+            shift = 0.37 if has_reach[row, column] and not is_small else 0
             ax.plot(column - shift, row - shift, **_marker(ax, marker))
     if "evidence" in panel:
         states, stars = values_of(panel, panel["evidence"]), values_of(panel, is_spillover(panel))
@@ -221,7 +236,9 @@ def _draw_panel(ax: Axes, panel: xr.Dataset, cmap: str, largest: float) -> Any:
             draw_evidence(ax, column, row, state, has_reach=reaches, has_star=has_star)
     for row, column in np.argwhere(is_within_chance(panel)):
         draw_within_chance(ax, column, row)
-    _write_numbers(ax, panel, mesh)
+    _write_numbers(ax, panel, mesh, has_room=has_numbers)
+    for artist in (*ax.patches, *ax.lines, *ax.texts):  # within the axes: no layout asks for them
+        artist.set_in_layout(False)
     _name_pairs(ax, panel)
     return mesh
 
@@ -255,10 +272,10 @@ def _name_outer_pairs(axes: Sequence[Axes]) -> None:
     lowest = {place.colspan.start: place.rowspan.start for place in places}
     for ax, place in zip(axes, places, strict=True):
         if not place.is_first_col():
-            ax.tick_params(axis="y", labelleft=False)
+            ax.tick_params(axis="y", labelleft=False, length=0)
             ax.set_ylabel("")
         if place.rowspan.start < lowest[place.colspan.start]:
-            ax.tick_params(axis="x", labelbottom=False)
+            ax.tick_params(axis="x", labelbottom=False, length=0)
             ax.set_xlabel("")
 
 
@@ -275,7 +292,7 @@ def _marker(ax: Axes, marker: str) -> dict[str, Any]:
     return style | (outline if marker == "^" else {})
 
 
-def _write_numbers(ax: Axes, panel: xr.Dataset, mesh: Any) -> None:
+def _write_numbers(ax: Axes, panel: xr.Dataset, mesh: Any, *, has_room: bool) -> None:
     """Write the length scale where there is room for it, and the head where cells differ in it.
 
     Where there is no room, a reach that nothing supports has no number at all.
@@ -286,12 +303,12 @@ def _write_numbers(ax: Axes, panel: xr.Dataset, mesh: Any) -> None:
     receded = np.zeros(lengths.shape, dtype=bool)
     if "evidence" in panel:
         receded = values_of(panel, panel["evidence"]) != "supported"
-    has_room = max(lengths.shape) <= LARGEST_WITH_NUMBERS
+    is_small = max(lengths.shape) > _LARGEST_WITH_HEADS_BEYOND
     heads_differ = panel["head_drawn"].ndim > 0
     heads = values_of(panel, panel["head_drawn"])
     for row, column in zip(*np.nonzero(has_reach_of(panel)), strict=True):
         pair = (row, column)
-        if receded[pair] and not has_room:
+        if (receded[pair] and not has_room) or (is_beyond[pair] and is_small):
             continue
         if is_beyond[pair]:
             parts = [_beyond(edges[pair])] if has_room else []
@@ -311,7 +328,7 @@ def _beyond(edge: float) -> str:
     return f"beyond\n{edge:.3g}" if np.isfinite(edge) else "beyond"
 
 
-def _add_legend(axes: Sequence[Axes], panels: Sequence[xr.Dataset]) -> None:
+def _add_legend(axes: Sequence[Axes], panels: Sequence[xr.Dataset], *, is_ours: bool) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -345,7 +362,10 @@ def _add_legend(axes: Sequence[Axes], panels: Sequence[xr.Dataset]) -> None:
     figure: Any = axes[0].figure
     if figure.get_layout_engine() is not None:
         texts = [handle.get_label() for handle in handles]
-        ncols = max(2, columns_below(texts, figure.get_size_inches()[0]))
+        width, height = inches_of(figure)
+        ncols = max(2, columns_below(texts, width))
+        if is_ours:
+            figure.set_size_inches(width, height + 0.17 * -(-len(texts) // ncols) + 0.1)
         figure.legend(loc="outside lower center", ncols=ncols, fontsize="small", **options)
     else:  # along the upper edge, where there is most room
         options |= {"columnspacing": 1, "borderaxespad": 0.2}

@@ -230,7 +230,8 @@ def _new_axes(labels: Sequence[str], genes: Sequence[str]) -> tuple[Axes, bool]:
     if is_flat:
         dot = float(np.clip((PAGE_WIDTH - left) / len(genes), _LEAST_DOT, _DOT))
     width = left + dot * len(genes) + (0 if is_flat else _BESIDE)
-    height = max(_DOT * len(labels) + below, 2.6 if not is_flat else 1.6)
+    row = float(np.clip(7.0 / len(labels), _LEAST_DOT + 0.01, _DOT))
+    height = max(row * len(labels) + below, 2.6 if not is_flat else 1.6)
     size = (max(width, 4.0), height + (1.1 if is_flat else 0))
     return grid_of_axes(1, 1, size)[0], is_flat
 
@@ -241,7 +242,7 @@ def _draw_dots(
     values, shares = (array.transpose("label", "gene").values for array in (effect, share))
     rows, columns = np.indices(values.shape)
     largest, most = float(np.abs(values).max()) or 1.0, float(shares.max()) or 1.0
-    scale = _scale_of_dots(ax, values.shape[1]) if is_ours else 1.0
+    scale = _scale_of_dots(ax, *values.shape) if is_ours else 1.0
     dots = ax.scatter(
         columns.ravel(),
         rows.ravel(),
@@ -272,10 +273,11 @@ def _draw_dots(
         _add_sizes(ax, most, scale, is_flat=is_flat)
 
 
-def _scale_of_dots(ax: Axes, n_genes: int) -> float:
-    """Return the scale of areas at which dots side by side do not touch."""
+def _scale_of_dots(ax: Axes, n_labels: int, n_genes: int) -> float:
+    """Return the scale of areas at which dots side by side hardly touch."""
     figure: Any = ax.figure
-    points = 72 * (figure.get_size_inches()[0] - 1.0) / n_genes
+    width, height = 72 * (figure.get_size_inches() - 1.0)
+    points = min(width / n_genes, max(height - 100, 80) / n_labels)
     return float(min(1.0, (0.95 * points) ** 2 / _LARGEST_DOT))
 
 

@@ -29,9 +29,15 @@ def map_size(*positions: dict[str, NDArray[np.float64]]) -> tuple[float, float]:
     coordinates = (np.concatenate([cells[axis] for cells in positions]) for axis in "xy")
     extent_x, extent_y = (np.ptp(values) if values.size else 0.0 for values in coordinates)
     ratio = extent_x / extent_y if extent_x > 0 and extent_y > 0 else 1.0
-    height = np.clip(_MAX_MAP_WIDTH / ratio, 2.0, _MAX_MAP_HEIGHT)
+    height = np.clip(_MAX_MAP_WIDTH / ratio, 1.3, _MAX_MAP_HEIGHT)
     width = np.clip(_MAX_MAP_HEIGHT * ratio, 1.5, _MAX_MAP_WIDTH)
     return float(width) + 0.9, float(height) + 0.8
+
+
+def inches_of(artist: Any) -> NDArray[np.float64]:
+    """Return width and height in inches of axes, a figure or a part of one."""
+    figure = getattr(artist, "figure", None) or artist
+    return np.array([artist.bbox.width, artist.bbox.height]) / figure.dpi
 
 
 def width_of(texts: Iterable[str]) -> float:
@@ -52,7 +58,7 @@ def legend_side(width: float, texts: Sequence[str]) -> Side:
 
 def legend_height(texts: Sequence[str], width: float) -> float:
     """Return the inches of a legend below a figure of this width."""
-    return 0.17 * -(-len(texts) // columns_below(texts, width)) + 0.15 if texts else 0.0
+    return 0.18 * -(-len(texts) // columns_below(texts, width)) + 0.15 if texts else 0.0
 
 
 def columns_below(texts: Sequence[str], width: float) -> int:
@@ -112,9 +118,12 @@ def name_panels(
     *,
     is_ours: bool,
     title_pad: float | None = None,
-    y_at_right: bool = False,
+    is_named_beside: bool = False,
 ) -> None:
-    """Write titles and axis labels: in a figure of ours, those common to several panels once."""
+    """Write titles and axis labels: in a figure of ours, those common to several panels once.
+
+    Where lines are named beside the panels, and a legend is below, labels are at the outer panels.
+    """
     several = len(axes) > 1 and is_ours
     for ax, name in zip(axes, names, strict=True):
         full_title = ", ".join(part for part in (title, name) if part)
@@ -126,11 +135,13 @@ def name_panels(
         figure: Any = axes[0].figure
         font_size = axes[0].yaxis.label.get_fontsize()
         figure.suptitle(marks.escape(title))
-        figure.supxlabel(marks.escape(x_label), size=font_size)
-        if y_at_right:
+        if is_named_beside:
             for ax in last_of_rows(axes):
                 ax.set_ylabel(marks.escape(y_label))
+            for ax in _lowest_of_columns(axes):
+                ax.set_xlabel(marks.escape(x_label))
         else:
+            figure.supxlabel(marks.escape(x_label), size=font_size)
             figure.supylabel(marks.escape(y_label), size=font_size)
 
 
@@ -141,6 +152,14 @@ def last_of_rows(axes: Sequence[Axes]) -> list[Axes]:
         place: Any = ax.get_subplotspec()
         rows[place.rowspan.start] = ax
     return list(rows.values())
+
+
+def _lowest_of_columns(axes: Sequence[Axes]) -> list[Axes]:
+    columns: dict[int, Axes] = {}
+    for ax in axes:
+        place: Any = ax.get_subplotspec()
+        columns[place.colspan.start] = ax
+    return list(columns.values())
 
 
 def add_legend(
@@ -182,7 +201,7 @@ def make_room(ax: Axes, *, left: float = 0.0, right: float = 0.0, below: float =
     figure: Any = ax.figure
     if figure.get_layout_engine() is not None:
         return
-    width, height = figure.get_size_inches()
+    width, height = inches_of(figure)
     box = ax.get_position()
     x0, y0 = max(box.x0, left / width), max(box.y0, below / height)
     x1 = box.x1 - right / width

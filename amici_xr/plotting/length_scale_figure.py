@@ -31,6 +31,7 @@ from amici_xr.plotting.layout import (
     columns_of_panels,
     given_axes,
     grid_of_axes,
+    inches_of,
     legend_height,
     legend_side,
     legend_width,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 _BRACKET = ("ci_lower", "ci_upper", "point_estimate")
 _BESIDE = 0.6  # inches of the axis of y
 _GROUP, _LEAST_GROUP = 0.26, 0.2  # inches from a group to the next; where fewer, heads are panels
+_WIDEST_WITH_LEGEND_BESIDE = 4.3  # inches
 _HEIGHTS = (1.25, 2.0)  # inches of a panel in a single column, and in several
 
 
@@ -166,7 +168,8 @@ def plot_length_scale(
     legend = _legend(groups, end, of_interval)
     with styled(ax, [*shown, content.title]):
         axes, side = _axes_for(heads_of_panels, shown, list(legend.values()), ax)
-        inches = _inches_of_a_group(axes[0], len(heads_of_panels[0]) * (len(shown) + 1))
+        n_groups = len(heads_of_panels[0]) * (len(shown) + 1)
+        inches = float(inches_of(axes[0])[0]) / n_groups  # before a layout moves the axes
         largest = max(group.n_beyond(end) for group in groups)
         is_upright, room = marks.room_for_numbers(largest, inches)
         for panel, panel_heads in zip(axes, heads_of_panels, strict=True):
@@ -175,7 +178,7 @@ def plot_length_scale(
             marks.group_axis(panel, panel_heads, shown, is_named=not panels, room_above=room)
         y_label = with_unit(f"length scale at threshold {threshold:g}", content.ds)
         names = [f"head {head}" for head in content.heads] if panels else [""]
-        pad = room + 3 if panels else None
+        pad = (room if largest else 0) + 3 if panels else None
         is_ours = ax is None
         name_panels(axes, names, content.title, "", y_label, is_ours=is_ours, title_pad=pad)
         handles = marks.legend_handles(axes[0], {}, legend)
@@ -207,18 +210,11 @@ def _axes_for(
         n_columns = columns_of_panels(n, PAGE_WIDTH, max(1.7, _BESIDE / 2 + 0.2 * n_groups))
         width, height = min(n_columns * width, PAGE_WIDTH), _HEIGHTS[n_columns > 1]
     n_rows = -(-n // n_columns)
-    side = legend_side(width, legend)
+    side = legend_side(width, legend) if width < _WIDEST_WITH_LEGEND_BESIDE else "below"
     beside = legend_width(legend) if side == "right" else 0.0
     below = legend_height(legend, width) if side == "below" else 0.0
     size = (width + beside, n_rows * height + room_for_names(shown) + below)
     return grid_of_axes(n, n_columns, size, share=True), side
-
-
-def _inches_of_a_group(ax: Axes, n_groups: int) -> float:
-    """Return the inches from a group to the next, before a layout moves the axes."""
-    figure: Any = ax.figure
-    width = figure.get_size_inches()[0] * ax.get_position().width
-    return float(width) / (n_groups + 1)
 
 
 @dataclass(frozen=True)

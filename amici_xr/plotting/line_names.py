@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amici_xr.plotting import marks
+from amici_xr.plotting.layout import inches_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,8 +55,7 @@ def name_lines(
     ends = (np.array([heights[name] for name in heights]) - bottom) / (top - bottom)
     ends = np.clip(ends, 0, 1)
     size = float(ax.yaxis.get_major_ticks(1)[0].label1.get_fontsize())
-    figure: Any = ax.figure
-    gap = _LINE_SPACING * size / 72 / (ax.get_position().height * figure.get_size_inches()[1])
+    gap = _LINE_SPACING * size / 72 / float(inches_of(ax)[1])
     if gap * (ends.size - 1) > 1:
         return False
     places = spread(ends, gap)

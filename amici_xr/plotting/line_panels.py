@@ -98,7 +98,7 @@ def draw_line_panels(
             _tick_right_ends(axes, is_ours=ax is None)
         names = [f"head {head}" for head in content.heads]
         name_panels(
-            axes, names, content.title, *axis_labels, is_ours=ax is None, y_at_right=is_named
+            axes, names, content.title, *axis_labels, is_ours=ax is None, is_named_beside=is_named
         )
         words = dict(legend)
         n_plain = len(labels) - min(len(names) for names in named.values())

@@ -16,6 +16,7 @@ from amici_xr.plotting.layout import (
     columns_below,
     given_axes,
     grid_of_axes,
+    inches_of,
     make_room,
     room_for_names,
 )
@@ -254,7 +255,7 @@ def _largest(effect: xr.DataArray) -> float:
 def _dot_points(ax: Axes, sizes: Any, *, is_flat: bool) -> float:
     """Return the diameter in points of the largest dot, so that none touches another."""
     figure: Any = ax.figure
-    width, height = (side * 72 for side in figure.get_size_inches())
+    width, height = (side * 72 for side in inches_of(figure))
     if figure.get_layout_engine() is None:
         box = ax.get_position()
         width, height = width * box.width, height * box.height * 0.85
