@@ -12,10 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 from amici_xr.analysis.curves import check_distance, curve, curve_summary
 from amici_xr.plotting.colors import Palette
 from amici_xr.plotting.contents import Content, choose_content, with_unit
-from amici_xr.plotting.line_panels import MOST_IN_LEGEND, draw_line_panels
+from amici_xr.plotting.line_panels import draw_line_panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+_MOST_WITH_BANDS = 5  # labels, whose bands can be told apart
 
 
 def plot_curve(
@@ -33,8 +35,9 @@ def plot_curve(
 
     The legend lists labels by the reach of their mean curve, the largest first, in the order in
     which the curves lie above each other, so that they can be told apart in gray too. More than
-    eight labels are named where their curves begin, without bands, which would cover each other;
-    of several panels each names the eight curves that are largest there, and the others are gray.
+    five labels have no bands, which would cover each other. More than eight are named where their
+    curves begin; of several panels each names the eight curves that are largest there, and the
+    others are gray.
 
     Parameters
     ----------
@@ -49,7 +52,7 @@ def plot_curve(
         Cell types to draw, in this order; None draws all that have neighbors.
     n_traces
         Largest number of neighbors of each label whose single curves are drawn; 0 draws none, and
-        None draws 100 of up to eight labels, and none of more.
+        None draws 100 of up to five labels, and none of more.
     ax
         Axes to draw on, one for each panel; None makes a figure in the package's style, the
         matplotlib style sheet ``amici_xr.figures``. Given axes keep your style. The legend stands
@@ -97,7 +100,7 @@ def plot_curve(
     summary = curve_summary(content.ds, distances)
     reach = summary["mean"].mean("distance")
     ordered = content.labels_by_size(reach) if labels is None else content.labels
-    is_many = len(ordered) > MOST_IN_LEGEND
+    is_many = len(ordered) > _MOST_WITH_BANDS
     n_traces = (0 if is_many else 100) if n_traces is None else n_traces
     traced = _sample_of_each_label(content, n_traces, random_state)
     alpha_of_traces, alpha_of_band = min(0.12, 0.3 / len(ordered)), min(0.2, 0.6 / len(ordered))

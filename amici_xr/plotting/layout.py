@@ -21,7 +21,6 @@ LETTER = 0.072  # inches that a letter of a label takes
 _HANDLE = 0.5  # inches of a legend beside its text
 _LEGEND_ROWS = 17
 _MAX_MAP_HEIGHT, _MAX_MAP_WIDTH = 4.2, 5.9  # inches of the tissue itself
-_LEAST_PANEL = 1.85  # inches
 
 
 def map_size(*positions: dict[str, NDArray[np.float64]]) -> tuple[float, float]:
@@ -37,7 +36,8 @@ def map_size(*positions: dict[str, NDArray[np.float64]]) -> tuple[float, float]:
 def inches_of(artist: Any) -> NDArray[np.float64]:
     """Return width and height in inches of axes, a figure or a part of one."""
     figure = getattr(artist, "figure", None) or artist
-    return np.array([artist.bbox.width, artist.bbox.height]) / figure.dpi
+    inches: NDArray[np.float64] = np.array([artist.bbox.width, artist.bbox.height]) / figure.dpi
+    return inches
 
 
 def width_of(texts: Iterable[str]) -> float:
@@ -66,8 +66,8 @@ def columns_below(texts: Sequence[str], width: float) -> int:
     return max(1, min(len(texts), int(width / (_HANDLE + 0.25 + width_of(texts)))))
 
 
-def columns_of_panels(n: int, width: float, least: float = _LEAST_PANEL) -> int:
-    """Return how many of `n` panels stand side by side within a width."""
+def columns_of_panels(n: int, width: float, least: float) -> int:
+    """Return how many of `n` panels, of a least width, stand side by side within a width."""
     usual = n if n <= 3 else min(4, -(-n // 2))
     most = max(1, min(usual, int(width // least)))
     return -(-n // -(-n // most))  # rows of equal length
@@ -91,7 +91,8 @@ def grid_of_axes(
         squeeze=False,
         FigureClass=PaperFigure,
     )
-    figure.lacks_characters = LACKS_CHARACTERS.get()
+    paper: Any = figure
+    paper.lacks_characters = LACKS_CHARACTERS.get()
     for spare in grid.ravel()[n:]:
         figure.delaxes(spare)
     axes: list[Axes] = list(grid.ravel()[:n])
@@ -118,11 +119,12 @@ def name_panels(
     *,
     is_ours: bool,
     title_pad: float | None = None,
-    is_named_beside: bool = False,
+    outer: str = "",
 ) -> None:
     """Write titles and axis labels: in a figure of ours, those common to several panels once.
 
-    Where lines are named beside the panels, and a legend is below, labels are at the outer panels.
+    Labels of the axes in `outer`, "x" or "y" or both, stand at the outer panels instead: of x where
+    a legend is below, of y where lines are named at the left.
     """
     several = len(axes) > 1 and is_ours
     for ax, name in zip(axes, names, strict=True):
@@ -135,14 +137,14 @@ def name_panels(
         figure: Any = axes[0].figure
         font_size = axes[0].yaxis.label.get_fontsize()
         figure.suptitle(marks.escape(title))
-        if is_named_beside:
-            for ax in last_of_rows(axes):
-                ax.set_ylabel(marks.escape(y_label))
-            for ax in _lowest_of_columns(axes):
-                ax.set_xlabel(marks.escape(x_label))
-        else:
+        if "x" not in outer:
             figure.supxlabel(marks.escape(x_label), size=font_size)
+        if "y" not in outer:
             figure.supylabel(marks.escape(y_label), size=font_size)
+        for ax in lowest_of_columns(axes) if "x" in outer else ():
+            ax.set_xlabel(marks.escape(x_label))
+        for ax in last_of_rows(axes) if "y" in outer else ():
+            ax.set_ylabel(marks.escape(y_label))
 
 
 def last_of_rows(axes: Sequence[Axes]) -> list[Axes]:
@@ -154,7 +156,8 @@ def last_of_rows(axes: Sequence[Axes]) -> list[Axes]:
     return list(rows.values())
 
 
-def _lowest_of_columns(axes: Sequence[Axes]) -> list[Axes]:
+def lowest_of_columns(axes: Sequence[Axes]) -> list[Axes]:
+    """Return the lowest axes of each column."""
     columns: dict[int, Axes] = {}
     for ax in axes:
         place: Any = ax.get_subplotspec()
@@ -175,14 +178,16 @@ def add_legend(
     if is_ours and side == "below":
         texts = [handle.get_label() for handle in handles]
         n_columns = columns_below(texts, last.figure.get_size_inches()[0])
-        style = {"columnspacing": 1.2, "frameon": False}
-        last.figure.legend(handles=handles, loc="outside lower center", ncols=n_columns, **style)
+        last.figure.legend(
+            handles=handles, loc="outside lower center", ncols=n_columns, columnspacing=1.2,
+            frameon=False,
+        )  # fmt: skip
         return
     n_columns = 1 + (len(handles) - 1) // _LEGEND_ROWS
     if len(axes) > 1 and is_ours:
         last.figure.legend(handles=handles, loc="outside right upper", ncols=n_columns)
         return
-    style = {} if is_ours else {"fontsize": "small"}
+    style: dict[str, Any] = {} if is_ours else {"fontsize": "small"}
     if last.figure.get_layout_engine() is None:
         style |= {"loc": "best", "framealpha": 0.6}
     else:

@@ -26,14 +26,12 @@ from amici_xr.plotting.contents import (
 )
 from amici_xr.plotting.layout import (
     PAGE_WIDTH,
-    Side,
     add_legend,
     columns_of_panels,
     given_axes,
     grid_of_axes,
     inches_of,
     legend_height,
-    legend_side,
     legend_width,
     name_panels,
     room_for_names,
@@ -47,8 +45,7 @@ if TYPE_CHECKING:
 _BRACKET = ("ci_lower", "ci_upper", "point_estimate")
 _BESIDE = 0.6  # inches of the axis of y
 _GROUP, _LEAST_GROUP = 0.26, 0.2  # inches from a group to the next; where fewer, heads are panels
-_WIDEST_WITH_LEGEND_BESIDE = 4.3  # inches
-_HEIGHTS = (1.25, 2.0)  # inches of a panel in a single column, and in several
+_HEIGHT_IN_A_COLUMN, _HEIGHT_IN_A_GRID = 1.25, 2.0  # inches of a panel
 
 
 def plot_length_scale(
@@ -167,7 +164,7 @@ def plot_length_scale(
     of_interval = name_interval(statistic, resampling_unit) if ci else None
     legend = _legend(groups, end, of_interval)
     with styled(ax, [*shown, content.title]):
-        axes, side = _axes_for(heads_of_panels, shown, list(legend.values()), ax)
+        axes = _axes_for(heads_of_panels, shown, list(legend.values()), ax)
         n_groups = len(heads_of_panels[0]) * (len(shown) + 1)
         inches = float(inches_of(axes[0])[0]) / n_groups  # before a layout moves the axes
         largest = max(group.n_beyond(end) for group in groups)
@@ -182,7 +179,7 @@ def plot_length_scale(
         is_ours = ax is None
         name_panels(axes, names, content.title, "", y_label, is_ours=is_ours, title_pad=pad)
         handles = marks.legend_handles(axes[0], {}, legend)
-        add_legend(axes, handles, is_ours=is_ours, side=side)
+        add_legend(axes, handles, is_ours=is_ours, side="below")
     return np.array(axes, dtype=object) if panels else axes[0]
 
 
@@ -196,11 +193,11 @@ def _needs_panels(content: Content, shown: Sequence[str], ax: Any) -> bool:
 
 def _axes_for(
     heads_of_panels: Sequence[Any], shown: Sequence[str], legend: Sequence[str], ax: Any
-) -> tuple[list[Axes], Side]:
-    """Return the axes given, or new ones with room for groups and their names, and a legend."""
+) -> list[Axes]:
+    """Return the axes given, or new ones with room for groups, their names and a legend."""
     n = len(heads_of_panels)
     if ax is not None:
-        return given_axes(ax, n), "right"
+        return given_axes(ax, n)
     n_groups = len(heads_of_panels[0]) * (len(shown) + 1)
     width = max(2.8, _BESIDE + _GROUP * n_groups)
     if n == 1:
@@ -208,13 +205,11 @@ def _axes_for(
         n_columns, height = 1, 2.6
     else:
         n_columns = columns_of_panels(n, PAGE_WIDTH, max(1.7, _BESIDE / 2 + 0.2 * n_groups))
-        width, height = min(n_columns * width, PAGE_WIDTH), _HEIGHTS[n_columns > 1]
-    n_rows = -(-n // n_columns)
-    side = legend_side(width, legend) if width < _WIDEST_WITH_LEGEND_BESIDE else "below"
-    beside = legend_width(legend) if side == "right" else 0.0
-    below = legend_height(legend, width) if side == "below" else 0.0
-    size = (width + beside, n_rows * height + room_for_names(shown) + below)
-    return grid_of_axes(n, n_columns, size, share=True), side
+        width = min(n_columns * width, PAGE_WIDTH)
+        height = _HEIGHT_IN_A_COLUMN if n_columns == 1 else _HEIGHT_IN_A_GRID
+    width = max(width, legend_width(legend) + 0.3)
+    height = -(-n // n_columns) * height + room_for_names(shown) + legend_height(legend, width)
+    return grid_of_axes(n, n_columns, (width, height), share=True)
 
 
 @dataclass(frozen=True)

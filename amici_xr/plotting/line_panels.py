@@ -17,6 +17,7 @@ from amici_xr.plotting.colors import Palette, label_colors, label_lines
 from amici_xr.plotting.contents import Content
 from amici_xr.plotting.layout import (
     PAGE_WIDTH,
+    Side,
     add_legend,
     columns_of_panels,
     given_axes,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 MOST_IN_LEGEND = 8  # labels
 _NAMED_IN_PANEL = 8  # of several panels
+_MOST_BESIDE_LEGEND = 4  # panels
 _LEAST_WIDTH = 2.2  # inches of a panel beside its names
 _PLAIN = {"linewidth": 0.8, "zorder": 1, "linestyle": "-"}
 
@@ -45,7 +47,7 @@ class DrawLabel(Protocol):
     """A function that draws a label in the panel of a head."""
 
     def __call__(
-        self, ax: Axes, head: int, label: str, style: dict[str, Any], *, is_plain: bool
+        self, ax: Axes, head: int, label: str, style: dict[str, Any], /, *, is_plain: bool
     ) -> None:
         """Draw a label; `is_plain` leaves out all but its line."""
 
@@ -96,17 +98,16 @@ def draw_line_panels(
         )
         if is_named:
             _tick_right_ends(axes, is_ours=ax is None)
+        side: Side = "below" if has_names else _side(content, labels, legend)
         names = [f"head {head}" for head in content.heads]
-        name_panels(
-            axes, names, content.title, *axis_labels, is_ours=ax is None, is_named_beside=is_named
-        )
+        outer = ("x" if side == "below" else "") + ("y" if is_named else "")
+        name_panels(axes, names, content.title, *axis_labels, is_ours=ax is None, outer=outer)
         words = dict(legend)
         n_plain = len(labels) - min(len(names) for names in named.values())
         if n_plain:
             words["plain"] = f"the other {n_plain} senders"
         entries = {} if is_named else colors
         handles = marks.legend_handles(axes[0], entries, words, line_styles)
-        side = "below" if has_names else _side(content, labels, legend)
         add_legend(axes, handles, is_ours=ax is None, side=side)
     return np.array(axes, dtype=object)
 
@@ -136,7 +137,7 @@ def _axes_for(
     side = _side(content, labels, legend)
     beside = legend_width(texts) if side == "right" else 0.0
     width, height = (5.0, 3.6) if n == 1 else (3.0, 2.6)
-    n_columns = columns_of_panels(n, PAGE_WIDTH - beside)
+    n_columns = columns_of_panels(n, PAGE_WIDTH - beside, 1.75)
     width = min(n_columns * width + beside, PAGE_WIDTH)
     below = 0.0 if side == "right" else legend_height(texts, width)
     size = (width, -(-n // n_columns) * height + below)
@@ -147,8 +148,11 @@ def _legend_texts(labels: Sequence[str], legend: Mapping[str, str]) -> list[str]
     return [*(marks.shorten(label) for label in labels), *legend.values()]
 
 
-def _side(content: Content, labels: Sequence[str], legend: Mapping[str, str]) -> Any:
-    least = 4.0 if len(content.heads) == 1 else 2 * 2.2
+def _side(content: Content, labels: Sequence[str], legend: Mapping[str, str]) -> Side:
+    n = len(content.heads)
+    if n > _MOST_BESIDE_LEGEND:
+        return "below"
+    least = 4.0 if n == 1 else 2 * 2.2
     return legend_side(least, _legend_texts(labels, legend))
 
 

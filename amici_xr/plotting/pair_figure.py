@@ -211,10 +211,10 @@ def _draw_pairs(
     entries = _size_entries(ax, level, most, ink)
     if row.size:
         entries.append(_entry(**cross, label="spillover may explain it"))
-    for status, (style, words) in _STATES.items():
+    for status, (mark, words) in _STATES.items():
         row, column = np.nonzero(pairs["status"].values == status)
         if row.size:
-            how = {"marker": style["marker"], "markersize": max(2.0, style["size"] * most), **faint}
+            how = {"marker": mark["marker"], "markersize": max(2.0, mark["size"] * most), **faint}
             ax.plot(column, row, zorder=2, **how)
             entries.append(_entry(**how, label=words))
     title = q.removeprefix("q_value").replace("_", " ").strip()

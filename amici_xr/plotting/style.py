@@ -12,7 +12,7 @@ import numpy as np
 from amici_xr.plotting.fonts import choose_fonts, warn_of_missing
 
 STYLE = "amici_xr.figures"  # figures.mplstyle, as matplotlib finds it in a package
-_COLORS_OF_PAPER = (
+_COLORS_OF_PAPER: tuple[Any, ...] = (
     *("figure.facecolor", "axes.facecolor", "text.color", "axes.labelcolor", "axes.edgecolor"),
     *("xtick.color", "ytick.color", "patch.edgecolor", "legend.facecolor"),
 )
@@ -34,7 +34,7 @@ def styled(ax: Any, names: Iterable[str] = ()) -> Iterator[None]:
 
     family = list(mpl.rcParams["font.family"])
     fonts, missing = choose_fonts(names, family)
-    with_fonts: dict[str, Any] = {"font.family": [*family, *fonts]} if fonts else {}
+    with_fonts: dict[Any, Any] = {"font.family": [*family, *fonts]} if fonts else {}
     if missing:
         warn_of_missing(missing)
     token = LACKS_CHARACTERS.set(bool(missing))
@@ -55,7 +55,7 @@ def styled(ax: Any, names: Iterable[str] = ()) -> Iterator[None]:
         LACKS_CHARACTERS.reset(token)
 
 
-def _dark_paper() -> dict[str, Any]:
+def _dark_paper() -> dict[Any, Any]:
     """Return the colors of a dark style sheet, or none where the paper is light."""
     import matplotlib as mpl
     from matplotlib.colors import to_rgba

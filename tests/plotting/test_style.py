@@ -128,10 +128,13 @@ class TestPanels:
         assert len(figure.axes) == 8
         figure.canvas.draw()
         assert "attention" in figure.get_supylabel() or "length scale" in figure.get_supylabel()
-        assert not any(ax.get_ylabel() or ax.get_xlabel() for ax in axes)
+        assert not any(ax.get_ylabel() for ax in axes)
         bottoms = {}
         for ax in axes:
             bottoms[ax.get_subplotspec().colspan.start] = ax
+        x_labels = {ax.get_xlabel() for ax in bottoms.values()}  # the legend is below
+        assert len(x_labels) == 1
+        assert {ax for ax in axes if ax.get_xlabel()} in (set(), set(bottoms.values()))
         for ax in axes:
             texts = ax.get_xticklabels(which="both")
             has_names = any(text.get_visible() and text.get_text() for text in texts)
@@ -209,7 +212,7 @@ class TestEndOfAxis:
         assert sum(beyond.values()) >= beyond[0, "B"] >= 2
         drawn = sorted(text.get_text() for text in ax.texts)
         assert drawn == sorted(f"+{count}" for count in beyond.values() if count)
-        texts = [text.get_text() for text in ax.get_legend().get_texts()]
+        texts = [text.get_text() for text in ax.figure.legends[0].get_texts()]
         assert "neighbors beyond the axis" in texts
 
     def test_the_axis_ends_above_every_whisker_and_interval(self, far):
