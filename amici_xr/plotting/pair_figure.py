@@ -29,7 +29,7 @@ LEAST_Q = 1e-10  # smaller ones are drawn as large; of them no more is known tha
 _LEGEND_WIDTH = 1.75  # inches
 _MOST_POINTS = 16.0  # diameter of the largest dot
 _LEGEND_HEIGHT = 0.9  # inches of a legend below, where there is no room beside the pairs
-_LEAST_CELL = 0.145  # inches, as high as a name
+_LEAST_CELL = 0.138  # inches, as high as a name
 _COLOR_BAR = 0.65  # inches above the pairs
 # Style of the pairs that were not tested, and its name in the legend.
 _STATES: dict[str, tuple[dict[str, Any], str]] = {
