@@ -14,11 +14,11 @@ from amici_xr.dataset.selection import select
 from amici_xr.errors import check_names, check_positive_integer
 from amici_xr.findings.agreement_with_tissue import compare_with_tissue
 from amici_xr.findings.matched_response import match_response
-from amici_xr.plotting import marks
-from amici_xr.plotting.colors import DISTINCT_COLORS
-from amici_xr.plotting.layout import given_axes, grid_of_axes, make_room
-from amici_xr.plotting.point_names import name_points
-from amici_xr.plotting.style import styled
+from amici_xr.plotting.shared import marks
+from amici_xr.plotting.shared.colors import DISTINCT_COLORS
+from amici_xr.plotting.shared.layout import given_axes, grid_of_axes, make_room
+from amici_xr.plotting.shared.point_names import name_points
+from amici_xr.plotting.shared.style import styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,6 @@ import xarray as xr
 from amici_xr.dataset.schema import UNKNOWN_UNIT
 from amici_xr.dataset.units import check_distance_number, unit_label
 from amici_xr.errors import check_positive_number
-from amici_xr.plotting import marks
 from amici_xr.plotting.atlas_marks import (
     LARGEST_WITH_HEADS_BEYOND,
     add_legend,
@@ -26,23 +25,24 @@ from amici_xr.plotting.atlas_panels import (
     panels_of,
     values_of,
 )
-from amici_xr.plotting.chance_marks import (
+from amici_xr.plotting.shared import marks
+from amici_xr.plotting.shared.chance_marks import (
     draw_within_chance,
     is_within_chance,
     mark_color_bar,
 )
-from amici_xr.plotting.evidence_marks import (
+from amici_xr.plotting.shared.evidence_marks import (
     draw_evidence,
     is_spillover,
     title_line,
 )
-from amici_xr.plotting.layout import (
+from amici_xr.plotting.shared.layout import (
     PAGE_WIDTH,
     given_axes,
     grid_of_axes,
     width_of,
 )
-from amici_xr.plotting.style import styled
+from amici_xr.plotting.shared.style import styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

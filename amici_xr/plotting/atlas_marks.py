@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from amici_xr.plotting import marks
 from amici_xr.plotting.atlas_panels import has_reach_of, values_of
-from amici_xr.plotting.chance_marks import is_within_chance, legend_of_chance
-from amici_xr.plotting.evidence_marks import RECEDED_TEXT, is_spillover, legend_of_evidence
-from amici_xr.plotting.layout import columns_below, inches_of
-from amici_xr.plotting.style import is_light
+from amici_xr.plotting.shared import marks
+from amici_xr.plotting.shared.chance_marks import is_within_chance, legend_of_chance
+from amici_xr.plotting.shared.evidence_marks import RECEDED_TEXT, is_spillover, legend_of_evidence
+from amici_xr.plotting.shared.layout import columns_below, inches_of
+from amici_xr.plotting.shared.style import is_light
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from amici_xr.analysis.length_scales import REACHES
 from amici_xr.dataset.structure import is_valid_structure
 from amici_xr.errors import check_fraction, check_names, listed
-from amici_xr.plotting.chance_marks import CHANCE
-from amici_xr.plotting.evidence_marks import EVIDENCE
+from amici_xr.plotting.shared.chance_marks import CHANCE
+from amici_xr.plotting.shared.evidence_marks import EVIDENCE
 from amici_xr.uncertainty.evidence import check_types, join_evidence, read_evidence, types_of
 from amici_xr.uncertainty.pair_atlas import (
     atlas,

@@ -10,9 +10,9 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from amici_xr.analysis.curves import check_distance, curve, curve_summary
-from amici_xr.plotting.colors import Palette
-from amici_xr.plotting.contents import Content, choose_content, with_unit
-from amici_xr.plotting.line_panels import draw_line_panels
+from amici_xr.plotting.shared.colors import Palette
+from amici_xr.plotting.shared.contents import Content, choose_content, with_unit
+from amici_xr.plotting.shared.line_panels import draw_line_panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

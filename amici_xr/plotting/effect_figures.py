@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 from amici_xr.analysis.effect_reach import effect_curve, effect_length_scale
 from amici_xr.analysis.effects import gene_effects
 from amici_xr.errors import check_fraction, check_names, check_positive_integer
-from amici_xr.plotting import marks
-from amici_xr.plotting.colors import Palette, label_colors, label_lines
-from amici_xr.plotting.contents import check_one_query, with_unit
-from amici_xr.plotting.layout import (
+from amici_xr.plotting.shared import marks
+from amici_xr.plotting.shared.colors import Palette, label_colors, label_lines
+from amici_xr.plotting.shared.contents import check_one_query, with_unit
+from amici_xr.plotting.shared.layout import (
     PAGE_WIDTH,
     add_legend,
     given_axes,
     grid_of_axes,
     width_of,
 )
-from amici_xr.plotting.line_names import INCHES_PER_NAME, LONGEST_NAME, name_lines
-from amici_xr.plotting.style import styled
+from amici_xr.plotting.shared.line_names import INCHES_PER_NAME, LONGEST_NAME, name_lines
+from amici_xr.plotting.shared.style import styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from amici_xr.dataset.kinds import kind_of
 from amici_xr.errors import SchemaError
-from amici_xr.plotting import marks
-from amici_xr.plotting.colors import Palette, label_colors, label_lines
-from amici_xr.plotting.layout import PAGE_WIDTH, add_legend, given_axes, grid_of_axes
-from amici_xr.plotting.line_names import INCHES_PER_NAME, name_lines
-from amici_xr.plotting.style import styled
+from amici_xr.plotting.shared import marks
+from amici_xr.plotting.shared.colors import Palette, label_colors, label_lines
+from amici_xr.plotting.shared.layout import PAGE_WIDTH, add_legend, given_axes, grid_of_axes
+from amici_xr.plotting.shared.line_names import INCHES_PER_NAME, name_lines
+from amici_xr.plotting.shared.style import styled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,16 +15,16 @@ from amici_xr.analysis.length_scales import length_scale
 from amici_xr.dataset.reduction import Statistic, summary_of_labels
 from amici_xr.dataset.units import in_unit_of
 from amici_xr.errors import check_choice
-from amici_xr.plotting import marks
-from amici_xr.plotting.colors import Palette, label_colors
-from amici_xr.plotting.contents import (
+from amici_xr.plotting.shared import marks
+from amici_xr.plotting.shared.colors import Palette, label_colors
+from amici_xr.plotting.shared.contents import (
     Content,
     OneRunUnit,
     choose_content,
     name_interval,
     with_unit,
 )
-from amici_xr.plotting.layout import (
+from amici_xr.plotting.shared.layout import (
     PAGE_WIDTH,
     add_legend,
     columns_of_panels,
@@ -36,7 +36,7 @@ from amici_xr.plotting.layout import (
     name_panels,
     room_for_names,
 )
-from amici_xr.plotting.style import styled
+from amici_xr.plotting.shared.style import styled
 from amici_xr.uncertainty.length_scale_intervals import bootstrap
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from amici_xr.dataset.response_structure import check_response
 from amici_xr.errors import NotFoundError, check_fraction, check_positive_number
-from amici_xr.plotting import marks
-from amici_xr.plotting.layout import (
+from amici_xr.plotting.shared import marks
+from amici_xr.plotting.shared.layout import (
     PAGE_WIDTH,
     columns_below,
     given_axes,
@@ -20,7 +20,7 @@ from amici_xr.plotting.layout import (
     make_room,
     room_for_names,
 )
-from amici_xr.plotting.style import styled
+from amici_xr.plotting.shared.style import styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

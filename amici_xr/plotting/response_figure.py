@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from amici_xr.dataset.response_structure import check_response
 from amici_xr.dataset.units import MICRON, in_unit, unit_label
 from amici_xr.errors import NotFoundError, check_names, check_positive_integer, listed
-from amici_xr.plotting import marks
-from amici_xr.plotting.colors import DISTINCT_COLORS
-from amici_xr.plotting.layout import given_axes, grid_of_axes, inches_of, make_room
 from amici_xr.plotting.pair_figure import LEAST_Q
-from amici_xr.plotting.style import styled
+from amici_xr.plotting.shared import marks
+from amici_xr.plotting.shared.colors import DISTINCT_COLORS
+from amici_xr.plotting.shared.layout import given_axes, grid_of_axes, inches_of, make_room
+from amici_xr.plotting.shared.style import styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

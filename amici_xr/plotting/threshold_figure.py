@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from amici_xr.analysis.length_scales import length_scale
 from amici_xr.dataset.reduction import STATISTICS, Statistic, summary_of_labels
 from amici_xr.errors import check_choice
-from amici_xr.plotting import marks
-from amici_xr.plotting.colors import Palette
-from amici_xr.plotting.contents import OneRunUnit, choose_content, name_interval, with_unit
-from amici_xr.plotting.line_panels import MOST_IN_LEGEND, draw_line_panels
+from amici_xr.plotting.shared import marks
+from amici_xr.plotting.shared.colors import Palette
+from amici_xr.plotting.shared.contents import OneRunUnit, choose_content, name_interval, with_unit
+from amici_xr.plotting.shared.line_panels import MOST_IN_LEGEND, draw_line_panels
 from amici_xr.uncertainty.length_scale_intervals import bootstrap
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from amici_xr.dataset.selection import samples, select
 from amici_xr.dataset.structure import check_structure
 from amici_xr.dataset.units import in_unit
 from amici_xr.errors import NotFoundError, SchemaError, check_names, check_positive_number, listed
-from amici_xr.plotting import layout, marks
-from amici_xr.plotting.colors import Palette, label_colors
-from amici_xr.plotting.contents import with_unit
-from amici_xr.plotting.style import styled
+from amici_xr.plotting.shared import layout, marks
+from amici_xr.plotting.shared.colors import Palette, label_colors
+from amici_xr.plotting.shared.contents import with_unit
+from amici_xr.plotting.shared.style import styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
 
 import amici_xr
-from amici_xr.plotting.colors import DISTINCT_COLORS
+from amici_xr.plotting.shared.colors import DISTINCT_COLORS
 
 DISTANCE = np.linspace(0, 10, 11)
 FIGURES = {

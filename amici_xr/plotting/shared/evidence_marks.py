@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from amici_xr.plotting import marks
+from amici_xr.plotting.shared import marks
 from amici_xr.uncertainty.evidence import STRICT, WORDS
 
 if TYPE_CHECKING:

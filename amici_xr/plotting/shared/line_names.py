@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from amici_xr.plotting import marks
-from amici_xr.plotting.layout import inches_of
+from amici_xr.plotting.shared import marks
+from amici_xr.plotting.shared.layout import inches_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,7 @@ from matplotlib import pyplot as plt
 from matplotlib.font_manager import fontManager
 
 import amici_xr
-from amici_xr.plotting import fonts
+from amici_xr.plotting.shared import fonts
 
 DISTANCE = np.linspace(0, 10, 11)
 RUNIC = ("ᚠᚢᚦ", "ᚨᚱᚲ", "B")  # which no usual font has

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from amici_xr.plotting import marks
-from amici_xr.plotting.style import LACKS_CHARACTERS
+from amici_xr.plotting.shared import marks
+from amici_xr.plotting.shared.style import LACKS_CHARACTERS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,7 +79,7 @@ def grid_of_axes(
     """Make a figure of this size in inches with `n` axes, row by row; they may share their axes."""
     from matplotlib import pyplot as plt
 
-    from amici_xr.plotting.paper import PaperFigure
+    from amici_xr.plotting.shared.paper import PaperFigure
 
     figure, grid = plt.subplots(
         -(-n // n_columns),

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import xarray as xr
 
-from amici_xr.plotting import marks
-from amici_xr.plotting.colors import Palette, label_colors, label_lines
-from amici_xr.plotting.contents import Content
-from amici_xr.plotting.layout import (
+from amici_xr.plotting.shared import marks
+from amici_xr.plotting.shared.colors import Palette, label_colors, label_lines
+from amici_xr.plotting.shared.contents import Content
+from amici_xr.plotting.shared.layout import (
     PAGE_WIDTH,
     Side,
     add_legend,
@@ -30,8 +30,8 @@ from amici_xr.plotting.layout import (
     name_panels,
     width_of,
 )
-from amici_xr.plotting.line_names import INCHES_PER_NAME, LONGEST_NAME, name_lines
-from amici_xr.plotting.style import styled
+from amici_xr.plotting.shared.line_names import INCHES_PER_NAME, LONGEST_NAME, name_lines
+from amici_xr.plotting.shared.style import styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from amici_xr.plotting.fonts import choose_fonts, warn_of_missing
+from amici_xr.plotting.shared.fonts import choose_fonts, warn_of_missing
 
 STYLE = "amici_xr.figures"  # figures.mplstyle, as matplotlib finds it in a package
 _COLORS_OF_PAPER: tuple[Any, ...] = (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from amici_xr.plotting.style import is_light
+from amici_xr.plotting.shared.style import is_light
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from amici_xr.analysis.length_scales import REACHES
-from amici_xr.plotting import marks
+from amici_xr.plotting.shared import marks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
