@@ -20,6 +20,9 @@ from amici_xr.plotting.shared.layout import (
     add_legend,
     given_axes,
     grid_of_axes,
+    make_room,
+    room_for,
+    room_for_names,
     width_of,
 )
 from amici_xr.plotting.shared.line_names import INCHES_PER_NAME, LONGEST_NAME, name_lines
@@ -105,6 +108,9 @@ def plot_gene_effects(
             axes, is_flat = _new_axes(labels, genes)
         else:
             axes = given_axes(ax, 1)[0]
+            left = width_of(marks.shorten(name, 34) for name in labels) + 0.5
+            below = room_for_names(genes) + 0.35
+            make_room(axes, left=room_for(axes, left), below=room_for(axes, below))
         _draw_dots(axes, effect, share, cmap, is_ours=is_ours, is_flat=is_flat)
         axes.set_title(marks.escape(title))
     return axes
@@ -167,6 +173,8 @@ def plot_effect_curve(
     title = f"{names[0] if len(names) == 1 else 'neighbors'} → {ds['query'].item()}"
     with styled(ax, [*names, title]):
         axes = _new_line_axes(names) if ax is None else given_axes(ax, 1)[0]
+        beside = room_for(axes, width_of(marks.shorten(name, LONGEST_NAME) for name in names) + 0.3)
+        make_room(axes, left=beside, right=0.6)
         for label in names:
             values, of_label = curve.sel(label=label), reach.sel(label=label)
             axes.plot(values["distance"], values, color=colors[label], linestyle=lines[label])

@@ -33,7 +33,9 @@ from amici_xr.plotting.shared.layout import (
     inches_of,
     legend_height,
     legend_width,
+    make_room,
     name_panels,
+    room_for,
     room_for_names,
 )
 from amici_xr.plotting.shared.style import styled
@@ -197,7 +199,10 @@ def _axes_for(
     """Return the axes given, or new ones with room for groups, their names and a legend."""
     n = len(heads_of_panels)
     if ax is not None:
-        return given_axes(ax, n)
+        axes = given_axes(ax, n)
+        for panel in axes:
+            make_room(panel, below=room_for(panel, room_for_names(shown)))
+        return axes
     n_groups = len(heads_of_panels[0]) * (len(shown) + 1)
     width = max(2.8, _BESIDE + _GROUP * n_groups)
     if n == 1:

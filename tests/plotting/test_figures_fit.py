@@ -48,6 +48,25 @@ def test_a_figure_fits_on_paper(setting, name):
         assert measure(figure).faults == []
 
 
+ON_GIVEN_AXES = {
+    "curve": lambda study, ax: study.receiver.cf.plot_curve(0, figures.DISTANCES, ax=ax),
+    "sweep": lambda study, ax: study.receiver.cf.plot_threshold_sweep(heads=0, ax=ax),
+    "length_scale": lambda study, ax: study.receiver.cf.plot_length_scale(0.1, heads=0, ax=ax),
+    "pairs": lambda study, ax: study.response.cf.plot_pairs(ax=ax),
+    "effect_curve": lambda study, ax: study.effects.cf.plot_effect_curve(ax=ax),
+    "gene_effects": lambda study, ax: study.effects.cf.plot_gene_effects(20, ax=ax),
+}
+
+
+@pytest.mark.parametrize("layout", [None, "constrained"])
+@pytest.mark.parametrize("draw", ON_GIVEN_AXES.values(), ids=ON_GIVEN_AXES)
+def test_seventeen_types_fit_on_given_axes_of_a_dark_style(draw, layout):
+    with plt.style.context("dark_background"):
+        figure, ax = plt.subplots(figsize=(7, 6), layout=layout)
+        draw(figures.SETTINGS["17_types"], ax)
+        assert measure(figure).faults == []
+
+
 def test_every_public_figure_is_measured():
     plots = {name for name in dir(amici_xr) if name.startswith("plot_")}
     drawn = "".join(name for draw in figures.FIGURES.values() for name in draw.__code__.co_names)

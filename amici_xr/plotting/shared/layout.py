@@ -18,6 +18,7 @@ Side = Literal["right", "below"]
 
 PAGE_WIDTH = 7.08  # inches: 180 mm, two columns of a journal, where text keeps its size
 LETTER = 0.072  # inches that a letter of a label takes
+_NAME_SIZE = 8.0  # points of that letter
 _HANDLE = 0.5  # inches of a legend beside its text
 _LEGEND_ROWS = 17
 _MAX_MAP_HEIGHT, _MAX_MAP_WIDTH = 4.2, 5.9  # inches of the tissue itself
@@ -199,6 +200,11 @@ def add_legend(
 def room_for_names(names: Sequence[str]) -> float:
     """Return the inches that upright names of groups take under the axes."""
     return 0.2 + width_of(marks.shorten_upright(name) for name in names)
+
+
+def room_for(ax: Axes, inches: float) -> float:
+    """Return the inches of names in the font size of given axes, instead of that of ours."""
+    return inches * float(ax.yaxis.get_major_ticks(1)[0].label1.get_fontsize()) / _NAME_SIZE
 
 
 def make_room(ax: Axes, *, left: float = 0.0, right: float = 0.0, below: float = 0.0) -> None:

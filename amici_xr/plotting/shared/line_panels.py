@@ -28,6 +28,7 @@ from amici_xr.plotting.shared.layout import (
     legend_width,
     make_room,
     name_panels,
+    room_for,
     width_of,
 )
 from amici_xr.plotting.shared.line_names import INCHES_PER_NAME, LONGEST_NAME, name_lines
@@ -124,7 +125,7 @@ def _axes_for(
         has_layout = figure.get_layout_engine() is not None
         is_many = is_many and (has_layout or len(figure.axes) == 1)
         if is_many:
-            make_room(axes[0], left=names, right=0.7)
+            make_room(axes[0], left=room_for(axes[0], names), right=0.7)
         return axes, is_many
     if is_many:
         n_columns = columns_of_panels(n, PAGE_WIDTH, names + _LEAST_WIDTH)
