@@ -276,7 +276,8 @@ def _draw_dots(
     line = " " if is_flat else "\n"
     flat = {"location": "bottom", "aspect": 40, "shrink": 0.6} if is_flat else {}
     label = f"effect on predicted{line}expression"
-    figure.colorbar(dots, ax=ax, label=label, **({"shrink": 0.9, "pad": 0.02} | flat))
+    options = {"shrink": 0.9, "pad": 0.02, "use_gridspec": False} | flat
+    figure.colorbar(dots, ax=ax, label=label, **options)
     if is_ours:
         _add_sizes(ax, most, scale, is_flat=is_flat)
 
