@@ -71,7 +71,7 @@ def test_a_saved_file_answers_everything(opened):
     assert planted.ci_lower <= planted.point_estimate <= planted.ci_upper
     assert len(opened.amici.to_dataframe()) == opened.base_attention_score.size
     assert opened.cf.plot_curve(2, distance).get_title() == "neighbors → T_cell, head 2"
-    assert opened.cf.plot_length_scale(0.1).get_legend() is not None
+    assert opened.cf.plot_length_scale(0.1).figure.legends
 
 
 @pytest.mark.slow

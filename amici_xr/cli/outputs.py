@@ -25,7 +25,7 @@ from amici_xr.io.atomic import replace_atomically
 from amici_xr.io.long_table import change_texts, quote_formulas, to_dataframe
 from amici_xr.io.paths import TABLES, check_replaceable
 from amici_xr.io.storage import SUFFIXES, save
-from amici_xr.plotting.style import STYLE
+from amici_xr.plotting.shared.style import STYLE
 
 MOST_ROWS = 1_000  # on the screen
 _DIMS = ("run", "sample", "query", "label", "neighbor", "receiver", "head", "threshold", "distance")

@@ -14,11 +14,11 @@ from amici_xr.dataset.selection import select
 from amici_xr.errors import check_names, check_positive_integer
 from amici_xr.findings.agreement_with_tissue import compare_with_tissue
 from amici_xr.findings.matched_response import match_response
-from amici_xr.plotting import marks
-from amici_xr.plotting.colors import DISTINCT_COLORS
-from amici_xr.plotting.layout import given_axes, grid_of_axes, make_room
-from amici_xr.plotting.point_names import name_points
-from amici_xr.plotting.style import styled
+from amici_xr.plotting.shared import marks
+from amici_xr.plotting.shared.colors import DISTINCT_COLORS
+from amici_xr.plotting.shared.layout import given_axes, grid_of_axes, make_room
+from amici_xr.plotting.shared.point_names import name_points
+from amici_xr.plotting.shared.style import styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -214,7 +214,7 @@ def _add_legend(ax: Axes, genes: xr.Dataset, responds: NDArray[np.bool_], level:
     from matplotlib.lines import Line2D
 
     is_spillover = genes["may_be_spillover"].values
-    gray: dict[str, Any] = {"color": "0.5", "markersize": 4.5, "markeredgewidth": 0.9}
+    gray: dict[str, Any] = {"color": marks.gray(ax, 0.5), "markersize": 4.5, "markeredgewidth": 0.9}
     hollow = gray | {"linestyle": "none", "markerfacecolor": "none"}
     handles = []
     if responds.any():
@@ -227,8 +227,10 @@ def _add_legend(ax: Axes, genes: xr.Dataset, responds: NDArray[np.bool_], level:
         spilled = hollow | {"color": color}
         handles.append(Line2D([], [], **spilled, marker=marker, label="may be spillover"))
     bars = "± standard error" + (", range of runs" if "run" in genes["contact"].dims else "")
-    handles.append(Line2D([], [], color="0.5", linewidth=0.8, label=bars))
-    handles.append(Line2D([], [], color="0.5", linewidth=0.8, linestyle="--", label="equal"))
+    handles.append(Line2D([], [], color=gray["color"], linewidth=0.8, label=bars))
+    handles.append(
+        Line2D([], [], color=gray["color"], linewidth=0.8, linestyle="--", label="equal")
+    )
     figure: Any = ax.figure
     style: dict[str, Any] = {"handles": handles, "frameon": False, "fontsize": "small"}
     if figure.get_layout_engine() is not None and len(figure.axes) == 1:

@@ -11,7 +11,13 @@ import xarray as xr
 from amici_xr.dataset.schema import UNKNOWN_UNIT
 from amici_xr.dataset.units import check_distance_number, unit_label
 from amici_xr.errors import check_positive_number
-from amici_xr.plotting import marks
+from amici_xr.plotting.atlas_marks import (
+    LARGEST_WITH_HEADS_BEYOND,
+    add_legend,
+    style_of_marker,
+    style_of_state,
+    write_numbers,
+)
 from amici_xr.plotting.atlas_panels import (
     colored_lengths,
     has_reach_of,
@@ -19,35 +25,33 @@ from amici_xr.plotting.atlas_panels import (
     panels_of,
     values_of,
 )
-from amici_xr.plotting.chance_marks import (
+from amici_xr.plotting.shared import marks
+from amici_xr.plotting.shared.chance_marks import (
     draw_within_chance,
     is_within_chance,
-    legend_of_chance,
     mark_color_bar,
 )
-from amici_xr.plotting.evidence_marks import (
-    RECEDED_TEXT,
+from amici_xr.plotting.shared.evidence_marks import (
     draw_evidence,
     is_spillover,
-    legend_of_evidence,
     title_line,
 )
-from amici_xr.plotting.layout import given_axes, grid_of_axes
-from amici_xr.plotting.style import styled
+from amici_xr.plotting.shared.layout import (
+    PAGE_WIDTH,
+    given_axes,
+    grid_of_axes,
+    width_of,
+)
+from amici_xr.plotting.shared.style import styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LARGEST_WITH_NUMBERS = 10  # types in a row or column, up to which each cell has its length scale
-_BEYOND = "beyond_neighborhood"
-# Style of each status without a color of its own, and its name in the legend.
-_STATES: dict[str, tuple[dict[str, Any], str]] = {
-    "absent": ({"facecolor": "white", "hatch": "////", "edgecolor": "0.85"}, "no such neighbor"),
-    "no_reach": ({"facecolor": "0.93"}, "no reach"),
-    "median_zero": ({"facecolor": "0.93", "marker": "."}, "reach of a minority, median 0"),
-    "too_few_receivers": ({"facecolor": "0.93", "marker": "x"}, "too few receivers"),
-    _BEYOND: ({"facecolor": "0.78", "marker": "^"}, "beyond the neighborhoods"),
-}
+_LARGEST_OF_SEVERAL = 7  # the same where there are several panels
+_CELLS = {"with numbers": (0.55, 0.45), "bare": (0.27, 0.138)}  # inches wanted, and at least
+_BAR_BESIDE, _BAR_BELOW = 1.1, 0.7  # inches of the color bar
+_GAP = 0.15  # inches between panels
 
 
 def plot_atlas(
@@ -90,7 +94,8 @@ def plot_atlas(
     heads
         One panel for each of these heads; None draws one panel with the strongest head by reach of
         each pair or, where no head has a reach, that with the largest attention at contact. Up to
-        ten types the length scale is written into each cell, with more types the head's number.
+        ten types the length scale is written into each cell (up to seven where there are several
+        panels), with more types the head's number.
     ax
         Axes to draw on, one for each panel; None makes a figure in the package's style, the
         matplotlib style sheet ``amici_xr.figures``.
@@ -141,55 +146,80 @@ def plot_atlas(
     largest = float(max_length_scale or np.nanmax(lengths, initial=0.0) or 1.0)
     types = [str(name) for dim in ("query", "label") for name in pairs[dim].values]
     with styled(ax, types):
-        axes = _new_axes(len(panels), pairs) if ax is None else given_axes(ax, len(panels))
+        is_ours = ax is None
+        most = LARGEST_WITH_NUMBERS if len(panels) == 1 else _LARGEST_OF_SEVERAL
+        has_numbers = max(pairs.sizes["query"], pairs.sizes["label"]) <= most
+        axes, is_flat = (
+            _new_axes(len(panels), pairs, has_numbers=has_numbers)
+            if is_ours
+            else (given_axes(ax, len(panels)), False)
+        )
         for panel_axes, (title, panel) in zip(axes, panels.items(), strict=True):
-            mesh = _draw_panel(panel_axes, panel, cmap, largest)
+            mesh = _draw_panel(panel_axes, panel, cmap, largest, has_numbers=has_numbers)
             panel_axes.set_title(title)
-        _write_title_line(axes, title_line(pairs), is_ours=ax is None)
-        figure = axes[0].figure
+        if is_ours:
+            _name_outer_pairs(axes)
+        _write_title_line(axes, title_line(pairs), is_ours=is_ours)
+        figure: Any = axes[0].figure
         pad = 0.02 if "chance_upper" not in pairs else 0.06  # room for what stands beside it
-        label = _color_bar_label(pairs)
-        bar = figure.colorbar(mesh, ax=list(axes), label=label, shrink=0.8, pad=pad)
-        mark_color_bar(bar.ax, pairs, largest)
-        _add_legend(axes, list(panels.values()))
+        flat = {"location": "bottom", "aspect": 35} if is_flat else {}
+        label = _color_bar_label(pairs, is_flat=is_flat)
+        bar = figure.colorbar(mesh, ax=list(axes), label=label, shrink=0.8, pad=pad, **flat)
+        mark_color_bar(bar.ax, pairs, largest, is_flat=is_flat)
+        add_legend(axes, list(panels.values()), is_ours=is_ours)
     return axes[0] if len(axes) == 1 else np.array(axes, dtype=object)
 
 
-def _color_bar_label(pairs: xr.Dataset) -> str:
+def _color_bar_label(pairs: xr.Dataset, *, is_flat: bool) -> str:
     """Name the colors, with unit and threshold."""
     unit = pairs["median_length_scale"].attrs.get("units", UNKNOWN_UNIT)
     coordinate = pairs.coords.get("threshold")
     threshold = pairs.attrs.get("threshold") if coordinate is None else coordinate.item()
-    at = "" if threshold is None else f"\nat threshold {threshold:g}"
-    between = "\n" if len(unit) > 8 else " "  # no longer than the color bar is high
+    line = " " if is_flat else "\n"  # no longer than the color bar is high
+    at = "" if threshold is None else f"{line}at threshold {threshold:g}"
+    between = line if len(unit) > 8 else " "
     return marks.escape(f"median length scale{between}({unit}){at}")
 
 
-def _new_axes(n_panels: int, pairs: xr.Dataset) -> list[Axes]:
+def _new_axes(n_panels: int, pairs: xr.Dataset, *, has_numbers: bool) -> tuple[list[Axes], bool]:
+    """Make panels as large as a page is wide, and tell whether the color bar belongs below them."""
     n_rows, n_columns = pairs.sizes["query"], pairs.sizes["label"]
-    longest = max(len(marks.shorten_upright(str(label))) for label in pairs["label"].values)
-    cell = 0.55 if max(n_rows, n_columns) <= LARGEST_WITH_NUMBERS else 0.27
-    across = min(n_panels, 2)
+    wanted, least = _CELLS["with numbers" if has_numbers else "bare"]
+    beside, under = (
+        0.45 + width_of(marks.shorten_upright(str(name)) for name in pairs[dim].values)
+        for dim in ("query", "label")
+    )
+    across = max(1, min(n_panels, 2, int((PAGE_WIDTH - beside) / (least * n_columns + _GAP))))
+    is_flat = across * (n_columns * wanted + _GAP) + beside + _BAR_BESIDE > PAGE_WIDTH
+    bar = 0.0 if is_flat else _BAR_BESIDE
+    room = (PAGE_WIDTH - beside - bar) / across - _GAP
+    cell = float(np.clip(room / n_columns, least, wanted))
     down = -(-n_panels // across)
-    width, height = cell * n_columns + 0.075 * longest + 0.5, cell * n_rows + 0.075 * longest + 0.7
-    # at least what the legend, and the name of the colors, take
-    size = (max(across * width + 1.1, 4.6), max(down * height + 0.8, 3.4))
-    return grid_of_axes(n_panels, across, size)
+    width = across * (cell * n_columns + _GAP) + beside + bar
+    height = down * (cell * n_rows + 0.3) + under + (_BAR_BELOW if is_flat else 0.0) + 0.3
+    # at least what the legend, which adds its own height, and the name of the colors take
+    axes = grid_of_axes(n_panels, across, (max(width, 4.6), max(height, 2.9)))
+    figure: Any = axes[0].figure
+    figure.set_layout_engine("compressed")  # closes up around axes of equal units
+    return axes, is_flat
 
 
-def _draw_panel(ax: Axes, panel: xr.Dataset, cmap: str, largest: float) -> Any:
+def _draw_panel(
+    ax: Axes, panel: xr.Dataset, cmap: str, largest: float, *, has_numbers: bool
+) -> Any:
     from matplotlib.patches import Rectangle
 
     mesh = ax.imshow(colored_lengths(panel), cmap=cmap, vmin=0, vmax=largest, aspect="equal")
     status, has_reach = values_of(panel, panel["status"]), has_reach_of(panel)
+    is_small = max(status.shape) > LARGEST_WITH_HEADS_BEYOND
     for row, column in np.ndindex(status.shape):
-        style = dict(_STATES.get(str(status[row, column]), ({}, ""))[0])
+        style = style_of_state(ax, str(status[row, column]))
         marker = style.pop("marker", None)
         if style:
             ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, linewidth=0, **style))
         if marker is not None:  # in a corner where there may be a number
-            shift = 0.32 if has_reach[row, column] else 0
-            ax.plot(column - shift, row - shift, **_marker(marker))
+            shift = 0.37 if has_reach[row, column] and not is_small else 0
+            ax.plot(column - shift, row - shift, **style_of_marker(ax, marker))
     if "evidence" in panel:
         states, stars = values_of(panel, panel["evidence"]), values_of(panel, is_spillover(panel))
         for row, column in np.ndindex(status.shape):
@@ -198,7 +228,9 @@ def _draw_panel(ax: Axes, panel: xr.Dataset, cmap: str, largest: float) -> Any:
             draw_evidence(ax, column, row, state, has_reach=reaches, has_star=has_star)
     for row, column in np.argwhere(is_within_chance(panel)):
         draw_within_chance(ax, column, row)
-    _write_numbers(ax, panel, mesh)
+    write_numbers(ax, panel, mesh, has_room=has_numbers)
+    for artist in (*ax.patches, *ax.lines, *ax.texts):  # within the axes: no layout asks for them
+        artist.set_in_layout(False)
     _name_pairs(ax, panel)
     return mesh
 
@@ -222,97 +254,18 @@ def _name_pairs(ax: Axes, panel: xr.Dataset) -> None:
     ax.tick_params(axis="x", rotation=90)
     ax.tick_params(which="minor", length=0)
     ax.grid(visible=False, which="major")
-    ax.grid(which="minor", axis="both", color="white", linestyle="-", linewidth=1)
+    ax.grid(which="minor", axis="both", color=marks.gray(ax, 1.0), linestyle="-", linewidth=1)
     ax.spines[:].set_visible(False)
 
 
-def _marker(marker: str) -> dict[str, Any]:
-    outline = {"markerfacecolor": "white", "markeredgecolor": "black", "markeredgewidth": 0.5}
-    style = {"marker": marker, "markersize": 4, "linestyle": "none", "color": "0.35"}
-    return style | (outline if marker == "^" else {})
-
-
-def _write_numbers(ax: Axes, panel: xr.Dataset, mesh: Any) -> None:
-    """Write the length scale where there is room for it, and the head where cells differ in it.
-
-    Where there is no room, a reach that nothing supports has no number at all.
-    """
-    lengths = values_of(panel, panel["median_length_scale"])
-    is_beyond = values_of(panel, panel["status"]) == _BEYOND
-    edges = values_of(panel, panel.get("neighborhood_edge", xr.DataArray(np.nan)))
-    receded = np.zeros(lengths.shape, dtype=bool)
-    if "evidence" in panel:
-        receded = values_of(panel, panel["evidence"]) != "supported"
-    has_room = max(lengths.shape) <= LARGEST_WITH_NUMBERS
-    heads_differ = panel["head_drawn"].ndim > 0
-    heads = values_of(panel, panel["head_drawn"])
-    for row, column in zip(*np.nonzero(has_reach_of(panel)), strict=True):
-        pair = (row, column)
-        if receded[pair] and not has_room:
-            continue
-        if is_beyond[pair]:
-            parts = [_beyond(edges[pair])] if has_room else []
-            color = "black"
-        else:
-            parts = [f"{lengths[pair]:.3g}"] if has_room else []
-            red, green, blue, _ = mesh.to_rgba(lengths[pair])
-            color = "black" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.5 else "white"
-        if heads_differ:
-            parts.append(f"head {heads[pair]}" if has_room else str(heads[pair]))
-        style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 7}
-        color = RECEDED_TEXT if receded[pair] else color
-        ax.text(column, row, "\n".join(parts), color=color, **style)
-
-
-def _beyond(edge: float) -> str:
-    return f"beyond\n{edge:.3g}" if np.isfinite(edge) else "beyond"
-
-
-def _add_legend(axes: Sequence[Axes], panels: Sequence[xr.Dataset]) -> None:
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
-    status = np.stack([panel["status"].values for panel in panels])
-    handles: list[Any] = []
-    for state, (style, words) in _STATES.items():
-        if not (status == state).any():
-            continue
-        words = words + _edges(panels) if state == _BEYOND else words
-        if "marker" in style:
-            handles.append(Line2D([], [], label=words, **_marker(style["marker"])))
-        else:
-            handles.append(Patch(label=words, linewidth=0.5, **({"edgecolor": "0.7"} | style)))
-    with_evidence = [panel for panel in panels if "evidence" in panel]
-    states = {
-        str(state)
-        for panel in with_evidence
-        for state, reaches in zip(
-            values_of(panel, panel["evidence"]).flat, has_reach_of(panel).flat, strict=True
-        )
-        if reaches or state == "supported"
-    }
-    has_star = any(bool(is_spillover(panel).any()) for panel in with_evidence)
-    handles += legend_of_evidence(states, has_star=has_star)
-    handles += legend_of_chance(any(is_within_chance(panel).any() for panel in panels))
-    options: Any = {"handles": handles, "frameon": False}
-    figure: Any = axes[0].figure
-    if figure.get_layout_engine() is not None:
-        figure.legend(loc="outside lower center", ncols=2, fontsize="small", **options)
-    else:  # along the upper edge, where there is most room
-        options |= {"columnspacing": 1, "borderaxespad": 0.2}
-        figure.legend(loc="upper center", ncols=len(handles), fontsize="x-small", **options)
-
-
-def _edges(panels: Sequence[xr.Dataset]) -> str:
-    """Return where the neighborhoods end, as the legend says it, of pairs that reach beyond."""
-    edges = [
-        values_of(panel, panel["neighborhood_edge"])[values_of(panel, panel["status"]) == _BEYOND]
-        for panel in panels
-        if "neighborhood_edge" in panel
-    ]
-    values = np.concatenate(edges) if edges else np.empty(0)
-    if not np.isfinite(values).any():
-        return ""
-    ends = f"{np.nanmin(values):.3g}", f"{np.nanmax(values):.3g}"
-    unit = panels[0]["neighborhood_edge"].attrs.get("units", "")
-    return f" ({' to '.join(sorted(set(ends), key=float))} {unit}".rstrip() + ")"
+def _name_outer_pairs(axes: Sequence[Axes]) -> None:
+    """Leave names of rows to the left panels, and names of columns to the lowest ones."""
+    places: list[Any] = [ax.get_subplotspec() for ax in axes]
+    lowest = {place.colspan.start: place.rowspan.start for place in places}
+    for ax, place in zip(axes, places, strict=True):
+        if not place.is_first_col():
+            ax.tick_params(axis="y", labelleft=False, length=0)
+            ax.set_ylabel("")
+        if place.rowspan.start < lowest[place.colspan.start]:
+            ax.tick_params(axis="x", labelbottom=False, length=0)
+            ax.set_xlabel("")

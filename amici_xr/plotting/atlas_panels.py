@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from amici_xr.analysis.length_scales import REACHES
 from amici_xr.dataset.structure import is_valid_structure
 from amici_xr.errors import check_fraction, check_names, listed
-from amici_xr.plotting.chance_marks import CHANCE
-from amici_xr.plotting.evidence_marks import EVIDENCE
+from amici_xr.plotting.shared.chance_marks import CHANCE
+from amici_xr.plotting.shared.evidence_marks import EVIDENCE
 from amici_xr.uncertainty.evidence import check_types, join_evidence, read_evidence, types_of
 from amici_xr.uncertainty.pair_atlas import (
     atlas,
@@ -74,6 +74,8 @@ def panels_of(pairs: xr.Dataset, heads: int | Sequence[int] | None) -> dict[str,
     """Return what each panel shows by its title: dims (query, label), with the head drawn."""
     pairs = pairs.assign(head_drawn=pairs["head"])
     every_head = pairs["head"].values.tolist()
+    if heads is None and len(every_head) == 1:
+        heads = every_head
     if heads is not None:
         chosen = np.atleast_1d(heads).tolist()
         check_names("heads", chosen, every_head, "head")
@@ -82,7 +84,7 @@ def panels_of(pairs: xr.Dataset, heads: int | Sequence[int] | None) -> dict[str,
     if "attention_at_contact" in pairs:
         strongest = strongest.where(strongest >= 0, strongest_by_attention(pairs))
     panel = pairs.sel(head=strongest.where(strongest >= 0, every_head[0]))
-    return {"strongest head" if len(every_head) > 1 else f"head {every_head[0]}": panel}
+    return {"strongest head": panel}
 
 
 def colored_lengths(panel: xr.Dataset) -> NDArray[np.float64]:

@@ -10,12 +10,14 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from amici_xr.analysis.curves import check_distance, curve, curve_summary
-from amici_xr.plotting.colors import Palette, label_colors
-from amici_xr.plotting.contents import Content, choose_content, with_unit
-from amici_xr.plotting.line_panels import draw_line_panels
+from amici_xr.plotting.shared.colors import Palette
+from amici_xr.plotting.shared.contents import Content, choose_content, with_unit
+from amici_xr.plotting.shared.line_panels import draw_line_panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+_MOST_WITH_BANDS = 5  # labels, whose bands can be told apart
 
 
 def plot_curve(
@@ -23,7 +25,7 @@ def plot_curve(
     head: int | Sequence[int] | None,
     distance: ArrayLike | xr.DataArray,
     labels: Sequence[str] | None = None,
-    n_traces: int = 100,
+    n_traces: int | None = None,
     ax: Axes | Sequence[Axes] | NDArray[np.object_] | None = None,
     palette: Palette = None,
     *,
@@ -32,7 +34,10 @@ def plot_curve(
     """Draw attention against distance: mean, ±1 std band and single neighbors of each label.
 
     The legend lists labels by the reach of their mean curve, the largest first, in the order in
-    which the curves lie above each other, so that they can be told apart in gray too.
+    which the curves lie above each other, so that they can be told apart in gray too. More than
+    five labels have no bands, which would cover each other. More than eight are named where their
+    curves begin; of several panels each names the eight curves that are largest there, and the
+    others are gray.
 
     Parameters
     ----------
@@ -46,7 +51,8 @@ def plot_curve(
     labels
         Cell types to draw, in this order; None draws all that have neighbors.
     n_traces
-        Largest number of neighbors of each label whose single curves are drawn; 0 draws none.
+        Largest number of neighbors of each label whose single curves are drawn; 0 draws none, and
+        None draws 100 of up to five labels, and none of more.
     ax
         Axes to draw on, one for each panel; None makes a figure in the package's style, the
         matplotlib style sheet ``amici_xr.figures``. Given axes keep your style. The legend stands
@@ -85,26 +91,38 @@ def plot_curve(
     ['head 0', 'head 1']
     """
     content = choose_content(ds, head, labels, "head")
-    if isinstance(n_traces, bool) or not isinstance(n_traces, int | np.integer):
+    if n_traces is not None and (
+        isinstance(n_traces, bool) or not isinstance(n_traces, int | np.integer)
+    ):
         raise TypeError(f"n_traces={n_traces!r} must be an integer; 0 draws none")
     given = check_distance(content.ds, distance).values  # in the unit of the Dataset
     distances = check_distance(content.ds, np.sort(np.atleast_1d(given)))
     summary = curve_summary(content.ds, distances)
-    traced = _sample_of_each_label(content, n_traces, random_state)
     reach = summary["mean"].mean("distance")
     ordered = content.labels_by_size(reach) if labels is None else content.labels
+    is_many = len(ordered) > _MOST_WITH_BANDS
+    n_traces = (0 if is_many else 100) if n_traces is None else n_traces
+    traced = _sample_of_each_label(content, n_traces, random_state)
     alpha_of_traces, alpha_of_band = min(0.12, 0.3 / len(ordered)), min(0.2, 0.6 / len(ordered))
 
-    def draw_label(axes: Axes, head: int, label: str, style: dict[str, Any]) -> None:
-        traces = curve(content.ds.isel(neighbor=traced[label]), distances).sel(head=head)
-        _draw_traces(axes, traces, style["color"], alpha_of_traces)
-        _draw_mean_and_band(axes, summary.sel(head=head, label=label), style, alpha_of_band)
+    def draw_label(
+        axes: Axes, head: int, label: str, style: dict[str, Any], *, is_plain: bool
+    ) -> None:
+        values = summary.sel(head=head, label=label)
+        if not is_plain:
+            traces = curve(content.ds.isel(neighbor=traced[label]), distances).sel(head=head)
+            _draw_traces(axes, traces, style["color"], alpha_of_traces)
+            if not is_many:
+                _draw_band(axes, values, style["color"], alpha_of_band)
+        axes.plot(values["distance"], values["mean"], **style)
 
-    legend = {"mean": "mean", "band": "± 1 std"}
+    legend = {"mean": "mean"} | ({} if is_many else {"band": "± 1 std"})
     legend |= {"trace": "single neighbors"} if n_traces > 0 else {}
     axis_labels = (with_unit("distance", content.ds), "counterfactual attention")
-    colors = label_colors(content.ds, ordered, palette)
-    axes = draw_line_panels(content, colors, draw_label, axis_labels, legend, ax=ax)
+    axes = draw_line_panels(
+        content, ordered, palette, draw_label, axis_labels, legend,
+        starts=summary["mean"].isel(distance=0), sizes=reach, ax=ax,
+    )  # fmt: skip
     return axes[0] if np.isscalar(head) else axes
 
 
@@ -127,10 +145,7 @@ def _draw_traces(axes: Axes, traces: xr.DataArray, color: Any, alpha: float) -> 
         axes.plot(traces["distance"], lines, color=color, linewidth=0.5, alpha=alpha, zorder=1)
 
 
-def _draw_mean_and_band(
-    axes: Axes, summary: xr.Dataset, style: dict[str, Any], alpha: float
-) -> None:
+def _draw_band(axes: Axes, summary: xr.Dataset, color: Any, alpha: float) -> None:
     distance, mean, std = summary["distance"], summary["mean"], summary["std"].fillna(0)
     low, high = np.clip(mean - std, 0, 1), np.clip(mean + std, 0, 1)
-    axes.fill_between(distance, low, high, color=style["color"], alpha=alpha, linewidth=0, zorder=2)
-    axes.plot(distance, mean, linewidth=2, zorder=3, **style)
+    axes.fill_between(distance, low, high, color=color, alpha=alpha, linewidth=0, zorder=2)

@@ -12,16 +12,27 @@ from numpy.typing import NDArray
 from amici_xr.analysis.effect_reach import effect_curve, effect_length_scale
 from amici_xr.analysis.effects import gene_effects
 from amici_xr.errors import check_fraction, check_names, check_positive_integer
-from amici_xr.plotting import marks
-from amici_xr.plotting.colors import Palette, label_colors, label_lines
-from amici_xr.plotting.contents import check_one_query, with_unit
-from amici_xr.plotting.layout import add_legend, given_axes, grid_of_axes
-from amici_xr.plotting.line_names import INCHES_PER_NAME, LONGEST_NAME, name_lines
-from amici_xr.plotting.style import styled
+from amici_xr.plotting.shared import marks
+from amici_xr.plotting.shared.colors import Palette, label_colors, label_lines
+from amici_xr.plotting.shared.contents import check_one_query, with_unit
+from amici_xr.plotting.shared.layout import (
+    PAGE_WIDTH,
+    add_legend,
+    given_axes,
+    grid_of_axes,
+    make_room,
+    room_for,
+    room_for_names,
+    width_of,
+)
+from amici_xr.plotting.shared.line_names import INCHES_PER_NAME, LONGEST_NAME, name_lines
+from amici_xr.plotting.shared.style import styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_DOT, _LEAST_DOT = 0.24, 0.145  # inches from a dot to the next, and at least
+_BESIDE = 1.75  # inches of color bar and sizes beside the axes
 _LARGEST_DOT = 120.0  # square points
 _SMALLEST_DOT = 4.0
 
@@ -90,10 +101,17 @@ def plot_gene_effects(
     check_names("genes", list(genes), shown["gene"].values.tolist(), "gene")
     effect = effect.sel(gene=list(genes))
     share = shown["variance_share"].sel(label=labels, gene=list(genes)).fillna(0).clip(min=0)
-    with styled(ax, [*labels, *genes]):
-        axes = _new_axes(labels, genes) if ax is None else given_axes(ax, 1)[0]
-        _draw_dots(axes, effect, share, cmap, is_ours=ax is None)
-        title = f"neighbors → {ds['query'].item()}"
+    title = f"neighbors → {ds['query'].item()}"
+    with styled(ax, [*labels, *genes, title]):
+        is_ours, is_flat = ax is None, False
+        if is_ours:
+            axes, is_flat = _new_axes(labels, genes)
+        else:
+            axes = given_axes(ax, 1)[0]
+            left = width_of(marks.shorten(name, 34) for name in labels) + 0.5
+            below = room_for_names(genes) + 0.35
+            make_room(axes, left=room_for(axes, left), below=room_for(axes, below))
+        _draw_dots(axes, effect, share, cmap, is_ours=is_ours, is_flat=is_flat)
         axes.set_title(marks.escape(title))
     return axes
 
@@ -152,8 +170,11 @@ def plot_effect_curve(
     reach = effect_length_scale(ds, fraction).compute()
     names = _choose_labels(reach, reach["contact_effect"], labels)
     colors, lines = label_colors(ds, names, palette), label_lines(ds, names)
-    with styled(ax, names):
+    title = f"{names[0] if len(names) == 1 else 'neighbors'} → {ds['query'].item()}"
+    with styled(ax, [*names, title]):
         axes = _new_line_axes(names) if ax is None else given_axes(ax, 1)[0]
+        beside = room_for(axes, width_of(marks.shorten(name, LONGEST_NAME) for name in names) + 0.3)
+        make_room(axes, left=beside, right=0.6)
         for label in names:
             values, of_label = curve.sel(label=label), reach.sel(label=label)
             axes.plot(values["distance"], values, color=colors[label], linestyle=lines[label])
@@ -165,15 +186,15 @@ def plot_effect_curve(
         axes.set_ylim(bottom=0)
         heights = {label: float(reach["contact_effect"].sel(label=label)) for label in names}
         is_named = name_lines(axes, heights, colors)
-        sender = names[0] if len(names) == 1 else "neighbors"
-        axes.set_title(marks.escape(f"{sender} → {ds['query'].item()}"))
+        axes.set_title(marks.escape(title))
         axes.set_xlabel(marks.escape(with_unit("distance", ds)))
         axes.set_ylabel("effect of one neighbor\n(norm over genes)")
         point = {"point": f"{fraction:g} of contact"}
         if is_named:
-            axes.legend(handles=marks.legend_handles({}, point), loc="upper right", frameon=False)
+            handles = marks.legend_handles(axes, {}, point)
+            axes.legend(handles=handles, loc="upper right", frameon=False)
         else:
-            handles = marks.legend_handles(colors, point, lines)
+            handles = marks.legend_handles(axes, colors, point, lines)
             add_legend([axes], handles, is_ours=False)
     return axes
 
@@ -203,34 +224,42 @@ def _strongest_genes(effect: xr.DataArray, n_genes: int) -> list[str]:
 
 
 def _new_line_axes(names: Sequence[str]) -> Axes:
-    longest = max(len(marks.shorten(name, LONGEST_NAME)) for name in names)
-    height = min(max(3.6, INCHES_PER_NAME * len(names)), 20.0)
-    return grid_of_axes(1, 1, (5 + 0.072 * longest, height))[0]
+    beside = width_of(marks.shorten(name, LONGEST_NAME) for name in names)
+    height = max(3.6, INCHES_PER_NAME * len(names))
+    return grid_of_axes(1, 1, (min(5 + beside, PAGE_WIDTH), height))[0]
 
 
-def _new_axes(labels: Sequence[str], genes: Sequence[str]) -> Axes:
-    longest_gene = max(len(marks.shorten_upright(name)) for name in genes)
-    longest_label = max(len(marks.shorten(name, 34)) for name in labels)
-    width = 0.24 * len(genes) + 0.075 * longest_label + 2.2
-    height = max(0.24 * len(labels) + 0.075 * longest_gene + 0.7, 2.6)
-    return grid_of_axes(1, 1, (max(width, 4.0), height))[0]
+def _new_axes(labels: Sequence[str], genes: Sequence[str]) -> tuple[Axes, bool]:
+    """Make axes, and tell whether color bar and sizes belong below them."""
+    left = width_of(marks.shorten(name, 34) for name in labels) + 0.5
+    below = width_of(marks.shorten_upright(name) for name in genes) + 0.7
+    is_flat = left + _DOT * len(genes) + _BESIDE > PAGE_WIDTH
+    dot = _DOT
+    if is_flat:
+        dot = float(np.clip((PAGE_WIDTH - left) / len(genes), _LEAST_DOT, _DOT))
+    width = left + dot * len(genes) + (0 if is_flat else _BESIDE)
+    row = float(np.clip(7.0 / len(labels), _LEAST_DOT + 0.01, _DOT))
+    height = max(row * len(labels) + below, 2.6 if not is_flat else 1.6)
+    size = (max(width, 4.0), height + (1.1 if is_flat else 0))
+    return grid_of_axes(1, 1, size)[0], is_flat
 
 
 def _draw_dots(
-    ax: Axes, effect: xr.DataArray, share: xr.DataArray, cmap: str, *, is_ours: bool
+    ax: Axes, effect: xr.DataArray, share: xr.DataArray, cmap: str, *, is_ours: bool, is_flat: bool
 ) -> None:
     values, shares = (array.transpose("label", "gene").values for array in (effect, share))
     rows, columns = np.indices(values.shape)
     largest, most = float(np.abs(values).max()) or 1.0, float(shares.max()) or 1.0
+    scale = _scale_of_dots(ax, *values.shape) if is_ours else 1.0
     dots = ax.scatter(
         columns.ravel(),
         rows.ravel(),
-        s=_areas(shares, most).ravel(),
+        s=scale * _areas(shares, most).ravel(),
         c=values.ravel(),
         cmap=cmap,
         vmin=-largest,
         vmax=largest,
-        edgecolors="0.6",
+        edgecolors=marks.gray(ax, 0.6),
         linewidths=0.4,
         zorder=2,
     )
@@ -244,35 +273,51 @@ def _draw_dots(
     ax.set_xlabel("gene")
     ax.set_ylabel("sender")
     figure: Any = ax.figure
-    figure.colorbar(dots, ax=ax, label="effect on predicted\nexpression", shrink=0.9, pad=0.02)
+    line = " " if is_flat else "\n"
+    flat = {"location": "bottom", "aspect": 40, "shrink": 0.6} if is_flat else {}
+    label = f"effect on predicted{line}expression"
+    options = {"shrink": 0.9, "pad": 0.02, "use_gridspec": False} | flat
+    figure.colorbar(dots, ax=ax, label=label, **options)
     if is_ours:
-        _add_sizes(figure, most)
+        _add_sizes(ax, most, scale, is_flat=is_flat)
+
+
+def _scale_of_dots(ax: Axes, n_labels: int, n_genes: int) -> float:
+    """Return the scale of areas at which dots side by side hardly touch."""
+    figure: Any = ax.figure
+    width, height = 72 * (figure.get_size_inches() - 1.0)
+    points = min(width / n_genes, max(height - 100, 80) / n_labels)
+    return float(min(1.0, (0.95 * points) ** 2 / _LARGEST_DOT))
 
 
 def _areas(shares: NDArray[np.float64], most: float) -> NDArray[np.float64]:
     return _SMALLEST_DOT + (_LARGEST_DOT - _SMALLEST_DOT) * shares / most
 
 
-def _add_sizes(figure: Any, most: float) -> None:
-    """Explain three areas beside the axes."""
+def _add_sizes(ax: Axes, most: float, scale: float, *, is_flat: bool) -> None:
+    """Explain three areas beside the axes, or below them."""
     from matplotlib.lines import Line2D
 
     def handle(share: float) -> Any:
-        diameter = float(np.sqrt(_areas(np.array(share), most)))
+        diameter = float(np.sqrt(scale * _areas(np.array(share), most)))
         style: dict[str, Any] = {
-            "markerfacecolor": "0.8",
-            "markeredgecolor": "0.6",
+            "markerfacecolor": marks.gray(ax, 0.8),
+            "markeredgecolor": marks.gray(ax, 0.6),
             "markeredgewidth": 0.4,
         }
         return Line2D([], [], marker="o", linestyle="", markersize=diameter, **style,
                       label=f"{share:.2g}")  # fmt: skip
 
+    figure: Any = ax.figure
+    place = (
+        {"loc": "outside lower center", "ncols": 3} if is_flat else {"loc": "outside right center"}
+    )
     figure.legend(
         handles=[handle(share) for share in (0.0, most / 2, most)],
-        title="gain over the\ngene's variance",
-        loc="outside right center",
+        title=f"gain over the{' ' if is_flat else chr(10)}gene's variance",
         labelspacing=0.9,
         frameon=False,
+        **place,
     )
 
 

@@ -10,18 +10,19 @@ from numpy.typing import NDArray
 
 from amici_xr.dataset.kinds import kind_of
 from amici_xr.errors import SchemaError
-from amici_xr.plotting import marks
-from amici_xr.plotting.colors import Palette, label_colors, label_lines
-from amici_xr.plotting.layout import add_legend, given_axes, grid_of_axes
-from amici_xr.plotting.style import styled
+from amici_xr.plotting.shared import marks
+from amici_xr.plotting.shared.colors import Palette, label_colors, label_lines
+from amici_xr.plotting.shared.layout import PAGE_WIDTH, add_legend, given_axes, grid_of_axes
+from amici_xr.plotting.shared.line_names import INCHES_PER_NAME, name_lines
+from amici_xr.plotting.shared.style import styled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.axes import Axes
 
-_WIDTH = 4.4  # inches of a panel
-_HELD_OUT, _TRAINING = "#1f1f1f", "#8c8c8c"
+_WIDTH = PAGE_WIDTH / 2  # inches of a panel
+_HELD_OUT, _TRAINING = 0.12, 0.55  # grays, from ink to paper
 
 
 def plot_history(
@@ -83,11 +84,12 @@ def plot_history(
     colors, lines = label_colors(history, labels, palette), label_lines(history, labels)
     with styled(ax, labels):
         n = 1 + has_held_out
-        axes = grid_of_axes(n, n, (_WIDTH * n, 3.4)) if ax is None else given_axes(ax, n)
+        height = max(3.4, INCHES_PER_NAME * len(labels) + 0.6)
+        axes = grid_of_axes(n, n, (_WIDTH * n, height)) if ax is None else given_axes(ax, n)
         _draw_errors(axes[0], history)
         if explained is not None:
             _draw_explained(axes[1], history, explained, labels, colors, lines)
-            add_legend(axes, marks.legend_handles(colors, {}, lines), is_ours=ax is None)
+            _name_explained(axes[1], explained, labels, colors, lines, is_ours=ax is None)
         for panel in axes:
             panel.set_xlabel("epoch")
             panel.margins(x=0.02)
@@ -97,9 +99,10 @@ def plot_history(
 def _draw_errors(axes: Axes, history: xr.Dataset) -> None:
     epochs = history["epoch"].values
     names = {"reconstruction": ("training", _TRAINING), "validation_error": ("held-out", _HELD_OUT)}
-    for name, (text, color) in names.items():
+    for name, (text, brightness) in names.items():
         if name not in history:
             continue
+        color = marks.gray(axes, brightness)
         for number, values in enumerate(history[name].values):
             label = text if number == 0 else None
             axes.plot(epochs, values, color=color, linewidth=1.2, label=label)
@@ -132,10 +135,33 @@ def _draw_explained(
             if run in _runs_with_best(history):
                 best = int(history["best_epoch"].values[run])
                 axes.plot(best, values[best], "o", color=colors[label], markersize=4)
-    axes.axhline(0, color="0.6", linewidth=0.8, zorder=0)
+    axes.axhline(0, color=marks.gray(axes, 0.6), linewidth=0.8, zorder=0)
     lowest = np.nanquantile(explained.values, 0.05)
     axes.set_ylim(bottom=max(-0.5, min(lowest, -0.02)) - 0.02)
     axes.set_ylabel("held-out explained variance")
+
+
+def _name_explained(
+    axes: Axes,
+    explained: xr.DataArray,
+    labels: Sequence[str],
+    colors: Any,
+    lines: Any,
+    *,
+    is_ours: bool,
+) -> None:
+    """Name lines at their right end, or in a legend where there is no room beside the axes."""
+    axes.margins(x=0.02)
+    heights = {label: _mean_end(explained.sel(label=label).values) for label in labels}
+    if not (is_ours and name_lines(axes, heights, colors, "right")):
+        handles = marks.legend_handles(axes, colors, {}, lines)
+        add_legend([axes], handles, is_ours=False)
+
+
+def _mean_end(runs: NDArray[np.float64]) -> float:
+    """Return the mean of the last values of runs, (run, epoch), which may have stopped early."""
+    ends = [values[np.isfinite(values)][-1:] for values in runs]
+    return float(np.concatenate(ends).mean())
 
 
 def _runs_with_best(history: xr.Dataset) -> list[int]:

@@ -15,17 +15,39 @@ from amici_xr.analysis.length_scales import length_scale
 from amici_xr.dataset.reduction import Statistic, summary_of_labels
 from amici_xr.dataset.units import in_unit_of
 from amici_xr.errors import check_choice
-from amici_xr.plotting import marks
-from amici_xr.plotting.colors import Palette, label_colors
-from amici_xr.plotting.contents import OneRunUnit, choose_content, name_interval, with_unit
-from amici_xr.plotting.layout import add_legend, name_panels, panel_axes, room_for_names
-from amici_xr.plotting.style import styled
+from amici_xr.plotting.shared import marks
+from amici_xr.plotting.shared.colors import Palette, label_colors
+from amici_xr.plotting.shared.contents import (
+    Content,
+    OneRunUnit,
+    choose_content,
+    name_interval,
+    with_unit,
+)
+from amici_xr.plotting.shared.layout import (
+    PAGE_WIDTH,
+    add_legend,
+    columns_of_panels,
+    given_axes,
+    grid_of_axes,
+    inches_of,
+    legend_height,
+    legend_width,
+    make_room,
+    name_panels,
+    room_for,
+    room_for_names,
+)
+from amici_xr.plotting.shared.style import styled
 from amici_xr.uncertainty.length_scale_intervals import bootstrap
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _BRACKET = ("ci_lower", "ci_upper", "point_estimate")
+_BESIDE = 0.6  # inches of the axis of y
+_GROUP, _LEAST_GROUP = 0.26, 0.2  # inches from a group to the next; where fewer, heads are panels
+_HEIGHT_IN_A_COLUMN, _HEIGHT_IN_A_GRID = 1.25, 2.0  # inches of a panel
 
 
 def plot_length_scale(
@@ -41,7 +63,7 @@ def plot_length_scale(
     max_length_scale: float | None = None,
     *,
     statistic: Statistic = "median",
-    panels: bool = False,
+    panels: bool | None = None,
     resampling_unit: OneRunUnit = "cell",
 ) -> Any:
     """Draw the length scales of each head and label, labels ordered by their largest median.
@@ -78,7 +100,9 @@ def plot_length_scale(
     statistic
         "median" or "mean", for `ci`.
     panels
-        Whether to draw each head in its own panel, with shared axes, instead of all side by side.
+        Whether to draw each head in its own panel, with shared axes, instead of all side by side;
+        None draws panels where all side by side would be wider than a page of 180 mm, or where
+        several `ax` are given.
     resampling_unit
         For `ci`: "cell" takes cells as independent, "spatial" allows for spatial autocorrelation,
         "sample" is over samples, around the mean of their statistics; see `bootstrap`.
@@ -86,7 +110,7 @@ def plot_length_scale(
     Returns
     -------
     matplotlib.axes.Axes or numpy.ndarray
-        The axes drawn on; an array of them with ``panels``.
+        The axes drawn on; an array of them if each head has its own panel.
 
     Raises
     ------
@@ -136,24 +160,61 @@ def plot_length_scale(
         groups.append(_Group(label, head, values, is_corrected, ends))
     end = _end_of_axis(groups) if max_length_scale is None else float(max_length_scale)
     colors = label_colors(content.ds, shown, palette)
+    if panels is None:
+        panels = len(content.heads) > 1 and _needs_panels(content, shown, ax)
     heads_of_panels = [[head] for head in content.heads] if panels else [content.heads]
-    with styled(ax, shown):
-        width = max(2.8, 0.6 + 0.26 * len(heads_of_panels[0]) * (len(shown) + 1))
-        height = 2.6 + room_for_names(shown)
-        axes = panel_axes(ax, len(heads_of_panels), (width, height), (width, height - 0.6), [])
+    of_interval = name_interval(statistic, resampling_unit) if ci else None
+    legend = _legend(groups, end, of_interval)
+    with styled(ax, [*shown, content.title]):
+        axes = _axes_for(heads_of_panels, shown, list(legend.values()), ax)
+        n_groups = len(heads_of_panels[0]) * (len(shown) + 1)
+        inches = float(inches_of(axes[0])[0]) / n_groups  # before a layout moves the axes
+        largest = max(group.n_beyond(end) for group in groups)
+        is_upright, room = marks.room_for_numbers(largest, inches)
         for panel, panel_heads in zip(axes, heads_of_panels, strict=True):
             of_panel = [group for group in groups if group.head in panel_heads]
-            _draw_groups(panel, of_panel, kind, colors, end)
-            marks.group_axis(panel, panel_heads, shown, is_named=not panels)
+            _draw_groups(panel, of_panel, kind, colors, end, is_upright=is_upright)
+            marks.group_axis(panel, panel_heads, shown, is_named=not panels, room_above=room)
         y_label = with_unit(f"length scale at threshold {threshold:g}", content.ds)
         names = [f"head {head}" for head in content.heads] if panels else [""]
-        pad = marks.ROOM_ABOVE + 3 if panels else None
+        pad = (room if largest else 0) + 3 if panels else None
         is_ours = ax is None
         name_panels(axes, names, content.title, "", y_label, is_ours=is_ours, title_pad=pad)
-        of_interval = name_interval(statistic, resampling_unit) if ci else None
-        legend = _legend(groups, end, of_interval)
-        add_legend(axes, marks.legend_handles({}, legend), is_ours=is_ours)
+        handles = marks.legend_handles(axes[0], {}, legend)
+        add_legend(axes, handles, is_ours=is_ours, side="below")
     return np.array(axes, dtype=object) if panels else axes[0]
+
+
+def _needs_panels(content: Content, shown: Sequence[str], ax: Any) -> bool:
+    """Tell whether several axes were given, or one would be wider than a page."""
+    if ax is not None:
+        return np.size(ax) > 1
+    n_groups = len(content.heads) * (len(shown) + 1)
+    return _BESIDE + _LEAST_GROUP * n_groups > PAGE_WIDTH
+
+
+def _axes_for(
+    heads_of_panels: Sequence[Any], shown: Sequence[str], legend: Sequence[str], ax: Any
+) -> list[Axes]:
+    """Return the axes given, or new ones with room for groups, their names and a legend."""
+    n = len(heads_of_panels)
+    if ax is not None:
+        axes = given_axes(ax, n)
+        for panel in axes:
+            make_room(panel, below=room_for(panel, room_for_names(shown)))
+        return axes
+    n_groups = len(heads_of_panels[0]) * (len(shown) + 1)
+    width = max(2.8, _BESIDE + _GROUP * n_groups)
+    if n == 1:
+        width = min(width, max(PAGE_WIDTH, _BESIDE + 0.135 * n_groups))
+        n_columns, height = 1, 2.6
+    else:
+        n_columns = columns_of_panels(n, PAGE_WIDTH, max(1.7, _BESIDE / 2 + 0.2 * n_groups))
+        width = min(n_columns * width, PAGE_WIDTH)
+        height = _HEIGHT_IN_A_COLUMN if n_columns == 1 else _HEIGHT_IN_A_GRID
+    width = max(width, legend_width(legend) + 0.3)
+    height = -(-n // n_columns) * height + room_for_names(shown) + legend_height(legend, width)
+    return grid_of_axes(n, n_columns, (width, height), share=True)
 
 
 @dataclass(frozen=True)
@@ -191,7 +252,13 @@ def _legend(groups: Sequence[_Group], end: float, interval: str | None) -> dict[
 
 
 def _draw_groups(
-    axes: Axes, groups: Sequence[_Group], kind: marks.Kind, colors: dict[str, Any], end: float
+    axes: Axes,
+    groups: Sequence[_Group],
+    kind: marks.Kind,
+    colors: dict[str, Any],
+    end: float,
+    *,
+    is_upright: bool,
 ) -> None:
     """Draw groups from left to right, with a gap between heads."""
     heads = list(dict.fromkeys(group.head for group in groups))
@@ -203,6 +270,6 @@ def _draw_groups(
         if group.interval is not None:
             marks.bracket(axes, x + 0.44, *(float(group.interval[name]) for name in _BRACKET))
         if group.n_beyond(end):
-            marks.beyond(axes, x, group.n_beyond(end))
+            marks.beyond(axes, x, group.n_beyond(end), is_upright=is_upright)
     top = end if 0 < end < np.inf else axes.get_ylim()[1]
     axes.set_ylim(-0.02 * top, top)

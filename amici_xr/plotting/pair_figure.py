@@ -10,9 +10,17 @@ from numpy.typing import NDArray
 
 from amici_xr.dataset.response_structure import check_response
 from amici_xr.errors import NotFoundError, check_fraction, check_positive_number
-from amici_xr.plotting import marks
-from amici_xr.plotting.layout import given_axes, grid_of_axes, make_room, room_for_names
-from amici_xr.plotting.style import styled
+from amici_xr.plotting.shared import marks
+from amici_xr.plotting.shared.layout import (
+    PAGE_WIDTH,
+    columns_below,
+    given_axes,
+    grid_of_axes,
+    inches_of,
+    make_room,
+    room_for_names,
+)
+from amici_xr.plotting.shared.style import styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,6 +28,8 @@ if TYPE_CHECKING:
 LEAST_Q = 1e-10  # smaller ones are drawn as large; of them no more is known than that
 _LEGEND_WIDTH = 1.75  # inches
 _MOST_POINTS = 16.0  # diameter of the largest dot
+_LEGEND_HEIGHT = 0.9  # inches of a legend below, where there is no room beside the pairs
+_LEAST_CELL = 0.138  # inches, as high as a name
 _COLOR_BAR = 0.65  # inches above the pairs
 # Style of the pairs that were not tested, and its name in the legend.
 _STATES: dict[str, tuple[dict[str, Any], str]] = {
@@ -95,11 +105,15 @@ def plot_pairs(
     pairs = _choose_pairs(check_response(response), q, level)
     names = {dim: [str(name) for name in pairs[dim].values] for dim in ("query", "label")}
     with styled(ax, [*names["query"], *names["label"]]):
-        panel = _new_axes(names, figsize) if ax is None else given_axes(ax, 1)[0]
+        is_flat = False
+        if ax is None:
+            panel, is_flat = _new_axes(names, figsize)
+        else:
+            panel = given_axes(ax, 1)[0]
         left, below = (room_for_names(names[dim]) + 0.3 for dim in ("query", "label"))
         make_room(panel, left=left, right=_LEGEND_WIDTH, below=below)
         _name_pairs(panel, names)
-        _draw_pairs(panel, pairs, q, level, cmap, max_effect)
+        _draw_pairs(panel, pairs, q, level, cmap, max_effect, is_flat=is_flat)
     return panel
 
 
@@ -130,12 +144,21 @@ def _choose_pairs(response: xr.Dataset, q: str, level: float) -> xr.Dataset:
     return pairs.transpose("query", "label")
 
 
-def _new_axes(names: dict[str, list[str]], figsize: tuple[float, float] | None) -> Axes:
+def _new_axes(
+    names: dict[str, list[str]], figsize: tuple[float, float] | None
+) -> tuple[Axes, bool]:
+    """Make axes, and tell whether the legend belongs below them."""
     n_rows, n_columns = len(names["query"]), len(names["label"])
     cell = 0.36 if max(n_rows, n_columns) <= 20 else 0.21
-    width = max(cell * n_columns, 1.6) + room_for_names(names["query"]) + 0.4 + _LEGEND_WIDTH
+    beside = room_for_names(names["query"]) + 0.4
+    width = max(cell * n_columns, 1.6) + beside + _LEGEND_WIDTH
+    is_flat = width > PAGE_WIDTH
+    if is_flat:
+        cell = float(np.clip((PAGE_WIDTH - beside) / n_columns, _LEAST_CELL, cell))
+        width = cell * n_columns + beside
     height = max(cell * n_rows, 2.2) + room_for_names(names["label"]) + 0.4 + _COLOR_BAR
-    return grid_of_axes(1, 1, figsize or (width, height))[0]
+    size = (width, height + (_LEGEND_HEIGHT if is_flat else 0.0))
+    return grid_of_axes(1, 1, figsize or size)[0], is_flat
 
 
 def _name_pairs(ax: Axes, names: dict[str, list[str]]) -> None:
@@ -151,7 +174,14 @@ def _name_pairs(ax: Axes, names: dict[str, list[str]]) -> None:
 
 
 def _draw_pairs(
-    ax: Axes, pairs: xr.Dataset, q: str, level: float, cmap: str, max_effect: float | None
+    ax: Axes,
+    pairs: xr.Dataset,
+    q: str,
+    level: float,
+    cmap: str,
+    max_effect: float | None,
+    *,
+    is_flat: bool,
 ) -> None:
     from matplotlib import patheffects
 
@@ -161,7 +191,7 @@ def _draw_pairs(
     largest = max_effect or next(
         (size for effect in (called, pairs["effect"]) if (size := _largest(effect)) > 0), 1.0
     )
-    most = _dot_points(ax, pairs.sizes)
+    most = _dot_points(ax, pairs.sizes, is_flat=is_flat)
     row, column = np.nonzero(np.isfinite(pairs["q"].values))
     at = (row, column)
     is_called = pairs["is_called"].values[at]
@@ -181,18 +211,22 @@ def _draw_pairs(
     entries = _size_entries(ax, level, most, ink)
     if row.size:
         entries.append(_entry(**cross, label="spillover may explain it"))
-    for status, (style, words) in _STATES.items():
+    for status, (mark, words) in _STATES.items():
         row, column = np.nonzero(pairs["status"].values == status)
         if row.size:
-            how = {"marker": style["marker"], "markersize": max(2.0, style["size"] * most), **faint}
+            how = {"marker": mark["marker"], "markersize": max(2.0, mark["size"] * most), **faint}
             ax.plot(column, row, zorder=2, **how)
             entries.append(_entry(**how, label=words))
     title = q.removeprefix("q_value").replace("_", " ").strip()
-    ax.legend(
-        handles=entries, loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0,
-        title=f"q {title}".strip(), frameon=False, fontsize="small", alignment="left",
-        labelspacing=1.2, handletextpad=0.6,
-    )  # fmt: skip
+    style: dict[str, Any] = {"title": f"q {title}".strip(), "frameon": False, "fontsize": "small"}
+    style |= {"handles": entries, "alignment": "left", "handletextpad": 0.6}
+    if is_flat:
+        width = figure.get_size_inches()[0]
+        n_columns = columns_below([entry.get_label() for entry in entries], width)
+        figure.legend(loc="outside lower center", ncols=n_columns, labelspacing=0.7, **style)
+    else:
+        style |= {"loc": "upper left", "bbox_to_anchor": (1.02, 1.0), "borderaxespad": 0}
+        ax.legend(labelspacing=1.2, **style)
     bar = figure.colorbar(
         dots,
         ax=ax,
@@ -218,16 +252,16 @@ def _largest(effect: xr.DataArray) -> float:
     return float(np.nanmax(np.abs(effect.values), initial=0.0))
 
 
-def _dot_points(ax: Axes, sizes: Any) -> float:
+def _dot_points(ax: Axes, sizes: Any, *, is_flat: bool) -> float:
     """Return the diameter in points of the largest dot, so that none touches another."""
     figure: Any = ax.figure
-    width, height = (side * 72 for side in figure.get_size_inches())
+    width, height = (side * 72 for side in inches_of(figure))
     if figure.get_layout_engine() is None:
         box = ax.get_position()
         width, height = width * box.width, height * box.height * 0.85
     else:  # before the layout is made
         box = ax.get_position()
-        lost = (_LEGEND_WIDTH + 1.4) * 72
+        lost = (0.5 if is_flat else _LEGEND_WIDTH + 1.4) * 72
         width, height = max(width * box.width - lost, 0.4 * width), 0.6 * height * box.height
     cell = min(width / sizes["label"], height / sizes["query"])
     return float(np.clip(0.85 * cell, 3.0, _MOST_POINTS))
@@ -246,7 +280,7 @@ def _size_entries(ax: Axes, level: float, most: float, ink: Any) -> list[Any]:
     return [
         _entry(
             marker="o", linestyle="none", markersize=float(np.sqrt(_areas(value, most))),
-            markerfacecolor="0.6", markeredgecolor=ink, label=words,
+            markerfacecolor=marks.gray(ax, 0.6), markeredgecolor=ink, label=words,
             markeredgewidth=1.0 if value < level else 0.0,
         )
         for value, words in values.items()

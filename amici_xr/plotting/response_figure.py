@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from amici_xr.dataset.response_structure import check_response
 from amici_xr.dataset.units import MICRON, in_unit, unit_label
 from amici_xr.errors import NotFoundError, check_names, check_positive_integer, listed
-from amici_xr.plotting import marks
-from amici_xr.plotting.colors import DISTINCT_COLORS
-from amici_xr.plotting.layout import given_axes, grid_of_axes, make_room
 from amici_xr.plotting.pair_figure import LEAST_Q
-from amici_xr.plotting.style import styled
+from amici_xr.plotting.shared import marks
+from amici_xr.plotting.shared.colors import DISTINCT_COLORS
+from amici_xr.plotting.shared.layout import given_axes, grid_of_axes, inches_of, make_room
+from amici_xr.plotting.shared.style import styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -227,8 +227,7 @@ def _write_names(
 
     All curves end at 0, so that thin lines lead from there to the names.
     """
-    figure: Any = ax.figure
-    height = figure.get_size_inches()[1] * ax.get_position().height * 72 * 0.85
+    height = float(inches_of(ax)[1]) * 72 * 0.85
     low, high = ax.get_ylim()
     zero = (0.0 - low) / (high - low)
     gap = 1.35 * _NAME_SIZE / height
@@ -248,7 +247,7 @@ def _write_names(
 def _add_legend(ax: Axes, *, has_star: bool, has_model: bool) -> None:
     from matplotlib.lines import Line2D
 
-    gray: dict[str, Any] = {"color": "0.5"}
+    gray: dict[str, Any] = {"color": marks.gray(ax, 0.5)}
     entries = [Line2D([], [], marker="o", markersize=3, label="mean ± standard error", **gray)]
     if has_star:
         words = "* may be spillover"

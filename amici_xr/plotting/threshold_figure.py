@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from amici_xr.analysis.length_scales import length_scale
 from amici_xr.dataset.reduction import STATISTICS, Statistic, summary_of_labels
 from amici_xr.errors import check_choice
-from amici_xr.plotting import marks
-from amici_xr.plotting.colors import Palette, label_colors
-from amici_xr.plotting.contents import OneRunUnit, choose_content, name_interval, with_unit
-from amici_xr.plotting.line_panels import draw_line_panels
+from amici_xr.plotting.shared import marks
+from amici_xr.plotting.shared.colors import Palette
+from amici_xr.plotting.shared.contents import OneRunUnit, choose_content, name_interval, with_unit
+from amici_xr.plotting.shared.line_panels import MOST_IN_LEGEND, draw_line_panels
 from amici_xr.uncertainty.length_scale_intervals import bootstrap
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ def plot_threshold_sweep(
 
     It shows which findings depend on the choice of one threshold. A line shows the corrected length
     scales, as `length_scale` gives them; where the artifact correction begins to set a label with
-    some reach to 0, the line falls to a cross.
+    some reach to 0, the line falls to a cross. More than eight labels are named where their lines
+    begin; of several panels each names the eight that are longest there, and the others are gray.
 
     Parameters
     ----------
@@ -109,22 +110,31 @@ def plot_threshold_sweep(
     is_corrected = (lengths == 0) & (length_scale(content.ds, thresholds, None) > 0)
     corrected = summary_of_labels(content.ds, is_corrected.astype(float), "mean") > 0
 
-    def draw_label(axes: Axes, head: int, label: str, style: dict[str, Any]) -> None:
+    longest = summary.max("threshold")
+    ordered = content.labels_by_size(longest) if labels is None else content.labels
+    is_many = len(ordered) > MOST_IN_LEGEND
+
+    def draw_label(
+        axes: Axes, head: int, label: str, style: dict[str, Any], *, is_plain: bool
+    ) -> None:
         line: dict[str, Any] = {"head": head, "label": label}
-        axes.plot(thresholds, summary.sel(line), linewidth=2, zorder=3, **style)
+        axes.plot(thresholds, summary.sel(line), **style)
+        if is_plain:
+            return
         if interval is not None:
             ends = interval.sel(line)
-            band: Any = {"color": style["color"], "alpha": 0.2, "linewidth": 0}
+            band: Any = {"facecolor": style["color"], "alpha": 0.1 if is_many else 0.2}
+            band |= {"edgecolor": style["color"], "linewidth": 0.5 if is_many else 0}
             axes.fill_between(thresholds, ends["ci_lower"], ends["ci_upper"], **band)
         _mark_correction(axes, corrected.sel(line), summary.sel(line), style["color"])
 
     legend = {"band": name_interval(statistic, resampling_unit)} if ci else {}
     legend |= {"correction": "set to 0, see support"} if bool(corrected.any()) else {}
-    longest = summary.max("threshold")
-    ordered = content.labels_by_size(longest) if labels is None else content.labels
     axis_labels = ("threshold", with_unit(f"{statistic} length scale", content.ds))
-    colors = label_colors(content.ds, ordered, palette)
-    axes = draw_line_panels(content, colors, draw_label, axis_labels, legend, ax=ax)
+    axes = draw_line_panels(
+        content, ordered, palette, draw_label, axis_labels, legend,
+        starts=summary.isel(threshold=0), sizes=longest, ax=ax,
+    )  # fmt: skip
     return axes[0] if np.isscalar(heads) else axes
 
 

@@ -14,10 +14,10 @@ from amici_xr.dataset.selection import samples, select
 from amici_xr.dataset.structure import check_structure
 from amici_xr.dataset.units import in_unit
 from amici_xr.errors import NotFoundError, SchemaError, check_names, check_positive_number, listed
-from amici_xr.plotting import layout, marks
-from amici_xr.plotting.colors import Palette, label_colors
-from amici_xr.plotting.contents import with_unit
-from amici_xr.plotting.style import styled
+from amici_xr.plotting.shared import layout, marks
+from amici_xr.plotting.shared.colors import Palette, label_colors
+from amici_xr.plotting.shared.contents import with_unit
+from amici_xr.plotting.shared.style import styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -118,15 +118,19 @@ def plot_spatial(
     categories = np.unique(values).astype(str).tolist() if values.dtype.kind in "OUT" else []
     size = point_size or float(np.clip(20_000 / max(values.size, 1), 1, 20))
     is_ours, is_wide = ax is None, False
-    with styled(ax, categories):
+    title = _title(ds, values, cell, labels)
+    side: layout.Side = "right"
+    with styled(ax, [*categories, title]):
         if ax is None:
-            ax, is_wide = _new_axes(positions, others, categories)
-        ax.scatter(others["x"], others["y"], s=size / 3, color="0.75", linewidths=0, zorder=0)
+            ax, is_wide, side = _new_axes(positions, others, categories)
+        color = marks.gray(ax, 0.75)
+        ax.scatter(others["x"], others["y"], s=size / 3, color=color, linewidths=0, zorder=0)
         if categories:
             colors = _category_colors(ds, categories, palette)
             point_colors = [colors[category] for category in values.values.astype(str)]
             ax.scatter(positions["x"], positions["y"], c=point_colors, s=size, linewidths=0)
-            layout.add_legend([ax], marks.legend_handles(colors, {}), is_ours=is_ours)
+            handles = marks.legend_handles(ax, colors, {})
+            layout.add_legend([ax], handles, is_ours=is_ours, side=side)
         else:
             location = "bottom" if is_wide else "right"
             ends = _limits_of(values, limits)
@@ -134,21 +138,31 @@ def plot_spatial(
         ax.set_aspect("equal")
         ax.set_xlabel(marks.escape(with_unit("x", ds)))
         ax.set_ylabel(marks.escape(with_unit("y", ds)))
-        ax.set_title(marks.escape(_title(ds, values, cell, labels)))
+        ax.set_title(marks.escape(title))
     return ax
 
 
-def _new_axes(positions: Positions, others: Positions, categories: list[str]) -> tuple[Axes, bool]:
-    """Make axes in the shape of the tissue, and whether the color bar belongs below them."""
+def _new_axes(
+    positions: Positions, others: Positions, categories: list[str]
+) -> tuple[Axes, bool, layout.Side]:
+    """Make axes in the shape of the tissue, with the side of a color bar or legend.
+
+    Returns the axes, whether the color bar belongs below them, and where the legend stands.
+    """
     width, height = layout.map_size(positions, others)
-    is_wide = not categories and width > _WIDE * height
-    beside, below = (0.0, 0.9) if is_wide else (0.0 if categories else 0.9, 0.0)
-    size = (width + beside, height + below)
-    (ax,) = layout.panel_axes(None, 1, size, size, categories, n_marks=0)
+    names = [marks.shorten(category) for category in categories]
+    side = layout.legend_side(width, names)
+    is_wide = not categories and (width > _WIDE * height or width + 0.9 > layout.PAGE_WIDTH)
+    if categories:
+        beside = layout.legend_width(names) if side == "right" else 0.0
+        below = layout.legend_height(names, width) if side == "below" else 0.0
+    else:
+        beside, below = (0.0, 0.9) if is_wide else (0.9, 0.0)
+    (ax,) = layout.grid_of_axes(1, 1, (width + beside, height + below))
     figure: Any = ax.figure
     figure.set_layout_engine("compressed")  # closes up around axes of equal units
     ax.grid(visible=False)
-    return ax, is_wide
+    return ax, is_wide, side
 
 
 def _quantity(
@@ -251,7 +265,9 @@ def _draw_numbers(
     numbers = values.values.astype(np.float64)
     is_missing = ~np.isfinite(numbers)
     x, y = positions["x"], positions["y"]
-    ax.scatter(x[is_missing], y[is_missing], s=size / 4, color="0.6", linewidths=0, zorder=1)
+    ax.scatter(
+        x[is_missing], y[is_missing], s=size / 4, color=marks.gray(ax, 0.6), linewidths=0, zorder=1
+    )
     order = np.argsort(numbers, kind="stable")  # the largest on top
     order = order[~is_missing[order]]
     low, high = limits

@@ -7,7 +7,7 @@ from matplotlib import pyplot as plt
 from test_pair_figure import cut_off_or_overlapping
 
 import amici_xr
-from amici_xr.plotting.point_names import name_points
+from amici_xr.plotting.shared.point_names import name_points
 
 pytest.importorskip("anndata")  # the core environment has none
 pytestmark = pytest.mark.needs_model

@@ -15,10 +15,15 @@ DISTANCE = np.linspace(0, 10, 11)
 MARKS = ("mean", "± 1 std", "single neighbors", "set to 0, see support")
 
 
+def every_text(ax):
+    """Texts of the legend, beside the axes or below the figure."""
+    drawn = ax.get_legend() or ax.figure.legends[0]
+    return [text.get_text() for text in drawn.get_texts()]
+
+
 def legend(ax):
     """Labels in the legend, without the marks."""
-    texts = [text.get_text() for text in ax.get_legend().get_texts()]
-    return [text for text in texts if text not in MARKS and "interval" not in text]
+    return [text for text in every_text(ax) if text not in MARKS and "interval" not in text]
 
 
 def colors(ax):
@@ -131,7 +136,7 @@ def test_brackets_are_the_bootstrap_intervals_of_the_corrected_lengths(ds, stati
         for own in [interval.sel(head=head, label=label)]
     }
     assert brackets == expected
-    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    texts = every_text(ax)
     assert f"95% interval of the {statistic} (cells)" in texts
 
 
@@ -152,7 +157,7 @@ def test_figures_draw_the_intervals_of_the_resampling_unit_and_name_it(sampled, 
     brackets = [line.get_ydata().tolist() for line in boxes.lines if line.get_marker() == "_"]
     ends = interval.sel(threshold=0.1, label=names(boxes))
     assert brackets == np.stack([ends.ci_lower, ends.ci_upper], axis=-1).tolist()
-    assert word in [text.get_text() for text in boxes.get_legend().get_texts()]
+    assert word in every_text(boxes)
 
     sweep = sampled.cf.plot_threshold_sweep([0.1, 0.3], **how)
     for label, band in zip(legend(sweep), sweep.collections, strict=True):
@@ -160,7 +165,7 @@ def test_figures_draw_the_intervals_of_the_resampling_unit_and_name_it(sampled, 
         own = interval.sel(label=label)
         assert edges.max() == pytest.approx(float(own.ci_upper.max()))
         assert edges.min() == pytest.approx(float(own.ci_lower.min()))
-    assert word in [text.get_text() for text in sweep.get_legend().get_texts()]
+    assert word in every_text(sweep)
 
 
 def test_groups_without_an_interval_are_drawn_without_one():
@@ -184,17 +189,17 @@ def test_a_resampling_unit_that_figures_do_not_have_is_named(ds, draw):
 def test_long_labels_cut_nothing_off():
     labels = [f"CD8-positive, alpha-beta memory T cell {number:02d}" for number in range(20)]
     ds = amici_xr.testing.simulate_dataset(labels[0], cell_types=labels, n_cells=900)
-    for ax in (ds.cf.plot_curve(0, DISTANCE), ds.cf.plot_length_scale(0.1)):
+    curves, boxes = ds.cf.plot_curve(0, DISTANCE), ds.cf.plot_length_scale(0.1, heads=0)
+    for ax, beside in ((curves, curves.texts), (boxes, boxes.get_xticklabels(minor=True))):
         figure = ax.get_figure()
         figure.canvas.draw()
-        beside = (ax.title, ax.get_legend(), ax.yaxis.label, *ax.get_xticklabels(minor=True))
-        for artist in beside:
+        for artist in (ax.title, ax.yaxis.label, *beside):
             box = artist.get_window_extent()
             assert box.x0 >= 0
             assert box.x1 <= figure.bbox.x1
             assert box.y0 >= 0
         assert ax.get_window_extent().width > 300
-        assert ax.get_window_extent().height > 200
+        assert ax.get_window_extent().height > 180
 
 
 def test_a_very_long_label_loses_its_middle_and_others_stay_whole():
@@ -218,28 +223,58 @@ def test_nothing_global_is_changed(ds):
     assert dict(plt.rcParams) == before
 
 
-def test_forty_labels_have_forty_colors_and_a_legend_that_covers_nothing(many):
+def named_lines(ax):
+    """Color of each line that is drawn with its label."""
+    lines = [line for line in ax.lines if line.get_linewidth() == 2]
+    return {line.get_label(): to_hex(line.get_color()) for line in lines}
+
+
+def test_forty_labels_have_forty_colors_and_are_named_at_their_curves(many):
     ax = many.cf.plot_curve(0, DISTANCE)
-    labels = legend(ax)
-    assert len(labels) == 39
-    assert len({colors(ax)[label] for label in labels}) == 39
-    figure = ax.get_figure()
-    figure.canvas.draw()
-    box = ax.get_legend().get_window_extent()
-    assert not box.overlaps(ax.get_window_extent().shrunk(0.99, 0.99))
-    assert box.x1 <= figure.bbox.x1
-    assert box.y0 >= figure.bbox.y0
-    assert box_colors(many.cf.plot_length_scale(0.1)) == {
-        label: colors(ax)[label] for label in labels
-    }
-
-
-def test_the_names_of_forty_labels_do_not_overlap(many):
-    ax = many.cf.plot_length_scale(0.1, kind="violin")
+    shown = [text.get_text() for text in ax.texts]
+    assert len(shown) == len(set(named_lines(ax).values())) == 39
+    assert set(shown) == set(named_lines(ax))
     ax.figure.canvas.draw()
-    boxes = [text.get_window_extent() for text in ax.get_xticklabels(minor=True)]
-    assert len(boxes) == 2 * 39
+    assert all(text.get_window_extent().x1 < ax.get_window_extent().x0 for text in ax.texts)
+    assert box_colors(many.cf.plot_length_scale(0.1, heads=0)) == named_lines(ax)
+    assert not ax.collections[:-1]  # no bands; the last one connects names with curves
+
+
+def test_panels_of_many_labels_name_the_largest_curves_of_each_head(many):
+    axes = many.cf.plot_curve(None, DISTANCE)
+    summary = many.cf.curve_summary(DISTANCE)["mean"].mean("distance")
+    for ax, head in zip(axes, (0, 1), strict=True):
+        size = summary.sel(head=head).dropna("label")
+        largest = set(size.label.values[np.argsort(-size.values)[:8]])
+        assert {text.get_text() for text in ax.texts} == set(named_lines(ax)) == largest
+        grays = {line.get_color() for line in ax.lines if line.get_linewidth() < 1}
+        assert grays == {"0.7"}
+    assert every_text(axes[0]) == ["mean", "the other 31 senders"]
+
+
+def test_traces_and_bands_of_many_labels_are_drawn_where_asked_or_few(many):
+    assert len(many.cf.plot_curve(0, DISTANCE, n_traces=2).lines) == 3 * 39
+    few = many.cf.plot_curve(0, DISTANCE, labels=[f"type {number:02d}" for number in range(1, 6)])
+    assert len(few.collections) == 5
+    assert "single neighbors" in every_text(few)
+
+
+def test_heads_have_panels_where_all_side_by_side_are_wider_than_a_page(many, ds):
+    axes = many.cf.plot_length_scale(0.1, kind="violin")
+    assert [ax.get_title() for ax in axes] == ["head 0", "head 1"]
+    figure = axes[0].figure
+    assert figure.get_size_inches()[0] <= 180 / 25.4
+    figure.canvas.draw()
+    upper, lower = ([text for text in ax.get_xticklabels(minor=True) if text.get_visible()]
+                    for ax in axes)  # fmt: skip
+    assert not upper
+    boxes = [text.get_window_extent() for text in lower]
+    assert len(boxes) == 39
     assert all(left.x1 <= right.x0 for left, right in itertools.pairwise(boxes))
+    whole = many.cf.plot_length_scale(0.1, panels=False)
+    assert len(whole.get_xticklabels(minor=True)) == 2 * 39
+    _, given = plt.subplots(1, 2)
+    assert ds.cf.plot_length_scale(0.1, ax=given).tolist() == given.tolist()
 
 
 def test_a_label_keeps_its_color_whatever_is_drawn(ds):
@@ -258,7 +293,7 @@ def test_groups_that_the_correction_set_to_zero_are_crossed(ds):
     expected = support.status.isin(["median_zero", "too_few_receivers"]).sum()
     crosses = [line for line in ax.lines if line.get_marker() == "x"]
     assert len(crosses) == expected > 0
-    assert "set to 0, see support" in [text.get_text() for text in ax.get_legend().get_texts()]
+    assert "set to 0, see support" in every_text(ax)
     plain = ds.cf.plot_length_scale(0.1, sample_threshold=None)
     assert not [line for line in plain.lines if line.get_marker() == "x"]
 
@@ -274,8 +309,8 @@ def test_the_legend_explains_a_cross_only_where_one_is_drawn():
     assert ds.cf.support().status.sel(head=0, label=["B", "C"]).values.tolist() == [
         *("reachable", "too_few_receivers")
     ]
-    assert ds.cf.plot_length_scale(labels=["B"]).get_legend() is None
-    assert ds.cf.plot_length_scale(labels=["C"]).get_legend() is not None
+    assert not ds.cf.plot_length_scale(labels=["B"]).figure.legends
+    assert every_text(ds.cf.plot_length_scale(labels=["C"])) == ["set to 0, see support"]
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,8 @@ FIGURES = {
     "pairs": lambda: simulate_response(5).cf.plot_pairs(),
     "pairs_of_17": lambda: simulate_response(17).cf.plot_pairs("q_value_strict"),
     "pairs_of_40": lambda: simulate_response(40).cf.plot_pairs(),
+    "box_of_17": lambda: tissue(n_labels=17, n_heads=6).cf.plot_length_scale(0.1, ci=True),
+    "curve_panels_of_17": lambda: tissue(n_labels=17, n_heads=6).cf.plot_curve(None, DISTANCE),
     "gene_effects": lambda: effects_in_the_demo().cf.plot_gene_effects(12),
     "gene_effects_of_17": lambda: effects_of_17().cf.plot_gene_effects(),
     "effect_curve": lambda: effects_in_the_demo().cf.plot_effect_curve(),

@@ -1,18 +1,15 @@
 """Properties of every figure: style, panels, ends of axes, files."""
 
 import itertools
-import logging
 import re
 
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
-from matplotlib.font_manager import fontManager
 
 import amici_xr
-from amici_xr.plotting import style
-from amici_xr.plotting.colors import DISTINCT_COLORS
+from amici_xr.plotting.shared.colors import DISTINCT_COLORS
 
 DISTANCE = np.linspace(0, 10, 11)
 FIGURES = {
@@ -96,27 +93,27 @@ class TestStyle:
             height, width, _ = plt.imread("figure.png").shape
             np.testing.assert_allclose((width, height), ax.figure.get_size_inches() * 300, atol=1)
 
-    def test_a_font_stands_in_for_characters_that_others_lack(self, caplog):
-        labels = ["受容体", "神経", "B"]
-        ds = amici_xr.testing.simulate_dataset(labels[0], cell_types=labels)
-        installed = {*fontManager.get_font_names()} & {*style._CJK_FONTS}
-        if not installed:
-            with pytest.warns(UserWarning, match="missing from font"):
-                ds.cf.plot_curve(0, DISTANCE).figure.canvas.draw()
-            return
-        with caplog.at_level(logging.WARNING):
-            ds.cf.plot_curve(0, DISTANCE).figure.canvas.draw()
-        assert not caplog.records
+    @every_figure
+    def test_on_dark_paper_figures_are_dark_and_files_too(self, ds, draw):
+        with plt.style.context("dark_background"):
+            ax = draw(ds)
+            ax.figure.savefig("dark.png")
+        assert to_hex(ax.figure.get_facecolor()) == to_hex(ax.get_facecolor()) == "#000000"
+        assert to_hex(ax.yaxis.label.get_color()) == to_hex(ax.title.get_color()) == "#ffffff"
+        corner = plt.imread("dark.png")[0, 0, :3]
+        assert corner.tolist() == [0, 0, 0]
 
-    def test_only_installed_fonts_stand_in(self):
-        (known,) = {font.name for font in fontManager.ttflist if font.name == "DejaVu Sans"}
-        monkey = pytest.MonkeyPatch()
-        with monkey.context() as patch:
-            patch.setattr(style, "_CJK_FONTS", ("No Such Font", known))
-            with style.styled(None, ["受容体"]):
-                assert plt.rcParams["font.family"][1:] == [known]
-            with style.styled(None, ["µ αβ"]):
-                assert plt.rcParams["font.family"] == ["sans-serif"]
+    def test_light_figures_are_saved_on_light_paper_whatever_the_settings(self, ds):
+        figure = ds.cf.plot_curve(0, DISTANCE).figure
+        with plt.style.context("dark_background"):
+            figure.savefig("light.png")
+        assert plt.imread("light.png")[0, 0, :3].tolist() == [1, 1, 1]
+
+    @pytest.mark.parametrize(("suffix", "sign"), [("svg", b"<text"), ("pdf", b"/FontFile2")])
+    def test_text_stays_text_without_the_style(self, ds, suffix, sign):
+        ds.cf.plot_curve(0, DISTANCE).figure.savefig(f"figure.{suffix}")
+        with open(f"figure.{suffix}", "rb") as file:
+            assert sign in file.read()
 
 
 class TestPanels:
@@ -131,10 +128,13 @@ class TestPanels:
         assert len(figure.axes) == 8
         figure.canvas.draw()
         assert "attention" in figure.get_supylabel() or "length scale" in figure.get_supylabel()
-        assert not any(ax.get_ylabel() or ax.get_xlabel() for ax in axes)
+        assert not any(ax.get_ylabel() for ax in axes)
         bottoms = {}
         for ax in axes:
             bottoms[ax.get_subplotspec().colspan.start] = ax
+        x_labels = {ax.get_xlabel() for ax in bottoms.values()}  # the legend is below
+        assert len(x_labels) == 1
+        assert {ax for ax in axes if ax.get_xlabel()} in (set(), set(bottoms.values()))
         for ax in axes:
             texts = ax.get_xticklabels(which="both")
             has_names = any(text.get_visible() and text.get_text() for text in texts)
@@ -212,7 +212,7 @@ class TestEndOfAxis:
         assert sum(beyond.values()) >= beyond[0, "B"] >= 2
         drawn = sorted(text.get_text() for text in ax.texts)
         assert drawn == sorted(f"+{count}" for count in beyond.values() if count)
-        texts = [text.get_text() for text in ax.get_legend().get_texts()]
+        texts = [text.get_text() for text in ax.figure.legends[0].get_texts()]
         assert "neighbors beyond the axis" in texts
 
     def test_the_axis_ends_above_every_whisker_and_interval(self, far):

@@ -31,9 +31,9 @@ from amici_xr.findings.supported_pairs import summary
 from amici_xr.io.atomic import replace_atomically
 from amici_xr.io.paths import expand_home
 from amici_xr.iteration import watched
-from amici_xr.plotting.colors import Palette, label_colors
 from amici_xr.plotting.page import figures, pairs, points, summaries
 from amici_xr.plotting.page.encoding import Shares, pack, to_json
+from amici_xr.plotting.shared.colors import Palette, label_colors
 from amici_xr.uncertainty.evidence import check_types, read_evidence, types_of
 
 THRESHOLDS = (0.01, 0.02, *(number / 20 for number in range(1, 20)))  # 0.05, 0.1, … 0.95

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from amici_xr.plotting.evidence_marks import is_spillover
+from amici_xr.plotting.shared.evidence_marks import is_spillover
 from amici_xr.uncertainty.evidence import WORDS, join_evidence
 
 

@@ -15,8 +15,8 @@ import xarray as xr
 from slow_cases import slow
 
 import amici_xr
-from amici_xr.plotting.colors import label_colors
 from amici_xr.plotting.page import document, points
+from amici_xr.plotting.shared.colors import label_colors
 
 needs_bokeh = pytest.mark.skipif(
     importlib.util.find_spec("bokeh") is None,

@@ -7,7 +7,7 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex, to_rgb
 
 import amici_xr
-from amici_xr.plotting.colors import DISTINCT_COLORS, label_colors, label_lines
+from amici_xr.plotting.shared.colors import DISTINCT_COLORS, label_colors, label_lines
 
 DISTANCE = np.linspace(0, 10, 11)
 

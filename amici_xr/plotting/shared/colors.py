@@ -35,8 +35,10 @@ _HEX_CODES = (
 DISTINCT_COLORS = tuple(f"#{code}" for code in _HEX_CODES.split())
 
 
-def label_colors(ds: xr.Dataset, shown: Sequence[str], palette: Palette = None) -> dict[str, Any]:
-    """Choose the color of each label that is shown.
+def label_colors(
+    ds: xr.Dataset, shown: Sequence[str], palette: Palette = None, *, level: int = 3
+) -> dict[str, Any]:
+    """Choose the color of each label that is shown; a warning blames the caller at this level.
 
     Without a palette, the color that the tissue came with (the ``cell_type_color`` of the Dataset),
     and for a type without one the color at its position in the model's vocabulary, from a list of
@@ -60,7 +62,7 @@ def label_colors(ds: xr.Dataset, shown: Sequence[str], palette: Palette = None) 
         warnings.warn(
             f"palette={palette!r} has {len(colors)} colors for {len(vocabulary)} cell types, so "
             "some share one; leave it out to have all distinct",
-            stacklevel=3,
+            stacklevel=level,
         )
     return {label: colors[position] for label, position in positions.items()}
 

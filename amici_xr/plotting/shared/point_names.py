@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from amici_xr.plotting import marks
+from amici_xr.plotting.shared import marks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,14 +1,15 @@
-"""Name lines where they begin, without a legend and without overlap."""
+"""Name lines at their ends, without a legend and without overlap."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from amici_xr.plotting import marks
+from amici_xr.plotting.shared import marks
+from amici_xr.plotting.shared.layout import inches_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,8 +22,13 @@ _LINE_SPACING = 1.2  # times the font size
 _GAP, _STUB = 0.05, 0.01  # of the axes' width: to the names, and of a connector's level end
 
 
-def name_lines(ax: Axes, heights: Mapping[str, float], colors: Mapping[str, Any]) -> bool:
-    """Write the name of each line beside its left end, and move the axis of y to the right.
+def name_lines(
+    ax: Axes,
+    heights: Mapping[str, float],
+    colors: Mapping[str, Any],
+    side: Literal["left", "right"] = "left",
+) -> bool:
+    """Write the name of each line beside its end; at the left end, the axis of y moves right.
 
     Names that would overlap are moved apart, as little as possible, and each is connected with its
     line. Limits of the axes must be set before.
@@ -32,9 +38,11 @@ def name_lines(ax: Axes, heights: Mapping[str, float], colors: Mapping[str, Any]
     ax
         The axes, with a linear axis of y.
     heights
-        Where each line meets the left side of the axes, in units of the data.
+        Where each line meets that side of the axes, in units of the data.
     colors
         Color of each line.
+    side
+        The side of the axes on which the names stand.
 
     Returns
     -------
@@ -44,19 +52,22 @@ def name_lines(ax: Axes, heights: Mapping[str, float], colors: Mapping[str, Any]
     from matplotlib.collections import LineCollection
 
     bottom, top = ax.get_ylim()
-    starts = (np.array([heights[name] for name in heights]) - bottom) / (top - bottom)
-    size = float(ax.yaxis.get_ticklabels()[0].get_fontsize())
-    figure: Any = ax.figure
-    gap = _LINE_SPACING * size / 72 / (ax.get_position().height * figure.get_size_inches()[1])
-    if gap * (starts.size - 1) > 1:
+    ends = (np.array([heights[name] for name in heights]) - bottom) / (top - bottom)
+    ends = np.clip(ends, 0, 1)
+    size = float(ax.yaxis.get_major_ticks(1)[0].label1.get_fontsize())
+    gap = _LINE_SPACING * size / 72 / float(inches_of(ax)[1])
+    if gap * (ends.size - 1) > 1:
         return False
-    places = spread(starts, gap)
+    places = spread(ends, gap)
+    x, outward = (0.0, -1.0) if side == "left" else (1.0, 1.0)
+    style: dict[str, Any] = {"va": "center", "fontsize": size, "transform": ax.transAxes}
+    style["ha"] = "right" if side == "left" else "left"
     for name, place in zip(heights, places, strict=True):
-        shown = marks.shorten(name, LONGEST_NAME)
-        ax.text(-_GAP, place, shown, transform=ax.transAxes, ha="right", va="center", fontsize=size)
+        ax.text(x + outward * _GAP, place, marks.shorten(name, LONGEST_NAME), **style)
+    steps = x + outward * np.array([0, _STUB, _GAP - _STUB, _GAP - _STUB / 2])
     connectors = [
-        [(0, start), (-_STUB, start), (_STUB - _GAP, place), (_STUB / 2 - _GAP, place)]
-        for start, place in zip(starts, places, strict=True)
+        np.column_stack([steps, [end, end, place, place]])
+        for end, place in zip(ends, places, strict=True)
     ]
     ax.add_collection(
         LineCollection(
@@ -68,8 +79,9 @@ def name_lines(ax: Axes, heights: Mapping[str, float], colors: Mapping[str, Any]
         ),
         autolim=False,
     )
-    ax.yaxis.tick_right()
-    ax.yaxis.set_label_position("right")
+    if side == "left":
+        ax.yaxis.tick_right()
+        ax.yaxis.set_label_position("right")
     return True
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from matplotlib import pyplot as plt
 from scipy.optimize import LinearConstraint, minimize
 
-from amici_xr.plotting.line_names import name_lines, spread
+from amici_xr.plotting.shared.line_names import name_lines, spread
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=9))
@@ -64,3 +64,20 @@ def test_dollar_signs_and_long_names_are_written_as_they_are(axes):
     dollar, long = axes.texts
     assert dollar.get_text() == r"a\$b\$"
     assert len(long.get_text()) == 34
+
+
+def test_names_at_the_right_end_leave_the_axis_of_y_where_it_is(axes):
+    assert name_lines(axes, {"low": 0.2, "high": 0.8}, {"low": "C0", "high": "C1"}, "right")
+    axes.figure.draw_without_rendering()
+    low, high = (text.get_window_extent() for text in axes.texts)
+    assert axes.get_window_extent().x1 < low.x0
+    assert low.y1 < high.y0
+    assert axes.yaxis.get_label_position() == "left"
+
+
+def test_a_line_that_leaves_the_axes_is_named_at_their_edge(axes):
+    axes.set_ylim(0, 1)
+    assert name_lines(axes, {"far above": 40.0}, {"far above": "C0"})
+    axes.figure.draw_without_rendering()
+    (name,) = axes.texts
+    assert name.get_window_extent().y1 <= axes.figure.bbox.y1

@@ -1,0 +1,1 @@
+"""What figures share: style, paper, fonts, layout, colors, marks and names."""
