@@ -1,17 +1,14 @@
 """The page to explore: what it shows is what the Dataset says, in a real browser, offline."""
 
-import base64
 import csv
-import gzip
 import importlib.util
 import io
-import json
-import re
 import sys
 
 import numpy as np
 import pytest
 import xarray as xr
+from pages import content_of
 from slow_cases import slow
 
 import amici_xr
@@ -30,14 +27,6 @@ HOSTILE = [
     "$$x$$",
     '神経 "细胞", é',
 ]
-
-
-def content_of(path):
-    """What the page embeds, arrays decoded."""
-    found = re.search(
-        r'<script id="content" type="text/plain">(.*?)</script>', path.read_text("utf-8")
-    )
-    return json.loads(gzip.decompress(base64.b64decode(found[1])))
 
 
 @pytest.fixture(scope="module")
