@@ -132,6 +132,9 @@ def _written(folder: Path, saved: dict[str, xr.Dataset]) -> Iterator[Path]:
     for name, ds in saved.items():
         ds.cf.save(folder / f"{name}.nc")
         yield folder / f"{name}.nc"
+    groups = {"scores": saved["tissue"], "tissue": saved["response"], "runs": saved["runs"]}
+    amici_xr.save(xr.DataTree.from_dict(groups), folder / "study.nc")
+    yield folder / "study.nc"
     plots = _plots(saved)
     for path in (folder / f"{name}{suffix}" for name in plots for suffix in (".png", ".svg")):
         draw(plots[path.stem], path, 150)

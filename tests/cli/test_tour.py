@@ -35,7 +35,7 @@ def test_the_tour_prints_findings_and_reach_beside_what_was_planted_and_writes_a
         assert effect > 6 * float(words["T_cell", "Tumor"][-2])
     assert words["T_cell", "Tumor"][:3] == ["–", "not", "supported,"]
     written = {path.name for path in tmp_path.iterdir()}
-    assert {"response.nc", "tissue.nc", "runs.nc", "pairs.png", "atlas.svg"} <= written
+    assert {"response.nc", "tissue.nc", "study.nc", "runs.nc", "pairs.png", "atlas.svg"} <= written
     assert ("tissue.html" in written) == HAS_BOKEH
     for sender, receiver, planted in (("Macrophage", "T_cell", 10), ("Fibroblast", "Tumor", 20)):
         (further,) = (
