@@ -2,7 +2,8 @@
 # make test: install what development needs, then the checks of this environment, with 15 examples of
 # each property, see conftest.py; test-all: what is slow, and 300 examples.
 # coverage: the tests again, with the lines and branches that they reach.
-# test-core, test-oldest, test-newest, test-scvi and test-amici make environments of their own.
+# test-core, test-oldest, test-newest, test-scvi, test-spatialdata and test-amici make environments of
+# their own.
 # test-long: properties, damaged checkpoints and killed writes, with thousands of examples of each.
 # test-mutants: the code of MUTATED changed at one place at a time, and whether its tests notice: how
 # many mutants there are, how many were killed, and what changed in each that was not.
@@ -22,11 +23,11 @@ ON_EVERY_CORE := -n auto --dist worksteal
 OF_THE_CORE := not needs_model and not needs_training and not live and not once and not slow
 
 .PHONY: demo test test-all coverage test-long test-mutants test-core test-oldest test-newest test-scvi \
-	test-amici docs figure bench clean
+	test-spatialdata test-amici docs figure bench clean
 
 # One thread for linear algebra each, since as many tests run at a time as there are cores.
-test test-all coverage test-long test-mutants test-core test-core-% test-oldest test-newest test-amici: \
-	export OMP_NUM_THREADS = 1
+test test-all coverage test-long test-mutants test-core test-core-% test-oldest test-newest \
+	test-spatialdata test-amici: export OMP_NUM_THREADS = 1
 
 demo: .venv/demo
 	.venv/bin/python -m amici_xr.cli demo demo_output
@@ -83,6 +84,10 @@ test-oldest: .venv-oldest/installed .venv/demo
 test-newest: .venv-newest/installed .venv/demo
 	.venv/bin/python -m amici_xr.cli demo demo_output
 	AMICI_XR_SAVED="$(CURDIR)/demo_output" .venv-newest/bin/python -m pytest $(ON_EVERY_CORE) -m "$(OF_THE_CORE)"
+
+# Tissues as SpatialData, which brings another dask than ours and much else.
+test-spatialdata: .venv-spatialdata/installed
+	.venv-spatialdata/bin/python -m pytest $(ON_EVERY_CORE) -W default tests/tissue
 
 test-core-%: .venv-core-%/installed .venv/demo
 	.venv/bin/python -m amici_xr.cli demo demo_output
@@ -159,6 +164,12 @@ INTERPRETER = python$*
 .venv-core-%/installed: $(SOURCES)
 	$(INTERPRETER) -m venv .venv-core-$*
 	.venv-core-$*/bin/python -m pip install --quiet -e ".[test]"
+	touch $@
+
+.venv-spatialdata/installed: $(SOURCES)
+	$(PYTHON) -m venv .venv-spatialdata
+	.venv-spatialdata/bin/python -m pip install --quiet $(TORCH)
+	.venv-spatialdata/bin/python -m pip install --quiet -e ".[model,zarr,spatialdata,test]"
 	touch $@
 
 .venv-scvi/installed: $(SOURCES)

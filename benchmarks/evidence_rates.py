@@ -51,17 +51,18 @@ def count(ds: xr.Dataset, adata: anndata.AnnData) -> dict[str, int]:
     return counts
 
 
-def refits(adata: anndata.AnnData, seed: int) -> xr.Dataset:
+def refits(adata: anndata.AnnData, seed: int, checkpoint: Path | None = None) -> xr.Dataset:
     """Leave out each sender."""
     return amici_xr.leave_out_senders(
         adata, "cell_type", n_neighbors=N_NEIGHBORS, max_epochs=MAX_EPOCHS, seed=seed,
-        progress=False,
+        checkpoint=checkpoint, progress=False,
     )  # fmt: skip
 
 
 def held_out_gains(
     adata: anndata.AnnData,
     seed: int,
+    checkpoint: Path | None = None,  # it is quick, and begins anew
     labels_key: str = "cell_type",
     n_neighbors: int = N_NEIGHBORS,
     batch_size: int = 64,
@@ -87,6 +88,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("evidence_rates.csv"))
     parser.add_argument("--tissues", type=int, default=8, help="of each setting")
+    parser.add_argument("--checkpoints", type=Path, help="folder, to go on within a tissue too")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     rows = pd.read_csv(arguments.out) if arguments.out.exists() else pd.DataFrame()
@@ -96,10 +98,12 @@ def main() -> None:
             if (setting, seed) in done:
                 continue
             adata = amici_xr.testing.simulate_tissue(**(TISSUE | changes), seed=1_000 + seed)
+            folder = arguments.checkpoints
+            checkpoint = None if folder is None else folder / f"{setting} {seed}"
             found = []
             for way, ask in WAYS.items():
                 start = time.perf_counter()
-                counts = count(ask(adata, seed), adata)
+                counts = count(ask(adata, seed, checkpoint), adata)
                 seconds = time.perf_counter() - start
                 found.append({"setting": setting, "seed": seed, "way": way} | counts)
                 found[-1]["seconds"] = round(seconds, 1)
