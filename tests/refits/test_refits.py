@@ -256,7 +256,10 @@ def test_p_allows_for_places_and_for_the_runs_that_were_drawn(by_hand):
     np.testing.assert_allclose(pair.gene_p_value, expected, rtol=1e-5)
     q = false_discovery_control(expected)
     np.testing.assert_allclose(pair.gene_q_value, q, rtol=1e-5)
-    whole = upper_tail(of_sum, mean.sum(), np.array([variance_of_sum]), 4).item()
+    error = np.sqrt(spatial + variance)
+    typical = np.median(mean / error) * error.sum()
+    assert typical > 0
+    whole = upper_tail(of_sum, mean.sum() - typical, np.array([variance_of_sum]), 4).item()
     combined = 2 / (1 / q.min() + 1 / whole)  # the smallest q is Simes' p
     np.testing.assert_allclose(pair.p_value, combined, rtol=1e-5)
     assert set(np.argsort(pair.gene_p_value.values)[:2]) == {0, 1}
