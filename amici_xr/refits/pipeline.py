@@ -132,8 +132,8 @@ def leave_out_senders(
         two: those of the genes combined (Simes), and that of the gain beyond what it would be if
         every gene gained like the median gene; ``q_value``, adjusted over all pairs (Benjamini
         and Hochberg); ``n_receivers``, ``n_with_sender``; ``effective_patches``; ``status``:
-        "tested"; "same_type" (neighbors are of other types); "absent" (no receiver has such a neighbor);
-        "too_few_receivers" (fewer than 30 beyond the columns of the regression, or fewer than 10
+        "tested"; "same_type" (neighbors are of other types); "absent" (no receiver has such a
+        neighbor); "too_few_receivers" (fewer than 30 beyond the columns of the regression, or fewer than 10
         to train on in a fold); "no_variation" (of any gene); "diverged" (the loss of a model
         became NaN). The interval takes the squared deviation for known, and speaks of the sum over
         genes: it may hold 0 where p, which a single gene can make small, is small.
