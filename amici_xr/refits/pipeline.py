@@ -130,13 +130,13 @@ def leave_out_senders(
         Over (query, label): ``gain``, summed over genes, over the squared deviation from the mean
         of the type; ``ci_lower``, ``ci_upper``, its interval; ``p_value``, the harmonic mean of
         two: those of the genes combined (Simes), and that of the gain beyond what it would be if
-        every gene gained like the median gene; ``q_value``, adjusted over all pairs (Benjamini
-        and Hochberg); ``n_receivers``, ``n_with_sender``; ``effective_patches``; ``status``:
-        "tested"; "same_type" (neighbors are of other types); "absent" (no receiver has such a
-        neighbor); "too_few_receivers" (fewer than 30 beyond the columns of the regression, or fewer than 10
-        to train on in a fold); "no_variation" (of any gene); "diverged" (the loss of a model
-        became NaN). The interval takes the squared deviation for known, and speaks of the sum over
-        genes: it may hold 0 where p, which a single gene can make small, is small.
+        every gene gained like the median gene; ``q_value``, adjusted over all pairs (Benjamini and
+        Hochberg); ``n_receivers``, ``n_with_sender``; ``effective_patches``; ``status``: "tested";
+        "same_type" (neighbors are of other types); "absent" (no receiver has such a neighbor);
+        "too_few_receivers" (fewer than 30 beyond the columns of the regression, or fewer than 10 to
+        train on in a fold); "no_variation" (of any gene); "diverged" (the loss of a model became
+        NaN). The interval takes the squared deviation for known, and speaks of the sum over genes:
+        it may hold 0 where p, which a single gene can make small, is small.
 
         Over (query, label, gene): ``gene_gain``, ``gene_p_value``, one-sided, of the mean over
         receivers, under spatial autocorrelation and with the variance over runs (a jackknife)
