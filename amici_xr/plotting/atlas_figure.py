@@ -21,6 +21,7 @@ from amici_xr.plotting.atlas_marks import (
 from amici_xr.plotting.atlas_panels import (
     colored_lengths,
     has_reach_of,
+    names_of,
     pairs_of,
     panels_of,
     values_of,
@@ -81,7 +82,7 @@ def plot_atlas(
     A reach beyond the whole neighborhood of most receivers is extrapolated: it has no color, but a
     triangle and, up to ten types, the distance at which neighborhoods end. No such neighbor, no
     reach, a reach of a minority of the cells, and a reach within which too few receivers have a
-    neighbor each look different.
+    neighbor each look different. Types of fewer than ten cells tell how many there are.
 
     Parameters
     ----------
@@ -185,10 +186,7 @@ def _new_axes(n_panels: int, pairs: xr.Dataset, *, has_numbers: bool) -> tuple[l
     """Make panels as large as a page is wide, and tell whether the color bar belongs below them."""
     n_rows, n_columns = pairs.sizes["query"], pairs.sizes["label"]
     wanted, least = _CELLS["with numbers" if has_numbers else "bare"]
-    beside, under = (
-        0.45 + width_of(marks.shorten_upright(str(name)) for name in pairs[dim].values)
-        for dim in ("query", "label")
-    )
+    beside, under = (0.45 + width_of(names_of(pairs, dim)) for dim in ("query", "label"))
     across = max(1, min(n_panels, 2, int((PAGE_WIDTH - beside) / (least * n_columns + _GAP))))
     is_flat = across * (n_columns * wanted + _GAP) + beside + _BAR_BESIDE > PAGE_WIDTH
     bar = 0.0 if is_flat else _BAR_BESIDE
@@ -247,7 +245,7 @@ def _write_title_line(axes: Sequence[Axes], words: str, *, is_ours: bool) -> Non
 def _name_pairs(ax: Axes, panel: xr.Dataset) -> None:
     """Name rows and columns, and separate them by white lines."""
     for axis, dim, name in ((ax.xaxis, "label", "sender"), (ax.yaxis, "query", "receiver")):
-        names = [marks.shorten_upright(str(value)) for value in panel[dim].values]
+        names = names_of(panel, dim)
         axis.set_ticks(range(len(names)), names, fontsize=8)
         axis.set_ticks(np.arange(len(names) + 1) - 0.5, minor=True)
         axis.set_label_text(name)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from amici_xr.analysis.length_scales import REACHES
 from amici_xr.dataset.structure import is_valid_structure
 from amici_xr.errors import check_fraction, check_names, listed
+from amici_xr.plotting.shared import marks
 from amici_xr.plotting.shared.chance_marks import CHANCE
 from amici_xr.plotting.shared.evidence_marks import EVIDENCE
 from amici_xr.uncertainty.evidence import check_types, join_evidence, read_evidence, types_of
@@ -22,7 +23,9 @@ from amici_xr.uncertainty.pair_atlas import (
 )
 
 _DRAWN = {"median_length_scale", "status"}
-_FURTHER = ("attention_at_contact", "neighborhood_edge", *EVIDENCE, *CHANCE)
+_COUNTS = {"query": "n_receivers", "label": "n_neighbors"}
+_FURTHER = ("attention_at_contact", "neighborhood_edge", *_COUNTS.values(), *EVIDENCE, *CHANCE)
+FEW = 10  # fewer cells than these are told beside the name of their type
 
 
 def pairs_of(
@@ -85,6 +88,19 @@ def panels_of(pairs: xr.Dataset, heads: int | Sequence[int] | None) -> dict[str,
         strongest = strongest.where(strongest >= 0, strongest_by_attention(pairs))
     panel = pairs.sel(head=strongest.where(strongest >= 0, every_head[0]))
     return {"strongest head": panel}
+
+
+def names_of(pairs: xr.Dataset, dim: str) -> list[str]:
+    """Return the cell types along `dim`, with their number of cells where these are few."""
+    names = [marks.shorten_upright(str(name)) for name in pairs[dim].values]
+    if _COUNTS[dim] not in pairs:  # an atlas that was put together by hand
+        return names
+    count = pairs[_COUNTS[dim]]
+    numbers = count.max([other for other in count.dims if other != dim]).values
+    return [
+        f"{name} (n = {number})" if 0 < number < FEW else name
+        for name, number in zip(names, np.broadcast_to(numbers, len(names)), strict=True)
+    ]
 
 
 def colored_lengths(panel: xr.Dataset) -> NDArray[np.float64]:

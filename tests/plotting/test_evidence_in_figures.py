@@ -119,6 +119,19 @@ def test_the_title_says_which_evidence_there_is_or_how_to_get_it(reachable):
     assert not figure.get_suptitle()
 
 
+def test_a_type_of_fewer_than_ten_cells_tells_how_many_there_are():
+    types = ["A", "B", "C", "D"]
+    ds = amici_xr.testing.simulate_dataset(types, cell_types=types, n_cells=300)
+    rare = np.flatnonzero(ds.label == "D")[7:]
+    few = ds.drop_isel(neighbor=rare)
+    ax = few.cf.plot_atlas(0.1)
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["A", "B", "C", "D (n = 7)"]
+    assert [text.get_text() for text in ax.get_yticklabels()] == types
+    bare = few.cf.atlas(0.1)[["median_length_scale", "status"]]  # without the numbers
+    names = [text.get_text() for text in amici_xr.plot_atlas(bare).get_xticklabels()]
+    assert names == types
+
+
 def test_the_legend_says_what_is_what(reachable):
     figure = amici_xr.plot_atlas(reachable, evidence=refits(Q)).figure
     assert legend(figure) == ["no reach", "evidence", "reach without evidence", "reach, not tested"]
