@@ -20,14 +20,23 @@ from amici_xr.dataset.study import groups_of
 from amici_xr.findings.study_arguments import asked_groups
 from amici_xr.uncertainty.evidence import WORDS
 
+_NO_EVIDENCE = "a reach is none; amici-xr distance-response asks the tissue which pairs are real"
+_LONGEST = 120  # characters of an attribute
 
-def description_of(ds: xr.Dataset | xr.DataTree) -> Iterator[str]:
-    """Yield lines that tell what a Dataset or a study holds and where it comes from."""
+
+def description_of(ds: xr.Dataset | xr.DataTree, *, is_alone: bool = True) -> Iterator[str]:
+    """Yield lines that tell what a Dataset or a study holds and where it comes from.
+
+    `is_alone` says that no evidence stands beside it.
+    """
     if isinstance(ds, xr.DataTree):
-        yield f"Study of {len(groups_of(ds))} groups"
-        for name, group in groups_of(ds).items():
+        groups = groups_of(ds)
+        is_bare = not any(map(_is_evidence, groups.values()))
+        yield f"Study of {len(groups)} groups"
+        for name in sorted(groups, key=lambda name: not _is_evidence(groups[name])):
+            group = groups[name]
             yield from ("", f"{name}:")
-            yield from (f"    {line}".rstrip() for line in description_of(group))
+            yield from (f"    {line}".rstrip() for line in description_of(group, is_alone=is_bare))
         return
     if kind_of(ds) == "training_history":
         yield from _description_of_history(ds)
@@ -48,13 +57,26 @@ def description_of(ds: xr.Dataset | xr.DataTree) -> Iterator[str]:
             sizes = select(ds, str(query)).sizes
             counts = (f"{sizes[dim]:,} {dim}s" for dim in ("receiver", "neighbor") if dim in sizes)
             yield f"    {query}: {', '.join(counts)}"
+    if is_alone and not is_response(ds):
+        yield f"    {'evidence:':<18} {_NO_EVIDENCE}"
     yield from ("", "Made:")
     for name, value in ds.attrs.items():
         for key, detail in (_json(value) or {name: value}).items():
             if isinstance(detail, dict):  # a setting of the model, and where it comes from
                 detail = detail["value"] and f"{detail['value']} ({detail.get('source')})"
             if detail is not None:
-                yield f"    {key + ':':<26} {', '.join(map(str, np.atleast_1d(detail)))}"
+                words = ", ".join(map(str, np.atleast_1d(detail)))
+                yield f"    {key + ':':<26} {_shortened(words)}"
+
+
+def _is_evidence(ds: xr.Dataset) -> bool:
+    """Tell whether a group of a study says which pairs are real: these come first."""
+    return is_response(ds) or kind_of(ds) in EVIDENCE_OF_PAIRS
+
+
+def _shortened(words: str) -> str:
+    """Cut off what would fill the screen."""
+    return words if len(words) <= _LONGEST else f"{words[:_LONGEST]} … ({len(words):,} characters)"
 
 
 def _description_of_history(ds: xr.Dataset) -> Iterator[str]:

@@ -91,6 +91,14 @@ def test_info_lists_every_group_and_commands_that_work(done):
             done(*shlex.split(line)[1:])
 
 
+def test_info_puts_evidence_first_and_says_where_there_is_none(done):
+    shown = done("info", "study.nc").out
+    assert shown.index("\ntissue:") < shown.index("\nscores:")
+    words = "amici-xr distance-response asks the tissue which pairs are real"
+    assert words not in shown
+    assert words in done("info", "scores.nc").out
+
+
 def test_info_leaves_out_questions_that_two_groups_could_answer(done, groups):
     two = {"first": groups["scores"], "second": groups["scores"], "tissue": groups["tissue"]}
     amici_xr.save(xr.DataTree.from_dict(two), "two.nc")
