@@ -53,6 +53,13 @@ class Study:
         return amici_xr.atlas(self.tissue, THRESHOLD)
 
     @cached_property
+    def chance(self) -> xr.Dataset:
+        """Scores as models of the permuted tissue give them."""
+        types = list(self.types)
+        size = {"n_cells": 60 * len(types), "n_heads": self.n_heads, "n_neighbors": 40}
+        return amici_xr.testing.simulate_dataset(types, cell_types=types, unit="µm", seed=7, **size)
+
+    @cached_property
     def receiver(self) -> xr.Dataset:
         """Scores of one receiver."""
         ds = amici_xr.select(self.tissue, self.types[0])
@@ -120,6 +127,9 @@ class Study:
 FIGURES: dict[str, Callable[[Study], Any]] = {
     "atlas": lambda study: amici_xr.plot_atlas(study.atlas),
     "atlas_with_evidence": lambda study: amici_xr.plot_atlas(study.atlas, evidence=study.response),
+    "atlas_with_chance": lambda study: amici_xr.plot_atlas(
+        study.tissue, THRESHOLD, evidence=study.response, chance=study.chance
+    ),
     "atlas_of_heads": lambda study: amici_xr.plot_atlas(
         study.atlas, heads=study.atlas["head"].values, evidence=study.response
     ),

@@ -168,6 +168,8 @@ def plot_atlas(
         bar = figure.colorbar(mesh, ax=list(axes), label=label, shrink=0.8, pad=pad, **flat)
         mark_color_bar(bar.ax, pairs, largest, is_flat=is_flat)
         add_legend(axes, list(panels.values()), is_ours=is_ours)
+        if is_ours and "chance_upper" in pairs:  # whose bracket moves panels in a second pass only
+            figure.draw_without_rendering()
     return axes[0] if len(axes) == 1 else np.array(axes, dtype=object)
 
 
