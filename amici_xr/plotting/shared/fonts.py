@@ -17,7 +17,7 @@ _PREFERRED = (
     *("Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "Apple SD Gothic Neo"),
     *("Noto Sans", "Noto Sans Arabic", "DejaVu Sans", "Segoe UI", "Arial Unicode MS"),
 )
-_EAST_ASIAN = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "IDEOGRAPHIC", "BOPOMOFO")
+_FIRST_EMOJI = "\U0001f000"
 
 
 def choose_fonts(names: Iterable[str], family: Iterable[str]) -> tuple[list[str], set[str]]:
@@ -54,8 +54,7 @@ def warn_of_missing(characters: Iterable[str]) -> None:
     import matplotlib as mpl
 
     missing = sorted(characters)
-    scripts = {unicodedata.name(char, "").split()[:1][0] for char in missing if char}
-    fonts = sorted({_font_of_script(script) for script in scripts})
+    fonts = sorted({_font_of(char) for char in missing})
     warnings.warn(
         f"no installed font has {''.join(missing[:20])!r}, which are drawn as empty boxes; install "
         f"a font that has them, e.g. {' and '.join(fonts)}, then delete matplotlib's list of fonts "
@@ -64,10 +63,14 @@ def warn_of_missing(characters: Iterable[str]) -> None:
     )
 
 
-def _font_of_script(script: str) -> str:
-    if script in _EAST_ASIAN:
+def _font_of(char: str) -> str:
+    is_symbol = unicodedata.category(char).startswith("S")
+    if is_symbol and char >= _FIRST_EMOJI:
+        return "Noto Emoji (fonts.google.com)"
+    if unicodedata.east_asian_width(char) in "FHW":
         return "Noto Sans CJK (Debian and Ubuntu: fonts-noto-cjk)"
-    return f"Noto Sans {script.title()}".strip() + " (Debian and Ubuntu: fonts-noto-core)"
+    script = "Symbols" if is_symbol else unicodedata.name(char, "").partition(" ")[0].title()
+    return f"Noto Sans {script}".strip() + " (Debian and Ubuntu: fonts-noto-core)"
 
 
 def _level_of_caller() -> int:

@@ -99,10 +99,19 @@ def test_without_such_a_font_one_warning_says_what_to_install(runic_tissue, with
 
 @pytest.mark.parametrize(
     ("name", "font"),
-    [("神经元", "Noto Sans CJK"), ("ニューロン", "Noto Sans CJK"), ("신경", "Noto Sans CJK")],
+    [
+        ("神经元", "Noto Sans CJK"),
+        ("ニューロン", "Noto Sans CJK"),
+        ("신경", "Noto Sans CJK"),
+        ("细胞（亚型）", "Noto Sans CJK"),
+        ("microbe 🦠", "Noto Emoji"),
+        ("⯊ phase", "Noto Sans Symbols"),
+    ],
 )
-def test_east_asian_scripts_share_a_font(name, font, without_runes):
-    with pytest.warns(UserWarning, match=font):
+def test_one_font_is_named_for_all_characters_of_east_asia_and_for_symbols(
+    name, font, without_runes
+):
+    with pytest.warns(UserWarning, match=rf"e\.g\. {font} \([^()]*\), then delete"):
         fonts.warn_of_missing(fonts.choose_fonts([name], ["DejaVu Sans"])[1])
 
 
