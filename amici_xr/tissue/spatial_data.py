@@ -63,7 +63,8 @@ def from_spatialdata(
     NotFoundError
         If there is no such table, coordinate system or region.
     ValueError
-        If several could be meant, a cell has no shape in its region, or units contradict.
+        If the path can't be read, several tables or coordinate systems could be meant, a cell has
+        no shape in its region, or units contradict.
     TypeError
         If `sdata` is neither a SpatialData nor a path.
 
@@ -110,7 +111,12 @@ def read_elements(path: str | os.PathLike[str], kinds: Collection[str]) -> Any:
     read_zarr = require("spatialdata", "spatialdata", "reading SpatialData").read_zarr
     with warnings.catch_warnings():  # of plans and older formats of the libraries below it
         warnings.simplefilter("ignore")
-        return read_zarr(store, selection=tuple(kinds))
+        try:
+            return read_zarr(store, selection=tuple(kinds))
+        except Exception as error:  # each version of the libraries below it has its own
+            raise ValueError(
+                f"sdata={os.fspath(path)!r} can't be read as a SpatialData store: {error}"
+            ) from error
 
 
 def choose_table(tables: Iterable[str], table: str | None = None) -> str:

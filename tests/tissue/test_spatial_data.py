@@ -345,5 +345,8 @@ def test_what_is_neither_a_spatialdata_nor_a_path_is_refused(tissue, tmp_path):
         amici_xr.from_spatialdata(tissue)
     with pytest.raises(FileNotFoundError, match=r"sdata='.*b\.zarr': there is no such store"):
         amici_xr.from_spatialdata(str(tmp_path / "b.zarr"))
+    (tmp_path / "cells.nc").write_bytes(b"no store")
+    with pytest.raises(ValueError, match=r"cells\.nc' can't be read as a SpatialData store: "):
+        amici_xr.from_spatialdata(tmp_path / "cells.nc")
     with pytest.raises(ValueError, match="SpatialData store without a table"):
         amici_xr.from_spatialdata(spatialdata.SpatialData())
