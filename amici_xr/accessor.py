@@ -161,7 +161,8 @@ class StudyMethods:
         """Show the groups, and the methods."""
         methods = _list_methods("study.cf", StudyMethods, set(vars(StudyMethods)))
         groups = list_groups(self._obj)
-        title = f"<study.cf: a study of {len(groups)} groups>"
+        n_groups = f"{len(groups)} group" + ("s" if len(groups) != 1 else "")
+        title = f"<study.cf: a study of {n_groups}>"
         return "\n".join([title, *groups, "Ask:", *methods])
 
 

@@ -32,7 +32,7 @@ def description_of(ds: xr.Dataset | xr.DataTree, *, is_alone: bool = True) -> It
     if isinstance(ds, xr.DataTree):
         groups = groups_of(ds)
         is_bare = not any(map(_is_evidence, groups.values()))
-        yield f"Study of {len(groups)} groups"
+        yield f"Study of {len(groups)} group" + ("s" if len(groups) != 1 else "")
         for name in sorted(groups, key=lambda name: not _is_evidence(groups[name])):
             group = groups[name]
             yield from ("", f"{name}:")

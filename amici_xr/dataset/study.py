@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import xarray as xr
 
@@ -16,12 +17,20 @@ STUDY = {KIND: "study"}  # attribute of the root of a study that was saved
 def groups_of(data: xr.Dataset | xr.DataTree) -> dict[str, xr.Dataset]:
     """Return the Datasets of a study by the names of their groups; a Dataset alone as ``""``.
 
-    Groups without variables, such as the root, are not among them.
+    Groups without variables, as the root of a study, are not among them. What a single group such
+    as ``study["scores"]`` holds itself has the name ``"."``.
     """
     if isinstance(data, xr.Dataset):
         return {"": data}
     groups = {name: node.to_dataset() for name, node in data.subtree_with_keys}
-    return {name: ds for name, ds in groups.items() if ds.variables and name != "."}
+    return {name: ds for name, ds in groups.items() if ds.variables}
+
+
+def folder_attributes(data: xr.Dataset | xr.DataTree) -> dict[str, dict[Any, Any]]:
+    """Return the attributes of the groups of a study that hold groups alone, the root included."""
+    if isinstance(data, xr.Dataset):
+        return {}
+    return {node.path: node.attrs for node in data.subtree if not node.dataset.variables}
 
 
 def check_study(
@@ -30,6 +39,8 @@ def check_study(
     """Check the form of a study, and each of its groups, and raise one error with all problems."""
     problems = [*version_problems(study.to_dataset()), *_form_problems(study)]
     for name, ds in groups_of(study).items():
+        if name == ".":  # whose form is wrong
+            continue
         try:
             check_group(ds)
         except SchemaError as error:

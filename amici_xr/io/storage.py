@@ -15,7 +15,7 @@ from amici_xr.dataset.kinds import has_no_schema, is_response
 from amici_xr.dataset.response_structure import check_response
 from amici_xr.dataset.schema import SCHEMA_VERSION
 from amici_xr.dataset.structure import check_structure, raise_problems, version_problems
-from amici_xr.dataset.study import STUDY, check_study, groups_of
+from amici_xr.dataset.study import STUDY, check_study, folder_attributes, groups_of
 from amici_xr.dataset.validation import validate, validate_loaded
 from amici_xr.dependencies import require
 from amici_xr.errors import RefusedFileError, SchemaError, listed
@@ -58,8 +58,8 @@ def save(ds: xr.Dataset | xr.DataTree, path: str | os.PathLike[str]) -> None:
         Or a study: a DataTree with one of these in each group, such as
         ``xarray.DataTree.from_dict({"scores": ds, "response": response})``.
     path
-        Ends in ``.nc`` (NetCDF 4), ``.zarr`` (a Zarr folder) or ``.zarr.zip``. Scores, or an
-        answer about them, that are there are replaced, and keep their permissions; anything else,
+        Ends in ``.nc`` (NetCDF 4), ``.zarr`` (a Zarr folder) or ``.zarr.zip``. Scores, an answer
+        about them or a study that is there is replaced, and keeps its permissions; anything else,
         such as a tissue, is left alone. A ``~`` in front is the home folder. All three open with
         `open_dataset`; the first two with plain ``xarray.open_dataset`` too, the last with
         ``xarray.open_dataset(ZipStore(path), engine="zarr")``. Studies open with `open_study`, and
@@ -88,10 +88,7 @@ def save(ds: xr.Dataset | xr.DataTree, path: str | os.PathLike[str]) -> None:
     is_in_this_process = suffix == ".nc"
     if isinstance(ds, xr.DataTree):
         check_study(ds, _check_group)
-        ready = {name: _ready(group, is_in_this_process) for name, group in groups_of(ds).items()}
-        root = {"/": xr.Dataset(attrs=_with_version(ds.attrs) | STUDY)}
-        data: xr.Dataset | xr.DataTree = xr.DataTree.from_dict(root | ready)
-        check_storable(data.to_dataset())
+        data: xr.Dataset | xr.DataTree = _ready_study(ds, is_in_this_process)
     else:
         data = _ready(ds, is_in_this_process)
     try:
@@ -116,6 +113,24 @@ def _ready(ds: xr.Dataset, is_in_this_process: bool) -> xr.Dataset:
     ds = ds if is_answer else validate_loaded(ds)
     check_storable(ds)
     return ds.assign_attrs(_with_version(ds.attrs))
+
+
+def _ready_study(study: xr.DataTree, is_in_this_process: bool) -> xr.DataTree:
+    """Return a study as it is written, with the attributes of groups that hold groups alone."""
+    root = xr.Dataset(attrs=_with_version(study.attrs) | STUDY)
+    check_storable(root)
+    groups = {"/": root}
+    for node in study.descendants:
+        name = node.relative_to(study)
+        try:
+            if node.dataset.variables:
+                groups[name] = _ready(node.to_dataset(), is_in_this_process)
+            else:
+                groups[name] = xr.Dataset(attrs=node.attrs)
+                check_storable(groups[name])
+        except SchemaError as error:
+            raise SchemaError(f"group {name!r}: {error}") from None
+    return xr.DataTree.from_dict(groups)
 
 
 def _with_version(attributes: Mapping[Any, Any]) -> dict[Any, Any]:
@@ -313,7 +328,7 @@ def _check_written(
     with _format(suffix, "reading").read(beside, suffix, {}) as written:
         kept, read = groups_of(data), groups_of(written)
         wrong = sorted(kept.keys() ^ read.keys())
-        wrong += [] if written.attrs == data.attrs else ["attributes"]
+        wrong += [] if folder_attributes(written) == folder_attributes(data) else ["attributes"]
         for name in kept.keys() & read.keys():
             wrong += differences(kept[name], read[name])
         if wrong:

@@ -174,6 +174,12 @@ def _groups_at_root(names: Collection[str], read_file: Callable[[str], bytes]) -
             kinds[entry] = file.removeprefix(".z")
         elif file == "zarr.json":
             kinds[entry] = json.loads(read_file(name)).get("node_type")
+    if {"obs", "var"} <= kinds.keys() or "tables" in kinds:
+        raise RefusedFileError(
+            "is a tissue, an AnnData or SpatialData, and holds no scores; "
+            "amici_xr.distance_response(path, labels_key) tests its pairs of cell types, and "
+            "amici_xr.extract(model, adata=path) makes scores of it"
+        )
     return sorted(kinds) if set(kinds.values()) == {"group"} else []
 
 

@@ -51,6 +51,12 @@ def test_both_names_of_the_accessor_answer_and_arguments_follow_in_their_order(s
     xr.testing.assert_identical(study.cf.support(0.1, 0.5), scores.cf.support(0.1, 0.5))
 
 
+def test_a_group_of_a_study_is_asked_without_being_made_a_dataset(study, scores, response):
+    xr.testing.assert_identical(study["scores"].cf.curve([0, 5]), scores.cf.curve([0, 5]))
+    assert str(study["tissue"].cf.summary()) == str(amici_xr.summary(evidence=response))
+    assert "a study of 1 groups" not in repr(study["scores"].cf)
+
+
 def test_an_atlas_has_the_evidence_and_the_chance_of_the_study(study, scores, response, refits):
     chance = scores.assign(base_attention_score=scores["base_attention_score"] - 1)
     with_chance = study.copy()

@@ -78,6 +78,24 @@ def test_attributes_of_the_study_come_back(study, suffix):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
+def test_attributes_of_groups_that_hold_groups_alone_come_back(study, suffix):
+    noted = study.copy()
+    noted["contrasts"].attrs = {"note": "at threshold 0.1"}
+    amici_xr.save(noted, f"study{suffix}")
+    opened = amici_xr.open_study(f"study{suffix}")
+    assert opened["contrasts"].attrs == {"note": "at threshold 0.1"}
+    assert set(opened.children) == set(study.children)
+
+
+@pytest.mark.parametrize("group", ["scores", "contrasts", "contrasts/reach"])
+def test_a_group_with_attributes_that_no_file_can_hold_is_named(study, group):
+    noted = study.copy()
+    noted[group].attrs["animals"] = [1, 2]
+    with pytest.raises(amici_xr.SchemaError, match=f"group '{group}': what a file can't hold"):
+        amici_xr.save(noted, "study.nc")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_chunks_leave_every_group_lazy(study, suffix):
     amici_xr.save(study, f"study{suffix}")
     with amici_xr.open_study(f"study{suffix}", chunks={}) as opened:
@@ -293,3 +311,17 @@ def test_groups_of_another_program_are_not_replaced(study, suffix):
         shutil.make_archive("a.zarr", "zip", "a.zarr")
     with pytest.raises(ValueError, match="neither scores of amici_xr nor an answer about them"):
         amici_xr.save(study, f"a{suffix}")
+
+
+@needs_zarr
+@pytest.mark.parametrize("groups", [("obs", "var", "obsm"), ("shapes", "tables")])
+@pytest.mark.parametrize("open_file", [amici_xr.open_dataset, amici_xr.open_study])
+@pytest.mark.filterwarnings("ignore::UserWarning:zarr", "ignore::FutureWarning")
+def test_a_tissue_is_told_from_a_study(groups, open_file):
+    import zarr
+
+    root = zarr.open_group("tissue.zarr", mode="w")
+    for name in groups:
+        root.create_group(name)
+    with pytest.raises(ValueError, match="is a tissue, an AnnData or SpatialData"):
+        open_file("tissue.zarr")
