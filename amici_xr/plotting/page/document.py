@@ -28,6 +28,7 @@ from amici_xr.errors import (
     check_seed,
 )
 from amici_xr.findings.supported_pairs import summary
+from amici_xr.findings.text import Summary
 from amici_xr.io.atomic import replace_atomically
 from amici_xr.io.paths import expand_home
 from amici_xr.iteration import watched
@@ -147,6 +148,7 @@ def report(
     distances = summaries.default_distance(datasets, reaches) if distance is None else distance
     size = min(n_points, _affordable_points(datasets))
     unit = distance_unit(ds) or UNKNOWN_UNIT
+    findings = _findings(ds, evidence, level, threshold) if kinds else None
     content = {
         "unit": unit,
         "heads": [int(head) for head in datasets[0]["head"].values],
@@ -166,8 +168,8 @@ def report(
         "evidence": {
             "kinds": list(kinds),
             "level": level,
-            "pairs": pairs.list_pairs(queries.tolist(), labels, kinds, level),
-            "sentences": _sentences(ds, evidence, level, threshold) if kinds else [],
+            "pairs": pairs.list_pairs(queries.tolist(), labels, kinds, findings),
+            "sentences": findings.sentences if findings is not None else [],
         },
         "provenance": _provenance(ds, target),
     }
@@ -176,15 +178,15 @@ def report(
         temporary.write_text(_fill_template(content, empty_figures), encoding="utf-8", newline="\n")
 
 
-def _sentences(
+def _findings(
     ds: xr.Dataset,
     evidence: xr.Dataset | Sequence[xr.Dataset] | None,
     level: float,
     threshold: float,
-) -> list[str]:
-    """Return the findings as sentences."""
+) -> Summary:
+    """Sum up the findings, with the reach of the model where there are neighborhoods."""
     model = ds if has_neighborhoods(ds) else None
-    return summary(model, evidence, level, threshold).sentences
+    return summary(model, evidence, level, threshold)
 
 
 def _labels_met(datasets: Sequence[xr.Dataset]) -> list[str]:

@@ -6,6 +6,7 @@ import io
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from pages import content_of
@@ -595,7 +596,8 @@ def test_pairs_with_evidence_come_first_and_the_others_are_pale(several, browser
     path = tmp_path / "page.html"
     several.cf.report(path, 0.1, thresholds=STOPS, evidence=make_refits(OF_PAIRS))
     browser.open(path)
-    assert pair_rows(browser) == [
+    rows = pair_rows(browser)
+    assert [row[:5] for row in rows] == [
         ["", "A → C", "supported", "refits", "< 1e-10"],
         ["", "C → A", "supported", "refits", "0.020"],
         ["", "D → C", "supported", "refits", "0.040"],
@@ -603,6 +605,14 @@ def test_pairs_with_evidence_come_first_and_the_others_are_pale(several, browser
         ["doubtful", "B → C", "not supported", "", "0.90"],
         ["doubtful", "D → A", "not tested", "", "–"],
     ]
+    findings = several.cf.summary(make_refits(OF_PAIRS), threshold=0.1)
+    told = pd.concat([findings.table, findings.not_supported]).set_index(["sender", "receiver"])
+    for _, pair, *_, reach, effect_reach, genes in rows:
+        expected = told["reach"].get(tuple(pair.split(" → ")), np.nan)
+        assert (reach == "–") == np.isnan(expected)
+        assert reach == "–" or float(reach) == pytest.approx(expected, rel=0.01)
+        assert (effect_reach, genes) == ("–", "")  # of scores without effects
+    assert told["reach"].notna().any()
     items = browser.ask("[...document.querySelectorAll('#findings li')].map(it => it.textContent)")
     assert items == several.cf.summary(make_refits(OF_PAIRS), threshold=0.1).sentences
     words = browser.ask("document.getElementById('evidence-words').textContent")

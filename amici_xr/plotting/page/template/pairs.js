@@ -6,7 +6,7 @@ function writtenQ(q) {
   return q < 1e-10 ? "< 1e-10" : q.toPrecision(2);
 }
 
-function pairRow({query, label, evidence, supported_by, q, may_be_spillover}) {
+function pairRow({query, label, evidence, supported_by, q, may_be_spillover, genes, reach, effect_reach}) {
   const row = element("tr", "", evidence === "supported" ? "" : "doubtful");
   const cell = element("td", "", "text");
   const button = element("button", `${content.labels[label]} → ${content.queries[query].name}`);
@@ -16,6 +16,8 @@ function pairRow({query, label, evidence, supported_by, q, may_be_spillover}) {
   const words = EVIDENCE_WORDS[evidence] + (may_be_spillover ? ", may be spillover" : "");
   row.append(cell, element("td", words, "text"), element("td", supported_by.replaceAll(",", ", "), "text"));
   for (const kind of content.evidence.kinds) row.append(element("td", kind in q ? writtenQ(q[kind]) : "–"));
+  for (const length of [reach, effect_reach]) row.append(element("td", length === null ? "–" : shown(length)));
+  row.append(element("td", genes, "text"));
   return row;
 }
 
@@ -45,9 +47,10 @@ function writePairs() {
   byId("evidence-words").textContent = `${found} of ${pairs.length} pairs are supported (q < ${level}) by evidence ` +
     `of the kinds: ${kinds.join(", ")}. A pair without evidence is pale, whatever its reach.`;
   const top = element("tr", "");
-  const titles = ["sender → receiver", "evidence", "supported by", ...kinds.map((kind) => `q, ${kind}`)];
+  const titles = ["sender → receiver", "evidence", "supported by", ...kinds.map((kind) => `q, ${kind}`),
+    `reach at ${content.thresholds[content.start]} (${content.unit})`, `effect halves by (${content.unit})`, "genes"];
   titles.forEach((title, place) => {
-    const cell = element("th", title, place < 3 ? "text" : "");
+    const cell = element("th", title, place < 3 || title === "genes" ? "text" : "");
     cell.scope = "col";
     top.append(cell);
   });
