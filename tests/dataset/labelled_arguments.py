@@ -1,12 +1,12 @@
 """Every public argument that is a distance, with the call that takes it and what it changes."""
 
 import functools
-import re
-from pathlib import Path
+import json
 
 import numpy as np
 import pytest
 import xarray as xr
+from pages import content_of
 
 import amici_xr
 from amici_xr.testing import plant_steps, simulate_dataset, simulate_tissue
@@ -79,8 +79,7 @@ def curve_of_model(distance):
 
 def page(distance):
     amici_xr.report(one_sample(), "page.html", thresholds=[0.5], distance=distance)
-    text = Path("page.html").read_text(encoding="utf-8")
-    return re.search('"queries": (.*?), "provenance"', text)[1]
+    return json.dumps(content_of("page.html")["queries"])
 
 
 def colors(ax):

@@ -178,7 +178,11 @@ def escape(text: str) -> str:
 
 
 def shorten(name: str, longest: int = _LONGEST_NAME) -> str:
-    """Return a label as figures show it: without its middle where it is very long."""
+    """Return a label as figures show it: without its middle where it is very long.
+
+    What can't be printed, such as control characters that no font has, is shown as "�".
+    """
+    name = "".join(char if char.isprintable() else "\ufffd" for char in name)
     half = longest // 2
     return escape(name if len(name) <= longest else f"{name[:half]}…{name[-half + 1 :]}")
 
