@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,12 +51,16 @@ def log_figure(
     >>> with wandb.init(project="tissue", mode="disabled") as run:
     ...     amici_xr.log_figure(ds.cf.plot_length_scale(0.1), "length scales", run)
     """
+    import PIL.Image
+
     wandb = require("wandb", "wandb", "logging a figure")
     whole_figure = _figure_of(figure)
     run = wandb.run if run is None else run
     if run is None:
         raise ValueError("run=None, and there is no current run; call wandb.init() first")
-    run.log({name: wandb.Image(whole_figure)}, step=step)
+    picture = io.BytesIO()  # wandb takes no subclass of matplotlib's Figure
+    whole_figure.savefig(picture, format="png")
+    run.log({name: wandb.Image(PIL.Image.open(picture, formats=["PNG"]))}, step=step)
 
 
 def _figure_of(drawn: Any) -> Figure:
