@@ -169,7 +169,7 @@ INTERPRETER = python$*
 .venv-spatialdata/installed: $(SOURCES)
 	$(PYTHON) -m venv .venv-spatialdata
 	.venv-spatialdata/bin/python -m pip install --quiet $(TORCH)
-	.venv-spatialdata/bin/python -m pip install --quiet -e ".[model,zarr,spatialdata,test]"
+	.venv-spatialdata/bin/python -m pip install --quiet -e ".[train,zarr,spatialdata,test]"
 	touch $@
 
 .venv-scvi/installed: $(SOURCES)
