@@ -74,7 +74,7 @@ def _drawn_texts(figure: Figure) -> list[Text]:
     def record(text: Text, renderer: object) -> None:
         if text.get_visible() and text.get_text().strip():
             drawn[id(text)] = text
-        draw(text, renderer)  # type: ignore[arg-type]
+        draw(text, renderer)  # type: ignore[arg-type]  # matplotlib's own renderer
 
     with mock.patch.object(Text, "draw", record):
         figure.canvas.draw()

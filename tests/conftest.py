@@ -93,3 +93,15 @@ def call(capsys):
         return SimpleNamespace(status=ended.value.code, out=printed.out, err=printed.err)
 
     return run
+
+
+@pytest.fixture
+def done(call):
+    """Run the command line, which must end well."""
+
+    def run(*words):
+        result = call(*words)
+        assert result.status == 0, result.err
+        return result
+
+    return run

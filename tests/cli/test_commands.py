@@ -37,18 +37,6 @@ FIGURES = {
 }
 
 
-@pytest.fixture
-def done(call):
-    """Run the command line, which must end well."""
-
-    def run(*words):
-        result = call(*words)
-        assert result.status == 0, result.err
-        return result
-
-    return run
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Files to ask: of one query, of several, of two samples, of two runs, and a table."""

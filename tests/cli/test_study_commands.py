@@ -12,18 +12,6 @@ from responses import simulate_response
 import amici_xr
 
 
-@pytest.fixture
-def done(call):
-    """Run the command line, which must end well."""
-
-    def run(*words):
-        result = call(*words)
-        assert result.status == 0, result.err
-        return result
-
-    return run
-
-
 @pytest.fixture(scope="module")
 def groups():
     scores = amici_xr.testing.simulate_dataset(["A", "B"], n_cells=150, unit="µm")

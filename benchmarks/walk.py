@@ -1,6 +1,7 @@
 """Walk from a bare tissue to findings: what the documentation's tutorial prints and draws.
 
-Run with ``python docs/walk.py ADATA MODEL``, the MERFISH tissue and a saved model of it; a minute.
+Run with ``python benchmarks/walk.py ADATA MODEL``, the MERFISH tissue and a saved model of it.
+It takes half a minute.
 Figures are written to ``docs/_static/walk_*.png``.
 """
 
@@ -11,22 +12,12 @@ from pathlib import Path
 import anndata
 import matplotlib as mpl
 import numpy as np
+from response_power import permuted
 
 import amici_xr
 
 mpl.use("Agg")
-FIGURES = Path(__file__).parent / "_static"
-
-
-def permute_within_types(adata: anndata.AnnData, labels_key: str, seed: int) -> anndata.AnnData:
-    """Exchange the expression of cells of one type."""
-    generator = np.random.default_rng(seed)
-    rows = np.arange(adata.n_obs)
-    for cells in adata.obs.groupby(labels_key, observed=True).indices.values():
-        rows[cells] = generator.permutation(cells)
-    permuted = adata.copy()
-    permuted.X = adata.X[rows]
-    return permuted
+FIGURES = Path(__file__).parents[1] / "docs" / "_static"
 
 
 def main() -> None:
@@ -59,8 +50,8 @@ def main() -> None:
         figure.savefig(FIGURES / f"walk_{name}.png", dpi=110)
 
     step("the same with expression permuted within types")
-    permuted = permute_within_types(adata, "cell_type", 0)
-    null = amici_xr.distance_response(permuted, "cell_type", progress=False)
+    exchanged = permuted(adata, adata.obs["cell_type"].to_numpy(object), seed=0)
+    null = amici_xr.distance_response(exchanged, "cell_type", progress=False)
     print(str(amici_xr.summary(null)).splitlines()[0])
 
     ds = amici_xr.extract(sys.argv[2], adata=adata, effects=True, unit="µm", progress=False)
