@@ -120,6 +120,7 @@ bench: .venv/test
 	.venv/bin/python benchmarks/memory.py --cells 2000000 --streamed
 	.venv/bin/python benchmarks/files.py
 	.venv/bin/python benchmarks/atlas.py
+	.venv/bin/python benchmarks/response_growth.py --large
 	.venv/bin/python benchmarks/exact_intervals.py --minutes 5
 	.venv/bin/python benchmarks/spatial_coverage.py
 	.venv/bin/python benchmarks/contrast_rates.py

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 from amici_xr.dependencies import require
 
 Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 _END = object()
 
 
@@ -51,15 +53,44 @@ def for_each(function: Callable[[Item], None], items: Sequence[Item]) -> None:
             pass
 
 
+@contextmanager
+def one_thread_of_linear_algebra() -> Generator[None, None, None]:
+    """Let matrix products take one thread each; also a decorator.
+
+    Where matrices are small, threads wait for each other longer than they compute.
+    """
+    from threadpoolctl import threadpool_limits  # here, since it looks for libraries at import
+
+    with threadpool_limits(1, user_api="blas"):
+        yield
+
+
+def answers(
+    function: Callable[[Item], Answer], items: Sequence[Item]
+) -> Generator[Answer, None, None]:
+    """Yield the answers for the items, in their order, computed in as many threads as cores."""
+    with one_thread_of_linear_algebra(), ThreadPoolExecutor(os.cpu_count()) as workers:
+        yield from workers.map(function, items)
+
+
 DELAY = 1.0  # seconds before the bar is shown
 
 
 def watched(
-    items: Collection[Item], description: str, unit: str, extra: str, *, is_shown: bool
+    items: Iterable[Item],
+    description: str,
+    unit: str,
+    extra: str,
+    *,
+    is_shown: bool,
+    total: int | None = None,
 ) -> Iterable[Item]:
-    """Return the items with a progress bar, which is installed with the extra `extra`."""
+    """Return the items with a progress bar, which is installed with the extra `extra`.
+
+    `total` is their number, where they have no length.
+    """
     if not is_shown:
         return items
     tqdm = require("tqdm", extra, "showing progress (progress=False goes without)").tqdm
-    bar: Iterable[Item] = tqdm(items, description, unit=unit, delay=DELAY, leave=False)
+    bar: Iterable[Item] = tqdm(items, description, total=total, unit=unit, delay=DELAY, leave=False)
     return bar

@@ -273,6 +273,23 @@ def test_the_growth_of_a_distance_response_is_measured_and_drawn(monkeypatch, ca
     assert Path("growth.png").stat().st_size > 5_000
 
 
+def test_the_growth_of_a_distance_response_is_measured_in_processes_of_their_own(
+    monkeypatch, capsys
+):
+    import response_growth
+
+    monkeypatch.setattr(response_growth, "NUMBERS_OF_CELLS", (300, 400, 500, 600))
+    monkeypatch.setattr(
+        response_growth, "LARGE", {"n_genes": 8, "n_types": 2, "n_pairs": 1, "genes_per_pair": 4}
+    )
+    response_growth.main(["--large"])
+    out = capsys.readouterr().out
+    rows = [line.strip("| ").split(" | ") for line in out.splitlines() if line[2:3].isdigit()]
+    assert [row[0] for row in rows] == ["300", "400", "500", "600"]
+    assert all(float(row[1]) > 0 for row in rows)
+    assert "from 500 cells on, seconds grow as cells^" in out
+
+
 def test_steps_that_are_added_to_a_tissue_are_counted(capsys):
     import response_power
 

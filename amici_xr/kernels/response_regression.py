@@ -8,6 +8,7 @@ columns alone explain is given back (Frisch, Waugh and Lovell).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -91,77 +92,113 @@ class WhitenedFit:
     """
 
     def __init__(self, basis: Basis, columns: Floats, genes: Floats) -> None:
-        self._triangle = basis.triangle
-        self._columns = columns
-        self._lower = cholesky(columns.T @ columns, lower=True)
-        self._genes = genes
-        self._coordinates = self._solve(columns.T @ genes)
-        self.residual = genes - self._expand(self._coordinates)
-        half = solve_triangular(self._lower, columns.T, lower=True)
-        self._leverage = np.einsum("ij,ij->j", half, half)
+        lower = cholesky(columns.T @ columns, lower=True)
+        self.columns = solve_triangular(lower, columns.T, lower=True).T  # orthonormal
+        self.leverage = np.einsum("ij,ij->i", self.columns, self.columns)
+        self.explained = self.columns.T @ genes  # (column, gene)
+        self.residual = genes - self.columns @ self.explained
+        self.residual_square = np.einsum("ij,ij->j", self.residual, self.residual)
+        dual = solve_triangular(basis.triangle, np.eye(len(lower)), trans="T")
+        self._dual = solve_triangular(lower, dual, lower=True)  # of the design's columns
 
-    def test_columns(self, given_back: Integers, tested: Floats) -> ColumnTests:
-        """Test each whitened column by itself in place of the design's columns `given_back`."""
-        returned = self._unique_part(given_back)
-        nuisance = self._solve(self._columns.T @ tested)
-        nuisance -= returned @ (returned.T @ nuisance)
-        column = tested - self._expand(nuisance)
-        returned_cells = self._expand(returned)
-        genes = self.residual + returned_cells @ (returned.T @ self._coordinates)
-        leverage = self._leverage - np.einsum("ij,ij->i", returned_cells, returned_cells)
-        n_cells, n_columns = self._columns.shape
-        degrees_of_freedom = n_cells - (n_columns - returned.shape[1]) - 1
-        length = np.einsum("ij,ij->j", column, column)
-        is_determined = length > _DEPENDENT * np.einsum("ij,ij->j", tested, tested)
-        column, length = np.where(is_determined, column, 0.0), np.where(is_determined, length, 1.0)
-        coefficient = (column.T @ genes) / length[:, np.newaxis]
-        total = np.einsum("ij,ij->j", genes, genes)
-        residual_square = np.maximum(total - coefficient**2 * length[:, np.newaxis], 1e-12 * total)
-        model = residual_square / (degrees_of_freedom * length[:, np.newaxis])
+    def replace(self, given_back: Integers, added: Floats) -> Replacement:
+        """Take whitened columns in place of the design's columns `given_back`."""
+        return self.replace_each([given_back], added, np.array([added.shape[1]]))[0]
+
+    def replace_each(
+        self, given_back: Sequence[Integers], added: Floats, stops: Integers
+    ) -> list[Replacement]:
+        """Do so for several groups of columns, each by itself; group i ends before ``stops[i]``.
+
+        All are projected at once, in two products of matrices.
+        """
+        coordinates = np.split(self.columns.T @ added, stops[:-1], axis=1)
+        returned = [np.asarray(np.linalg.qr(self._dual[:, own])[0]) for own in given_back]
+        nuisance = [
+            own - back @ (back.T @ own) for own, back in zip(coordinates, returned, strict=True)
+        ]
+        explained = np.split(self.columns @ np.concatenate(nuisance, axis=1), stops[:-1], axis=1)
+        stops_of_returned = np.cumsum([back.shape[1] for back in returned])
+        returned_cells = np.split(
+            self.columns @ np.concatenate(returned, axis=1), stops_of_returned[:-1], axis=1
+        )
+        groups = np.split(added, stops[:-1], axis=1)
+        return [
+            Replacement(self, *parts)
+            for parts in zip(groups, explained, returned, returned_cells, strict=True)
+        ]
+
+
+class Replacement:
+    """Whitened columns in place of some of a design's, without what the others explain of them.
+
+    Parameters
+    ----------
+    fit
+        Of the whole design.
+    added, explained
+        The columns, and what the others explain of them, (cell, column).
+    returned, returned_cells
+        What is given back, orthonormal: its coordinates in the design and its values in cells.
+    """
+
+    def __init__(
+        self,
+        fit: WhitenedFit,
+        added: Floats,
+        explained: Floats,
+        returned: Floats,
+        returned_cells: Floats,
+    ) -> None:
+        self._fit = fit
+        self._columns = added - explained
+        self._returned = returned_cells
+        self._returned_genes = returned.T @ fit.explained  # (returned, gene)
+        length = np.einsum("ij,ij->j", self._columns, self._columns)
+        self._is_determined = length > _DEPENDENT * np.einsum("ij,ij->j", added, added)
+        n_cells, n_columns = fit.columns.shape
+        self._n_free = n_cells - (n_columns - returned.shape[1])  # without added columns
+        self._total = fit.residual_square + (self._returned_genes**2).sum(axis=0)
+
+    def test_each(self, which: slice = slice(None)) -> ColumnTests:
+        """Test each of the columns by itself."""
+        is_determined = self._is_determined[which]
+        column = np.where(is_determined, self._columns[:, which], 0.0)
+        length = np.where(is_determined, np.einsum("ij,ij->j", column, column), 1.0)
+        leverage = self._fit.leverage - np.einsum("ij,ij->i", self._returned, self._returned)
         share = leverage[:, np.newaxis] + column**2 / length
         weight = (column / (1.0 - np.minimum(share, MAX_LEVERAGE))) ** 2
+        genes = self._returned @ self._returned_genes
+        genes += self._fit.residual
+        cross, weighted = np.split(np.concatenate([column, weight * column], axis=1).T @ genes, 2)
+        square = weight.T @ np.square(genes, out=genes)
+        length = length[:, np.newaxis]
+        coefficient = cross / length
+        degrees_of_freedom = self._n_free - 1
+        residual_square = np.maximum(self._total - coefficient * cross, 1e-12 * self._total)
         robust = (
-            weight.T @ genes**2
-            - 2.0 * coefficient * ((weight * column).T @ genes)
+            square
+            - 2.0 * coefficient * weighted
             + coefficient**2 * (weight * column**2).sum(axis=0)[:, np.newaxis]
-        ) / length[:, np.newaxis] ** 2
+        ) / length**2
         undetermined = ~is_determined[:, np.newaxis]
         return ColumnTests(
             coefficient,
-            np.where(undetermined, np.inf, model),
+            np.where(undetermined, np.inf, residual_square / (degrees_of_freedom * length)),
             np.where(undetermined, np.inf, np.maximum(robust, 0.0)),
             degrees_of_freedom,
         )
 
-    def fit_columns(self, given_back: Integers, added: Floats) -> tuple[Floats, Floats, Floats]:
-        """Fit whitened columns together in place of the design's columns `given_back`.
+    def fit_together(self, which: slice = slice(None)) -> tuple[Floats, Floats, Floats]:
+        """Fit the columns together.
 
         Returns their coefficients (column, gene), the inverse of their cross-products, by which
         the variance of each gene is to be multiplied, and that variance (gene).
         """
-        returned = self._unique_part(given_back)
-        nuisance = self._solve(self._columns.T @ added)
-        nuisance -= returned @ (returned.T @ nuisance)
-        column = added - self._expand(nuisance)
+        column = self._columns[:, which]
         inverse = np.linalg.pinv(column.T @ column, hermitian=True, rcond=1e-9)
-        cross = column.T @ self._genes
+        cross = column.T @ self._fit.residual + (column.T @ self._returned) @ self._returned_genes
         coefficient = inverse @ cross
-        returned_length = (returned.T @ self._coordinates) ** 2
-        total = np.einsum("ij,ij->j", self.residual, self.residual) + returned_length.sum(axis=0)
-        n_cells, n_columns = self._columns.shape
-        n_free = n_cells - (n_columns - returned.shape[1]) - added.shape[1]
-        residual = total - np.einsum("ij,ij->j", coefficient, cross)
+        residual = self._total - np.einsum("ij,ij->j", coefficient, cross)
+        n_free = self._n_free - column.shape[1]
         return coefficient, np.asarray(inverse), np.maximum(residual, 0.0) / n_free
-
-    def _solve(self, cross: Floats) -> Floats:
-        return np.asarray(solve_triangular(self._lower, cross, lower=True))
-
-    def _expand(self, coordinates: Floats) -> Floats:
-        back = solve_triangular(self._lower, coordinates, lower=True, trans="T")
-        return np.asarray(self._columns @ back)
-
-    def _unique_part(self, given_back: Integers) -> Floats:
-        """Coordinates of what the columns explain beyond all others, orthonormal (column, k)."""
-        unit = np.eye(len(self._triangle))[:, given_back]
-        dual = solve_triangular(self._triangle, unit, trans="T")
-        return np.asarray(np.linalg.qr(self._solve(dual))[0])

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import eigh
 from scipy.special import stdtr, stdtrit
 
+from amici_xr.iteration import one_thread_of_linear_algebra
 from amici_xr.kernels.groups import Floats, Integers
 from amici_xr.kernels.place_leaves import (
     Leaves,
@@ -150,6 +151,7 @@ class SpatialMean:
         return np.asarray((self.weight * stdtr(freedom, -ratio)).sum(axis=1))
 
 
+@one_thread_of_linear_algebra()
 def prepare(places: ArrayLike, sample: ArrayLike | None = None) -> SpatialBasis:
     """Prepare places: the contrasts and their covariance under each model.
 

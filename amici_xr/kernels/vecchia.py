@@ -2,7 +2,7 @@
 
 The covariance of a unit-variance field with noise is ``(1 − f)·I + f·M(h/ℓ)``, where ``h`` is the
 distance, ``ℓ`` the scale, ``f`` the share of the field, and ``M`` the Matérn correlation of
-smoothness 3/2. Cells stand in the order in which they are conditioned on each other.
+smoothness 3/2. Cells are conditioned on each other in a random order.
 """
 
 from __future__ import annotations
@@ -117,12 +117,14 @@ def nearest_earlier(positions: Floats, n_neighbors: int = N_NEIGHBORS) -> Intege
 def find_earlier_neighbors(
     positions: Floats, codes: Integers, n_neighbors: int = N_NEIGHBORS
 ) -> EarlierNeighbors:
-    """Return the earlier neighbors of each cell within its group; groups stand one by one."""
+    """Return the earlier neighbors of each cell within its group, in the random order."""
+    order = random_order(positions, codes)
     index = np.full((len(positions), n_neighbors), -1, dtype=np.intp)
-    bounds = np.flatnonzero(np.diff(codes, prepend=-1, append=-1))
+    bounds = np.flatnonzero(np.diff(codes[order], prepend=-1, append=-1))
     for start, stop in pairwise(bounds):
-        within = nearest_earlier(positions[start:stop], n_neighbors)
-        index[start:stop] = np.where(within >= 0, within + start, -1)
+        members = order[start:stop]
+        within = nearest_earlier(positions[members], n_neighbors)
+        index[members] = np.where(within >= 0, members[within], -1)
     gap = np.linalg.norm(positions[index] - positions[:, np.newaxis], axis=2)
     return EarlierNeighbors(index, np.where(index >= 0, gap, _FAR), positions)
 

@@ -51,7 +51,7 @@ def effects_by_sample(
     n_beyond = is_sample.sum(axis=0) - n_within
     is_told = np.minimum(n_within, n_beyond) >= LEAST_CELLS_OF_SAMPLE
     columns = white_step[:, np.newaxis] * is_sample
-    coefficient, inverse, variance = fit.fit_columns(given_back, columns)
+    coefficient, inverse, variance = fit.replace(given_back, columns).fit_together()
     error = np.sqrt(np.diag(inverse)[:, np.newaxis] * variance)
     untold = ~is_told[:, np.newaxis]
     return np.where(untold, np.nan, coefficient), np.where(untold, np.nan, error)

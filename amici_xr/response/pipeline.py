@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from amici_xr.dataset.units import MICRON, check_distance_number
 from amici_xr.errors import NotFoundError, check_choice, check_positive_number
-from amici_xr.iteration import watched
+from amici_xr.iteration import answers, watched
 from amici_xr.response.arguments import (
     OWNER,
     check_radii,
@@ -181,9 +182,12 @@ def distance_response(
     expression = TypeExpression(tissue, gene_numbers, log_normalize=log_normalize)
     means = np.empty((len(names), len(gene_numbers)))
     found: dict[int, Responses] = {}
-    for code in watched(range(len(names)), "receiving types", "type", "model", is_shown=progress):
+    reading = Lock()
+
+    def evaluate(code: int) -> None:
         cells = np.flatnonzero(tissue.codes == code)
-        values = expression.read(cells, names[code])
+        with reading:
+            values = expression.read(cells, names[code])
         means[code] = values.mean(axis=0)
         if code in query_codes:
             found[code] = respond(
@@ -198,6 +202,17 @@ def distance_response(
                 n_of_type / n_of_type.sum(),
                 settings,
             )
+
+    largest_first = np.argsort(-n_of_type, kind="stable").tolist()
+    for _ in watched(
+        answers(evaluate, largest_first),
+        "receiving types",
+        "type",
+        "model",
+        is_shown=progress,
+        total=len(names),
+    ):
+        pass
     is_spillover = np.stack(
         [judge_spillover(found[code], means[sender_codes], means[code]) for code in query_codes]
     )

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from amici_xr.kernels.combined_p import simes
 from amici_xr.kernels.permutation import benjamini_hochberg
-from amici_xr.kernels.vecchia import random_order
 from amici_xr.response.companions import p_over_samples, standing_together
 from amici_xr.response.design import build_design, niche_columns
 from amici_xr.response.evidence import Evidence, choose_radius, weigh
@@ -94,8 +93,6 @@ def respond(
             found.status[row] = "too_few_receivers"
     if receivers.size < LEAST_RECEIVERS:
         return found
-    order = random_order(positions[receivers], samples[receivers])
-    receivers, expression = receivers[order], expression[order]
     places, groups = positions[receivers], samples[receivers]
     distance = surroundings.nearest_distance(receivers, query)
     weight = surroundings.niche_weight(receivers, settings.niche_scale)
@@ -118,8 +115,8 @@ def respond(
         return found
     scaled = (expression[:, tested_genes] - center[tested_genes]) / scale[tested_genes]
     contrasts = [
-        contrast_of(sender, distance[:, sender], settings.radii, used, settings.bin_edges)
-        for sender, used in zip(senders, is_used, strict=True)
+        contrast_of(row, sender, distance[:, sender], settings.radii, used, settings.bin_edges)
+        for row, (sender, used) in enumerate(zip(senders, is_used, strict=True))
     ]
     without, beyond = evaluate_pairs(
         scaled, places, groups, design, contrasts, settings.radii.size, n_samples

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from amici_xr.kernels.combined_p import chi_square_equivalent, residual_correlation
 from amici_xr.kernels.response_regression import (
     Basis,
+    Replacement,
     WhitenedFit,
     restricted_log_likelihood,
 )
@@ -52,13 +53,23 @@ class PairTests:
 
 @dataclass(frozen=True)
 class Contrast:
-    """What is asked of one sender: steps at the useful radii, and bins of distance."""
+    """What is asked of one sender: steps at the useful radii, then bins of distance."""
 
+    row: int  # of the result
     sender: int
     used: Integers  # numbers of the useful radii
-    steps: Floats  # (cell, used radius)
-    bins: Floats  # (cell, bin), without the last bin
+    columns: Floats  # (cell, step or bin), without the last bin
     share: Floats  # of the receivers in each bin
+
+    @property
+    def steps(self) -> slice:
+        """Columns of the steps."""
+        return slice(self.used.size)
+
+    @property
+    def bins(self) -> slice:
+        """Columns of the bins."""
+        return slice(self.used.size, self.columns.shape[1])
 
 
 def useful_radii(distance: Floats, radii: Floats) -> Bools:
@@ -79,15 +90,17 @@ def useful_radii(distance: Floats, radii: Floats) -> Bools:
 
 
 def contrast_of(
-    sender: int, distance: Floats, radii: Floats, is_used: Bools, bin_edges: Floats
+    row: int, sender: int, distance: Floats, radii: Floats, is_used: Bools, bin_edges: Floats
 ) -> Contrast:
     """Return the contrast of a sender from the distance of each receiver to the nearest of it."""
     number = np.searchsorted(bin_edges, distance, side="right")
+    steps = distance[:, np.newaxis] < radii[is_used]
+    bins = number[:, np.newaxis] == np.arange(bin_edges.size)
     return Contrast(
+        row,
         sender,
         np.flatnonzero(is_used),
-        (distance[:, np.newaxis] < radii[is_used]).astype(np.float64),
-        (number[:, np.newaxis] == np.arange(bin_edges.size)).astype(np.float64),
+        np.concatenate([steps, bins], axis=1).astype(np.float64),
         np.bincount(number, minlength=bin_edges.size + 1) / distance.size,
     )
 
@@ -103,8 +116,7 @@ def evaluate_pairs(
 ) -> tuple[PairTests, PairTests]:
     """Test all senders without and with niche columns.
 
-    Cells stand in the order of Vecchia's approximation. `genes` (cell, gene) have mean 0 and
-    variance 1.
+    `genes` (cell, gene) have mean 0 and variance 1. At least one contrast has useful radii.
     """
     whitened = whiteners(find_earlier_neighbors(positions, samples), covariance_grid())
     bases = (design.without_niche, design.with_niche)
@@ -115,11 +127,12 @@ def evaluate_pairs(
         _empty_tests(len(contrasts), n_radii, 0, 0, n_genes),
     )
     residuals = np.empty((2, *genes.shape))
+    tested = [contrast for contrast in contrasts if contrast.used.size]
+    stops = np.cumsum([contrast.columns.shape[1] for contrast in tested])
+    added = np.concatenate([contrast.columns for contrast in tested], axis=1)
     for number in np.unique(choices):
         matrix = whitened[number].matrix
-        all_columns = matrix @ design.with_niche.columns
-        white_steps = [matrix @ contrast.steps for contrast in contrasts]
-        white_bins = [matrix @ contrast.bins for contrast in contrasts]
+        all_columns, white_added = matrix @ design.with_niche.columns, matrix @ added
         for basis, choice, arrays, residual in zip(bases, choices, fits, residuals, strict=True):
             members = np.flatnonzero(choice == number)
             if not members.size:
@@ -127,17 +140,15 @@ def evaluate_pairs(
             columns = all_columns[:, : basis.kept.size]
             fit = WhitenedFit(basis, columns, matrix @ np.ascontiguousarray(genes[:, members]))
             residual[:, members] = fit.residual
-            for row, contrast in enumerate(contrasts):
-                if not contrast.used.size:
-                    continue
-                given_back = design.columns_of(contrast.sender, basis)
-                _fill_steps(arrays, row, members, contrast, fit, given_back, white_steps[row])
+            given_back = [design.columns_of(contrast.sender, basis) for contrast in tested]
+            replacements = fit.replace_each(given_back, white_added, stops)
+            for contrast, own, replacement in zip(tested, given_back, replacements, strict=True):
+                _fill_steps(arrays, contrast, members, replacement)
                 if arrays["response"].shape[1]:
-                    _fill_bins(arrays, row, members, contrast, fit, given_back, white_bins[row])
+                    _fill_bins(arrays, contrast, members, replacement)
                 if arrays["effect_by_sample"].shape[2] > 1:
-                    _fill_samples(
-                        arrays, row, members, contrast, fit, given_back, white_steps[row], samples
-                    )
+                    white_steps = matrix @ contrast.columns[:, contrast.steps]
+                    _fill_samples(arrays, contrast, members, fit, own, white_steps, samples)
     without, beyond = (
         PairTests(
             **arrays,
@@ -165,49 +176,36 @@ def _empty_tests(
 
 
 def _fill_steps(
-    arrays: dict[str, Floats],
-    row: int,
-    members: Integers,
-    contrast: Contrast,
-    fit: WhitenedFit,
-    given_back: Integers,
-    white_steps: Floats,
+    arrays: dict[str, Floats], contrast: Contrast, members: Integers, replacement: Replacement
 ) -> None:
-    tests = fit.test_columns(given_back, white_steps)
+    tests = replacement.test_each(contrast.steps)
     error = np.sqrt(np.maximum(tests.model_variance, tests.robust_variance))
     square = chi_square_equivalent(tests.coefficient / error, tests.degrees_of_freedom)
-    where = (row, contrast.used[:, np.newaxis], members)
+    where = (contrast.row, contrast.used[:, np.newaxis], members)
     arrays["deviate"][where] = np.copysign(np.sqrt(square), tests.coefficient)
     arrays["effect"][where] = tests.coefficient
     arrays["standard_error"][where] = error
 
 
 def _fill_bins(
-    arrays: dict[str, Floats],
-    row: int,
-    members: Integers,
-    contrast: Contrast,
-    fit: WhitenedFit,
-    given_back: Integers,
-    white_bins: Floats,
+    arrays: dict[str, Floats], contrast: Contrast, members: Integers, replacement: Replacement
 ) -> None:
     """Fill in the means of distance bins, as differences from the mean over receivers."""
     share = contrast.share
-    coefficient, inverse, variance = fit.fit_columns(given_back, white_bins)
+    coefficient, inverse, variance = replacement.fit_together(contrast.bins)
     from_mean = np.eye(share.size)[:, :-1] - share[:-1]  # (bin, coefficient)
     response = from_mean @ coefficient
     error = np.sqrt(np.einsum("ij,jk,ik->i", from_mean, inverse, from_mean))
-    filled = np.flatnonzero(share * len(contrast.bins) >= LEAST_CELLS)
-    where = (row, filled[:, np.newaxis], members)
+    filled = np.flatnonzero(share * len(contrast.columns) >= LEAST_CELLS)
+    where = (contrast.row, filled[:, np.newaxis], members)
     arrays["response"][where] = response[filled]
     arrays["response_error"][where] = np.sqrt(variance) * error[filled, np.newaxis]
 
 
 def _fill_samples(
     arrays: dict[str, Floats],
-    row: int,
-    members: Integers,
     contrast: Contrast,
+    members: Integers,
     fit: WhitenedFit,
     given_back: Integers,
     white_steps: Floats,
@@ -216,10 +214,10 @@ def _fill_samples(
     n_samples = arrays["effect_by_sample"].shape[2]
     for column, radius in enumerate(contrast.used):
         effect, error = effects_by_sample(
-            fit, given_back, white_steps[:, column], contrast.steps[:, column], samples, n_samples
+            fit, given_back, white_steps[:, column], contrast.columns[:, column], samples, n_samples
         )
-        arrays["effect_by_sample"][row, radius][:, members] = effect
-        arrays["error_by_sample"][row, radius][:, members] = error
+        arrays["effect_by_sample"][contrast.row, radius][:, members] = effect
+        arrays["error_by_sample"][contrast.row, radius][:, members] = error
 
 
 def _choose_covariance(

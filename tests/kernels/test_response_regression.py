@@ -37,7 +37,7 @@ def fitted(design, genes, root):
 
 def test_giving_back_is_the_plain_regression_without_the_columns(problem):
     design, genes, tested, root = problem
-    tests = fitted(design, genes, root).test_columns(SENDER, root @ tested)
+    tests = fitted(design, genes, root).replace(SENDER, root @ tested).test_each()
     nuisance = np.delete(design, SENDER, axis=1)
     for column in range(tested.shape[1]):
         plain_design = root @ np.column_stack([nuisance, tested[:, column]])
@@ -50,7 +50,7 @@ def test_giving_back_is_the_plain_regression_without_the_columns(problem):
 
 def test_the_robust_variance_is_hc3_of_statsmodels(problem):
     design, genes, tested, root = problem
-    tests = fitted(design, genes, root).test_columns(SENDER, root @ tested)
+    tests = fitted(design, genes, root).replace(SENDER, root @ tested).test_each()
     nuisance = np.delete(design, SENDER, axis=1)
     for column in range(tested.shape[1]):
         plain_design = root @ np.column_stack([nuisance, tested[:, column]])
@@ -65,31 +65,35 @@ def test_a_leverage_of_1_counts_as_no_more_than_095():
     """One cell with a column of its own: HC3 itself would divide by 0."""
     rng = np.random.default_rng(1)
     design = np.column_stack([np.ones(50) / np.sqrt(50), np.eye(50)[0]])
-    tests = fitted(design, rng.normal(size=(50, 2)), np.eye(50)).test_columns(
+    tests = fitted(design, rng.normal(size=(50, 2)), np.eye(50)).replace(
         np.array([], int), rng.normal(size=(50, 1))
     )
+    tests = tests.test_each()
     assert np.isfinite(tests.robust_variance).all()
 
 
 def test_the_column_of_one_cell_has_a_finite_robust_variance():
     rng = np.random.default_rng(2)
     genes, tested = rng.normal(size=(50, 1)), np.eye(50)[:, :1]
-    tests = fitted(np.ones((50, 1)) / np.sqrt(50), genes, np.eye(50)).test_columns(
+    tests = fitted(np.ones((50, 1)) / np.sqrt(50), genes, np.eye(50)).replace(
         np.array([], int), tested
     )
+    tests = tests.test_each()
     assert np.isfinite(tests.robust_variance).all()
 
 
 def test_a_column_that_the_nuisance_contains_is_not_determined(problem):
     design, genes, _, root = problem
-    tests = fitted(design, genes, root).test_columns(SENDER, root @ design[:, [1]])
+    tests = fitted(design, genes, root).replace(SENDER, root @ design[:, [1]]).test_each()
     assert np.isinf(tests.model_variance).all()
     assert (tests.coefficient == 0).all()
 
 
 def test_columns_fitted_together_are_those_of_the_plain_regression(problem):
     design, genes, tested, root = problem
-    coefficient, inverse, variance = fitted(design, genes, root).fit_columns(SENDER, root @ tested)
+    coefficient, inverse, variance = (
+        fitted(design, genes, root).replace(SENDER, root @ tested).fit_together()
+    )
     plain_design = root @ np.column_stack([np.delete(design, SENDER, axis=1), tested])
     for gene in range(N_GENES):
         plain = sm.OLS(root @ genes[:, gene], plain_design).fit()

@@ -56,6 +56,11 @@ def test_the_planted_pair_alone_is_called(ds, planted):
     assert pair["q_value_beyond_niche"] < 0.05
 
 
+def test_one_core_finds_the_same_to_the_last_bit(tissue, ds, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    xr.testing.assert_identical(respond(tissue).drop_attrs(), ds.drop_attrs())
+
+
 def test_its_genes_have_their_direction_and_size(planted):
     table, pair = planted
     genes = pair.sel(gene=table["gene"].to_numpy())

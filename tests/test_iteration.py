@@ -1,0 +1,35 @@
+"""Threads: answers in order, errors that come through, linear algebra that keeps to one thread."""
+
+import time
+
+import numpy as np  # noqa: F401  # whose linear algebra is meant
+import pytest
+from threadpoolctl import threadpool_info
+
+from amici_xr.iteration import answers, one_thread_of_linear_algebra
+
+
+def threads():
+    return [
+        library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"
+    ]
+
+
+def test_answers_come_in_the_order_of_the_items():
+    def answer(seconds):
+        time.sleep(seconds)
+        return seconds
+
+    assert list(answers(answer, [0.05, 0.0, 0.02])) == [0.05, 0.0, 0.02]
+
+
+def test_an_error_of_one_item_is_that_of_all():
+    with pytest.raises(ZeroDivisionError):
+        list(answers(lambda number: 1 / number, [1, 0, 1]))
+
+
+def test_linear_algebra_takes_one_thread_and_then_as_many_as_before():
+    before = threads()
+    with one_thread_of_linear_algebra():
+        assert set(threads()) == {1}
+    assert threads() == before
