@@ -2,8 +2,9 @@
 
 ``python benchmarks/memory.py`` compares the peak of the whole chain of one query, from a file, by
 this library and by long tables. ``python benchmarks/memory.py --cells 2000000 --streamed`` goes
-from a file of sparse cells to Zarr, and from there to curve summaries and intervals. Every part
-runs in a process of its own, whose peak is that of the system's own account.
+from a file of sparse cells to Zarr, and from there to curve summaries and intervals; with
+``--chunks 16384`` in chunks of so many neighbors, and with ``--all-queries`` for all ten. Every
+part runs in a process of its own, whose peak is that of the system's own account.
 """
 
 from __future__ import annotations
@@ -61,20 +62,20 @@ def chain_of_long_tables(folder: Path, n_resamples: int) -> None:
         long_table.bootstrap(lengths, statistic, n_resamples)
 
 
-def extraction_to_zarr(folder: Path, query: str | None) -> None:
+def extraction_to_zarr(folder: Path, query: str | None, chunks: Any = "auto") -> None:
     """Score the cells of the file a chunk at a time, and write each where it belongs."""
     model = setting.saved_model()
-    ds = amici_xr.extract(model, query, folder / "tissue.h5ad", chunks="auto")
+    ds = amici_xr.extract(model, query, folder / "tissue.h5ad", chunks=chunks, progress=False)
     amici_xr.save(ds, folder / "scores.zarr")
 
 
-def curve_summary_from_zarr(folder: Path, query: str | None) -> None:
+def curve_summary_from_zarr(folder: Path) -> None:
     """Mean and standard deviation at 51 distances."""
     opened = amici_xr.open_dataset(folder / "scores.zarr", chunks={})
     opened.amici.curve_summary(DISTANCES).compute()
 
 
-def bootstrap_from_zarr(folder: Path, query: str | None) -> None:
+def bootstrap_from_zarr(folder: Path) -> None:
     """Exact intervals of the median of corrected length scales."""
     opened = amici_xr.open_dataset(folder / "scores.zarr", chunks={})
     opened.amici.bootstrap(THRESHOLD, SAMPLE_THRESHOLD, "median").compute()
@@ -98,27 +99,27 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
-def in_its_own_process(part: str, folder: Path, argument: Any) -> dict[str, float]:
+def in_its_own_process(part: str, folder: Path, *given: Any) -> dict[str, float]:
     """Seconds of a part, and its peak above the imports."""
-    command = [sys.executable, __file__, "--part", part, str(folder), json.dumps(argument)]
+    command = [sys.executable, __file__, "--part", part, str(folder), json.dumps(given)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return result
 
 
-def run_part(part: str, folder: str, argument: str) -> None:
+def run_part(part: str, folder: str, given: str) -> None:
     """What the process of a part does."""
     imports, start = peak(), time.perf_counter()
-    PARTS[part](Path(folder), json.loads(argument))
+    PARTS[part](Path(folder), *json.loads(given))
     print(json.dumps({"seconds": time.perf_counter() - start, "above_imports": peak() - imports}))
 
 
-def compared(n_cells: int, parts: list[tuple[str, Any]]) -> dict[str, dict[str, float]]:
+def compared(n_cells: int, parts: list[tuple[Any, ...]]) -> dict[str, dict[str, float]]:
     """Write a tissue and run the parts on it, one after the other."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         in_its_own_process("write_tissue", folder, n_cells)
-        return {part: in_its_own_process(part, folder, argument) for part, argument in parts}
+        return {part: in_its_own_process(part, folder, *given) for part, *given in parts}
 
 
 def main() -> None:
@@ -127,17 +128,20 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=100_000)
     parser.add_argument("--streamed", action="store_true")
     parser.add_argument("--all-queries", action="store_true")
+    parser.add_argument("--chunks", type=int, help="neighbors in a chunk; else chosen")
     parser.add_argument("--part", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.part:
         run_part(*arguments.part)
         return
     query = None if arguments.all_queries else setting.QUERY
-    streamed = [
-        (part, query)
-        for part in ("extraction_to_zarr", "curve_summary_from_zarr", "bootstrap_from_zarr")
+    chunks = {"neighbor": arguments.chunks} if arguments.chunks else "auto"
+    streamed: list[tuple[Any, ...]] = [
+        ("extraction_to_zarr", query, chunks),
+        ("curve_summary_from_zarr",),
+        ("bootstrap_from_zarr",),
     ]
-    chains = [("chain_of_the_library", 10), ("chain_of_long_tables", 10)]
+    chains: list[tuple[Any, ...]] = [("chain_of_the_library", 10), ("chain_of_long_tables", 10)]
     print(f"{arguments.cells:,} sparse cells × {setting.N_GENES} genes in a file")
     print(f"{'':<28}{'peak above imports':>20}{'time':>12}")
     results = compared(arguments.cells, streamed if arguments.streamed else chains)

@@ -17,7 +17,7 @@ _POSITIONAL = ("path", "model", "adata")
 _ARGUMENT = re.compile(
     r"\b([a-z]\w*)=('[^']*'|\"[^\"]*\"|\[[^\]]*\]|\([^)]*\)|[^\s,;:()\[\]'\"]*[^\s,;:.()])"
 )
-_CALL = re.compile(r"\b(?:amici_xr|ds)\.\w+\((?:ds, )?(\w+)(?:=\w+)?\)")  # as messages advise
+_CALL = re.compile(r"\b(?:amici_xr|atlas|ds)\.\w+\((?:ds, )?(\w+)(?:=\w+)?\)")  # as messages advise
 
 
 class WrongCall(Exception):  # noqa: N818  # its message is of the call, not of an error in it

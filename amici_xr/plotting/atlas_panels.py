@@ -63,7 +63,7 @@ def pairs_of(
         dim = further[0]
         raise ValueError(
             f"the atlas has a {dim} dim ({listed(pairs[dim].values)}); draw one at a time, e.g. "
-            f"plot_atlas(atlas.isel({dim}=0))"
+            f"atlas.isel({dim}=0)"
         )
     pairs = pairs[[name for name in (*_DRAWN, *_FURTHER) if name in pairs]].compute()
     scalar = [dim for dim in ("query", "label", "head") if dim not in pairs.dims]

@@ -18,11 +18,12 @@ PACKAGED = files("amici_xr.demo_data")
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """A folder with a file of one query, one of two, a table and what is none of them."""
+    """A folder with a file of one query, of two, of two runs, a table and what is none of them."""
     folder = tmp_path_factory.mktemp("files")
     ds = amici_xr.testing.simulate_dataset(n_cells=200)
     amici_xr.save(ds, folder / "one.nc")
     amici_xr.save(amici_xr.testing.simulate_dataset(["A", "B"], n_cells=60), folder / "two.nc")
+    amici_xr.save(amici_xr.align_runs([ds, ds]), folder / "runs.nc")
     amici_xr.to_dataframe(ds).to_csv(folder / "table.csv")
     (folder / "text.nc").write_text("text")
     (folder / "text.csv").write_text("a,b\n1,2\n")
@@ -80,6 +81,8 @@ def run(*words, python=sys.executable, **options):
          "--limits 3.0 1.0 must be the values of the two ends of the colors"),
         (["plot", "curve", "two.nc", "--head", "0", "-o", "f.png"],
          "ds holds the queries 'A', 'B'; draw one at a time, e.g. --query"),
+        (["plot", "atlas", "runs.nc", "-o", "f.png"],
+         "the atlas has a run dim (0, 1); draw one at a time, e.g. --run"),
         (["info", "a.h5ad"], "a.h5ad must end in one of '.nc', '.zarr', '.zarr.zip'"),
         (["convert", "text.csv", "a.nc"], "the table must have each of 'query_label', "),
         (["convert", "none.nc", "a.csv"], "none.nc: there is no such file"),
