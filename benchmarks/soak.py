@@ -1,0 +1,63 @@
+"""Whether memory stays level where one process extracts, tests, saves and opens again and again.
+
+Run with ``python benchmarks/soak.py``; some minutes. Each round extracts scores and effects of the
+packaged model, asks the tissue, joins them in an atlas, saves a study with the gains, opens it and
+reads it whole. Printed is what the process holds after the fifth round, after the last, and their
+ratio, which is to stay below 1.05.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import re
+import tempfile
+from pathlib import Path
+
+import anndata
+import xarray as xr
+
+import amici_xr
+
+FIRST = 5  # rounds before which imports and caches still grow
+
+
+def held() -> float:
+    """Return the memory that this process holds, in MB."""
+    gc.collect()
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return float(re.search(r"VmRSS:\s*(\d+) kB", status)[1]) / 1e3  # type: ignore[index]
+
+
+def work(model: amici_xr.SavedModel, tissue: anndata.AnnData, folder: Path) -> None:
+    """Go from model and tissue to a study in a file, and back."""
+    ds = amici_xr.extract(model, None, tissue, effects=True, progress=False)
+    response = amici_xr.distance_response(tissue, "cell_type", progress=False)
+    gain = ds.cf.prediction_gain()
+    ds.cf.atlas(evidence=response)
+    path = folder / "study.nc"
+    tree = xr.DataTree.from_dict({"scores": ds, "response": response, "gain": gain})
+    amici_xr.save(tree, path)
+    with amici_xr.open_study(path) as study:
+        study.load()
+        study.cf.bootstrap(resampling_unit="spatial")
+
+
+def main() -> None:
+    """Work, and print what is held."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=100)
+    rounds = parser.parse_args().rounds
+    model, tissue = amici_xr.demo()
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(1, rounds + 1):
+            work(model, tissue, Path(folder))
+            if number == min(FIRST, rounds):
+                before = held()
+            if number in (FIRST, rounds) or number % 10 == 0:
+                print(f"after round {number}: {held():.0f} MB", flush=True)
+    print(f"{held() / before:.3f} × what was held after round {min(FIRST, rounds)}")
+
+
+if __name__ == "__main__":
+    main()
