@@ -83,6 +83,11 @@ def validate_loaded(ds: xr.Dataset) -> xr.Dataset:
     return ds
 
 
+def validate_streamed(ds: xr.Dataset) -> None:
+    """Validate scores and effects that were lazy, where all else was validated before."""
+    raise_problems([*_score_problems(ds), *_effect_problems(ds)])
+
+
 def _value_problems(ds: xr.Dataset) -> Iterator[str]:
     yield from _score_problems(ds)
     settings = {name: ds[name].compute() for name in SETTINGS if name in ds.variables}

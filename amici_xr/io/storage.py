@@ -16,7 +16,7 @@ from amici_xr.dataset.response_structure import check_response
 from amici_xr.dataset.schema import SCHEMA_VERSION
 from amici_xr.dataset.structure import check_structure, raise_problems, version_problems
 from amici_xr.dataset.study import STUDY, check_study, folder_attributes, groups_of
-from amici_xr.dataset.validation import validate, validate_loaded
+from amici_xr.dataset.validation import validate, validate_loaded, validate_streamed
 from amici_xr.dependencies import require
 from amici_xr.errors import RefusedFileError, SchemaError, listed
 from amici_xr.io import netcdf
@@ -340,4 +340,4 @@ def _check_written(
             if streamed := streamed_variables(ds):
                 read[name][streamed].count().compute()
                 if not has_no_schema(ds):
-                    validate(ds.assign({each: read[name][each] for each in streamed}))
+                    validate_streamed(ds.assign({each: read[name][each] for each in streamed}))

@@ -88,8 +88,10 @@ def _is_identical(kept: Any, written: Any) -> bool:
     """Compare a chunk of cells at a time: text takes much more room as Python's own strings."""
     if kept.dims != written.dims or kept.shape != written.shape:
         return False
-    parts = [slice(start, start + _CELLS) for start in range(0, kept.size, _CELLS)]
+    n_rows = max(1, min(_CELLS, _CHUNK // max(1, math.prod(kept.shape[1:]))))
     with without_threads():
-        if kept.ndim != 1 or not parts:
+        if not kept.ndim:
             return bool(kept.identical(written))
-        return all(kept[part].identical(written[part]) for part in parts)
+        starts = range(0, kept.shape[0], n_rows)
+        parts = [slice(0), *(slice(start, start + n_rows) for start in starts)]
+        return all(kept[part].identical(written[part].compute()) for part in parts)

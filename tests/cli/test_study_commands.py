@@ -1,6 +1,7 @@
 """The command line on the file of a study: evidence comes from its groups."""
 
 import shlex
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -20,11 +21,18 @@ def groups():
     return {"scores": scores, "tissue": response, "intervals": intervals}
 
 
+@pytest.fixture(scope="module")
+def written(groups, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("files")
+    amici_xr.save(xr.DataTree.from_dict(groups), folder / "study.nc")
+    amici_xr.save(groups["scores"], folder / "scores.nc")
+    amici_xr.save(groups["tissue"], folder / "tissue.nc")
+    return folder
+
+
 @pytest.fixture(autouse=True)
-def _files(groups, _own_folder):
-    amici_xr.save(xr.DataTree.from_dict(groups), "study.nc")
-    amici_xr.save(groups["scores"], "scores.nc")
-    amici_xr.save(groups["tissue"], "tissue.nc")
+def _files(written, _own_folder):
+    shutil.copytree(written, ".", dirs_exist_ok=True)
 
 
 @pytest.mark.parametrize(
