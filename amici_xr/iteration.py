@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from threading import Lock
+from typing import Any, TypeVar
 
 from amici_xr.dependencies import require
 
@@ -53,16 +54,33 @@ def for_each(function: Callable[[Item], None], items: Sequence[Item]) -> None:
             pass
 
 
-@contextmanager
-def one_thread_of_linear_algebra() -> Generator[None, None, None]:
-    """Let matrix products take one thread each; also a decorator.
+class _OneThread:
+    """Keeps linear algebra to one thread as long as any thread asks for it."""
 
-    Where matrices are small, threads wait for each other longer than they compute.
-    """
-    from threadpoolctl import threadpool_limits  # here, since it looks for libraries at import
+    def __init__(self) -> None:
+        self._lock, self._n_users = Lock(), 0
+        self._limits: Any = None
 
-    with threadpool_limits(1, user_api="blas"):
-        yield
+    @contextmanager
+    def hold(self) -> Generator[None, None, None]:
+        """Keep it so within a ``with``, or within the function that this decorates."""
+        from threadpoolctl import threadpool_limits  # here, since it looks for libraries at import
+
+        with self._lock:  # the first sets the limit, and the last restores what was before
+            self._n_users += 1
+            if self._n_users == 1:
+                self._limits = threadpool_limits(1, user_api="blas")
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._n_users -= 1
+                if not self._n_users:
+                    self._limits.restore_original_limits()
+
+
+# Where matrices are small, threads wait for each other longer than they compute.
+one_thread_of_linear_algebra = _OneThread().hold
 
 
 def answers(

@@ -33,3 +33,15 @@ def test_linear_algebra_takes_one_thread_and_then_as_many_as_before():
     with one_thread_of_linear_algebra():
         assert set(threads()) == {1}
     assert threads() == before
+
+
+def test_the_limit_holds_until_the_last_of_several_threads_is_done():
+    """They need not end in the order in which they began."""
+    before = threads()
+    first, second = one_thread_of_linear_algebra(), one_thread_of_linear_algebra()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert set(threads()) == {1}
+    second.__exit__(None, None, None)
+    assert threads() == before
