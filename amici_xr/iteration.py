@@ -43,15 +43,22 @@ def ahead(items: Iterable[Item]) -> Generator[Item, None, None]:
             iterator.close()  # and with it the files that it has open
 
 
+def answers(
+    function: Callable[[Item], Answer], items: Sequence[Item]
+) -> Generator[Answer, None, None]:
+    """Yield the answers for the items, in their order, computed in as many threads as cores."""
+    with ThreadPoolExecutor(os.cpu_count()) as workers:
+        yield from workers.map(function, items)
+
+
 def for_each(function: Callable[[Item], None], items: Sequence[Item]) -> None:
     """Call the function for each item, in as many threads as there are cores."""
     if len(items) < 2:  # also in a task of dask, which already runs in threads
         for item in items:
             function(item)
         return
-    with ThreadPoolExecutor(os.cpu_count()) as workers:
-        for _ in workers.map(function, items):
-            pass
+    for _ in answers(function, items):
+        pass
 
 
 class _OneThread:
@@ -81,14 +88,6 @@ class _OneThread:
 
 # Where matrices are small, threads wait for each other longer than they compute.
 one_thread_of_linear_algebra = _OneThread().hold
-
-
-def answers(
-    function: Callable[[Item], Answer], items: Sequence[Item]
-) -> Generator[Answer, None, None]:
-    """Yield the answers for the items, in their order, computed in as many threads as cores."""
-    with one_thread_of_linear_algebra(), ThreadPoolExecutor(os.cpu_count()) as workers:
-        yield from workers.map(function, items)
 
 
 DELAY = 1.0  # seconds before the bar is shown

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from typing import Any
 import anndata
 import dask.array  # noqa: F401  # counted among the imports
 import setting
+from process_memory import peak
 
 import amici_xr
 import amici_xr.extraction.effects
@@ -58,7 +58,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
     made = model(arguments.size, arguments.genes, arguments.types, arguments.neighbors)
     adata: Any = path if arguments.chunks else anndata.read_h5ad(path)
     query = [f"type_{code}" for code in range(arguments.queries)] if arguments.queries else None
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak()
     start = time.perf_counter()
     ds = amici_xr.extract(
         made,
@@ -68,10 +68,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
         chunks="auto" if arguments.chunks else None,
         progress=False,
     )
-    seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seconds, above = time.perf_counter() - start, 1e3 * (peak() - before)
     held = sum(array.nbytes for array in ds.variables.values() if array.chunks is None)
-    return {"seconds": seconds, "MB": (peak - before) / 1e3, "result MB": held / 1e6}
+    return {"seconds": seconds, "MB": above, "result MB": held / 1e6}
 
 
 def main() -> None:

@@ -24,6 +24,7 @@ import netCDF4  # noqa: F401  # likewise
 import numpy as np
 import xarray as xr
 import zarr  # noqa: F401  # likewise
+from process_memory import peak
 
 import amici_xr
 
@@ -103,16 +104,10 @@ def lazy_save(n_neighbors: int, suffix: str) -> float:
 
 def _save_lazily(n_neighbors: int, suffix: str) -> None:
     folder = tempfile.mkdtemp()
-    imports = _peak()
+    imports = peak()
     amici_xr.save(scores(n_neighbors, lazy=True), f"{folder}/a{suffix}")
-    print(json.dumps(_peak() - imports))
+    print(json.dumps(peak() - imports))
     shutil.rmtree(folder)
-
-
-def _peak() -> float:
-    """Most memory that this process held since it began; what started it does not count."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e9
 
 
 def main() -> None:
@@ -131,8 +126,8 @@ def main() -> None:
         for job, (ours, plain) in compare(n_neighbors, arguments.repeats).items():
             print(f"{job:<14}{ours:>12.2f} s{plain:>12.2f} s{ours / plain:>8.1f}")
         for suffix in (".nc", ".zarr"):
-            peak = lazy_save(n_neighbors, suffix)
-            print(f"lazy save {suffix:<8}{peak:>10.2f} GB above the imports")
+            above = lazy_save(n_neighbors, suffix)
+            print(f"lazy save {suffix:<8}{above:>10.2f} GB above the imports")
 
 
 if __name__ == "__main__":

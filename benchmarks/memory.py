@@ -4,14 +4,13 @@
 this library and by long tables. ``python benchmarks/memory.py --cells 2000000 --streamed`` goes
 from a file of sparse cells to Zarr, and from there to curve summaries and intervals; with
 ``--chunks 16384`` in chunks of so many neighbors, and with ``--all-queries`` for all ten. Every
-part runs in a process of its own, whose peak is that of the system's own account.
+part runs in a process of its own.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ import long_table
 import numpy as np
 import setting
 import zarr  # noqa: F401  # likewise
+from process_memory import peak
 
 import amici_xr
 import amici_xr.extraction.scoring
@@ -92,11 +92,6 @@ PARTS: dict[str, Callable[..., None]] = {
         bootstrap_from_zarr,
     )
 }
-
-
-def peak() -> float:
-    """Most memory that this process ever held, in GB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
 def in_its_own_process(part: str, folder: Path, *given: Any) -> dict[str, float]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from pathlib import Path
 
 import anndata
 import numpy as np
+from process_memory import peak
 
 import amici_xr
 
@@ -50,12 +50,6 @@ def measure(sizes: dict[str, tuple[int, ...]]) -> dict[str, list[float]]:
         name: [seconds_of(**{**USUAL, name: value}) for value in values]
         for name, values in sizes.items()
     }
-
-
-def peak() -> float:
-    """Return the peak of this process's own memory in GB; getrusage counts the parent's, too."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return float(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) / 1e6  # type: ignore[index]
 
 
 def measure_file(path: str) -> dict[str, float]:

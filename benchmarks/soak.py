@@ -13,26 +13,20 @@ import argparse
 import ctypes
 import gc
 import math
-import re
 import tempfile
 from pathlib import Path
 
 import anndata
 import xarray as xr
+from process_memory import resident
 
 import amici_xr
 
 FIRST = 5  # rounds before which imports and caches still grow
 
 
-def resident() -> float:
-    """Return the memory of this process in MB."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return float(re.search(r"VmRSS:\s*(\d+) kB", status)[1]) / 1e3  # type: ignore[index]
-
-
 def held() -> tuple[float, float]:
-    """Return the memory in use, and that with what the allocator keeps for later, in MB."""
+    """Return the memory in use, and that with what the allocator keeps for later, in GB."""
     gc.collect()
     with_kept = resident()
     ctypes.CDLL("libc.so.6").malloc_trim(0)  # gives back what is kept
@@ -65,7 +59,7 @@ def main() -> None:
             work(model, tissue, Path(folder))
             if number in (FIRST, rounds) or number % 10 == 0:
                 now = held()
-                print(f"round {number}: {now[0]:.0f} MB in use, {now[1]:.0f} MB held", flush=True)
+                print(f"round {number}: {now[0]:.3f} GB in use, {now[1]:.3f} GB held", flush=True)
                 before = now if number == FIRST else before
     ratios = [last / first for last, first in zip(now, before, strict=True)]
     print(f"last round beside the fifth: {ratios[0]:.3f} in use, {ratios[1]:.3f} held")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from amici_xr.dataset.units import MICRON, check_distance_number
 from amici_xr.errors import NotFoundError, check_choice, check_positive_number
-from amici_xr.iteration import answers, watched
+from amici_xr.iteration import answers, one_thread_of_linear_algebra, watched
 from amici_xr.response.arguments import (
     OWNER,
     check_radii,
@@ -204,15 +204,17 @@ def distance_response(
             )
 
     largest_first = np.argsort(-n_of_type, kind="stable").tolist()
-    for _ in watched(
+    evaluated = watched(
         answers(evaluate, largest_first),
         "receiving types",
         "type",
         "model",
         is_shown=progress,
         total=len(names),
-    ):
-        pass
+    )
+    with one_thread_of_linear_algebra():
+        for _ in evaluated:
+            pass
     is_spillover = np.stack(
         [judge_spillover(found[code], means[sender_codes], means[code]) for code in query_codes]
     )

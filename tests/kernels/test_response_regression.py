@@ -65,20 +65,16 @@ def test_a_leverage_of_1_counts_as_no_more_than_095():
     """One cell with a column of its own: HC3 itself would divide by 0."""
     rng = np.random.default_rng(1)
     design = np.column_stack([np.ones(50) / np.sqrt(50), np.eye(50)[0]])
-    tests = fitted(design, rng.normal(size=(50, 2)), np.eye(50)).replace(
-        np.array([], int), rng.normal(size=(50, 1))
-    )
-    tests = tests.test_each()
+    fit = fitted(design, rng.normal(size=(50, 2)), np.eye(50))
+    tests = fit.replace(np.array([], int), rng.normal(size=(50, 1))).test_each()
     assert np.isfinite(tests.robust_variance).all()
 
 
 def test_the_column_of_one_cell_has_a_finite_robust_variance():
     rng = np.random.default_rng(2)
     genes, tested = rng.normal(size=(50, 1)), np.eye(50)[:, :1]
-    tests = fitted(np.ones((50, 1)) / np.sqrt(50), genes, np.eye(50)).replace(
-        np.array([], int), tested
-    )
-    tests = tests.test_each()
+    fit = fitted(np.ones((50, 1)) / np.sqrt(50), genes, np.eye(50))
+    tests = fit.replace(np.array([], int), tested).test_each()
     assert np.isfinite(tests.robust_variance).all()
 
 
