@@ -2,7 +2,7 @@
 
 ``python benchmarks/effects.py`` extracts all queries of 14,139 cells of 17 types with 6 heads, 351
 genes and K = 30, without effects, with them, and by head. ``--cells 500000 --chunks`` streams
-the cells of a file, and shows that memory does not grow with their number beyond what the result
+the cells of a file, and shows how memory grows with their number, and how much of that the result
 holds: compare two numbers of cells. Every part runs in a process of its own, whose peak is that of
 the system's own account.
 """

@@ -31,7 +31,7 @@ def evidence(
     ways = {
         "tissue": lambda: amici_xr.distance_response(tissue, labels_key, progress=False),
         "held_out_gain": lambda: held_out_gains(
-            adata, 0, labels_key, n_neighbors=50, batch_size=128, permute=permute
+            adata, 0, labels_key=labels_key, n_neighbors=50, batch_size=128, permute=permute
         ),
         "refits": lambda: amici_xr.leave_out_senders(
             adata,

@@ -251,9 +251,10 @@ def test_three_kinds_of_evidence_stand_side_by_side(monkeypatch, capsys, tmp_pat
     tissue = amici_xr.testing.simulate_tissue(
         n_cells=400, n_types=3, n_genes=8, n_pairs=1, effect=3.0
     )
+    tissue.obs = tissue.obs.rename(columns={"cell_type": "kind"})
     tissue.write_h5ad(tmp_path / "tissue.h5ad")
-    words = ["evidence_of_tissue.py", str(tmp_path / "tissue.h5ad"), "--folder", str(tmp_path)]
-    monkeypatch.setattr("sys.argv", words)
+    words = [str(tmp_path / "tissue.h5ad"), "--labels-key", "kind", "--folder", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", ["evidence_of_tissue.py", *words])
     evidence_of_tissue.main()
     as_it_is, exchanged = capsys.readouterr().out.split("\nexpression: pairs")
     assert "    tissue: 1 of 6" in as_it_is

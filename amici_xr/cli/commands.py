@@ -137,7 +137,7 @@ def command_of(function: Function, per_neighbor: Function | None = None) -> Call
         files.append(inspect.Parameter("adata", _ONE, default=None, annotation=Path | None))
         suffixes = SUFFIXES
     out = output(suffixes, is_required=suffixes not in (ANSWERS, TABLES))
-    command.__signature__ = inspect.Signature([*files, *options, out])  # type: ignore[attr-defined]
+    command.__signature__ = inspect.Signature([*files, *options, out])  # type: ignore[attr-defined]  # inspect reads it
     command.__annotations__ = {}  # else cyclopts takes these for those of the signature
     return command
 
@@ -158,7 +158,7 @@ def training_command() -> Callable[..., None]:
     )
     out = option("out", Path, inspect.Parameter.empty, alias="-o", help=text)
     options = [*options_of(amici_xr.train, *_NOT_OPTIONS), out]
-    command.__signature__ = inspect.Signature([file, *options])  # type: ignore[attr-defined]
+    command.__signature__ = inspect.Signature([file, *options])  # type: ignore[attr-defined]  # inspect reads it
     command.__annotations__ = {}  # else cyclopts takes these for those of the signature
     return command
 

@@ -174,7 +174,7 @@ def extract(
         microns_per_unit = check_microns_per_unit(microns_per_unit, unit)
     query = query.tolist() if isinstance(query, np.ndarray) else query
     if hasattr(model, "models"):  # trained runs, of which each is extracted, and all aligned
-        return model.extract(query, adata, **of_each)  # type: ignore[no-any-return]
+        return model.extract(query, adata, **of_each)  # type: ignore[no-any-return]  # of any class
     saved = as_saved_model(model)
     queries = check_queries(query, saved.labels)
     head = check_heads(heads, saved.n_heads)

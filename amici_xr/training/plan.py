@@ -66,7 +66,7 @@ class RunsNetwork(nn.Module):
             for stack, members in zip(self.stacks, self.members, strict=True)
         ]
         if len(parts) == 1:
-            return parts[0]  # type: ignore[no-any-return]
+            return parts[0]  # type: ignore[no-any-return]  # torch's
         order = torch.cat(self.members).argsort().to(parts[0].reconstruction.device)
         return Terms(*(torch.cat(term)[order] for term in zip(*parts, strict=True)))
 
@@ -150,7 +150,7 @@ class TrainingPlan(lightning.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Begin the sums of an epoch, and random numbers that depend on seed and epoch alone."""
-        self.trainer.train_dataloader.dataset.set_epoch(self.current_epoch)  # type: ignore[union-attr]
+        self.trainer.train_dataloader.dataset.set_epoch(self.current_epoch)  # type: ignore[union-attr]  # it trains
         for run, generator in zip(self.runs, self._generators, strict=True):
             state = np.random.SeedSequence([run.seed, self.current_epoch]).generate_state(2)
             generator.manual_seed(int(state[0]) << 31 ^ int(state[1]))
@@ -287,7 +287,7 @@ class TrainingPlan(lightning.LightningModule):
 
     @property
     def _stacks(self) -> list[StackedNetwork]:
-        return list(self.network.stacks)  # type: ignore[arg-type]
+        return list(self.network.stacks)  # type: ignore[arg-type]  # a ModuleList
 
     def _keep(self, shape: torch.Size) -> Tensor | None:
         """Draw which neighbors the softmax sees, each run from numbers of its own."""

@@ -918,7 +918,7 @@ def test_a_new_function_is_a_command_without_another_line(done, folder, monkeypa
         """
         return ds.base_attention_score * factor
 
-    def of_tissue(adata: "anndata.AnnData | str", by: "str | None" = "x") -> "xr.Dataset":  # noqa: F821
+    def of_tissue(adata: "anndata.AnnData | str", by: "str | None" = "x") -> "xr.Dataset":  # noqa: F821  # never evaluated
         """Count something."""
         return xr.Dataset({"n": ("label", [1])}, {"label": [str(adata)]})
 

@@ -20,20 +20,20 @@ import amici_xr
 for needed in ("torch", "anndata", "einops"):  # extras, without which all of this is left out
     pytest.importorskip(needed)
 
-from amici_xr.extraction import predict_expression  # noqa: E402
-from amici_xr.kernels.spatial_inference import infer_mean, prepare  # noqa: E402
-from amici_xr.refits.cross_fitting import assign_folds  # noqa: E402
-from amici_xr.refits.gains import (  # noqa: E402
+from amici_xr.extraction import predict_expression  # noqa: E402  # after importorskip
+from amici_xr.kernels.spatial_inference import infer_mean, prepare  # noqa: E402  # after importorskip
+from amici_xr.refits.cross_fitting import assign_folds  # noqa: E402  # after importorskip
+from amici_xr.refits.gains import (  # noqa: E402  # after importorskip
     bases_of_types,
     gains_of_type,
     stack_types,
 )
-from amici_xr.refits.result import refit_dataset  # noqa: E402
-from amici_xr.refits.smooth_variation import (  # noqa: E402
+from amici_xr.refits.result import refit_dataset  # noqa: E402  # after importorskip
+from amici_xr.refits.smooth_variation import (  # noqa: E402  # after importorskip
     describe_smooth_variation,
     surrounding_expression,
 )
-from amici_xr.tissue.cells import read_tissue  # noqa: E402
+from amici_xr.tissue.cells import read_tissue  # noqa: E402  # after importorskip
 
 pytestmark = [pytest.mark.needs_model, pytest.mark.needs_training]
 

@@ -184,7 +184,7 @@ def smooth(scale):
 
 def test_few_independent_patches_warn_and_have_a_wide_interval():
     with pytest.warns(UserWarning, match=r"^1 of 1 intervals are wide, because the tissue holds "
-                      r"fewer than 10 independent patches \(fewest: [\d.]+, label 'B', head 0\)") as caught:  # fmt: skip  # noqa: E501
+                      r"fewer than 10 independent patches \(fewest: [\d.]+, label 'B', head 0\)") as caught:  # fmt: skip  # noqa: E501  # one pattern
         result = amici_xr.bootstrap(smooth(60), sample_threshold=None, resampling_unit="spatial")
     assert caught[0].filename == __file__
     one = result.sel(label="B")
