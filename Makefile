@@ -60,7 +60,7 @@ test-long: .venv/test
 		tests/test_properties.py tests/model/test_damaged_checkpoints.py tests/io/test_file_faults.py \
 		tests/test_selections_and_calls.py
 
-# MUTATED="kernels.spatial_inference io.storage" for those; mutmut keeps its copy of the code in mutants/.
+# MUTATED="kernels.spatial io.storage" for those; mutmut keeps its copy of the code in mutants/.
 MUTATED ?= kernels uncertainty.intervals
 test-mutants: .venv/test
 	rm -rf mutants

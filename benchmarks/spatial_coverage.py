@@ -25,7 +25,9 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from amici_xr.kernels.exact_bootstrap import interval_of_mean
-from amici_xr.kernels.spatial_inference import infer_mean, prepare, spatial_interval
+from amici_xr.kernels.spatial.basis import prepare
+from amici_xr.kernels.spatial.interval import spatial_interval
+from amici_xr.kernels.spatial.mean import infer_mean
 from amici_xr.kernels.student_t import interval_of_units
 
 Values = NDArray[np.float64]

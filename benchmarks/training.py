@@ -23,9 +23,9 @@ import torch
 import amici_xr
 from amici_xr.tissue.cells import read_tissue
 from amici_xr.training import preparation
-from amici_xr.training.batches import TrainingTissue
-from amici_xr.training.initial_weights import blocks
 from amici_xr.training.loading import PatchBatches
+from amici_xr.training.network.batches import TrainingTissue
+from amici_xr.training.network.weights import blocks
 from amici_xr.training.settings import NetworkSizes
 
 N_NEIGHBORS, N_HEADS = 50, 4  # AMICI's default number of heads

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from amici_xr.dataset.schema import recorded_details, recorded_value
 from amici_xr.errors import NotFoundError, listed
 
 if TYPE_CHECKING:
@@ -215,10 +215,5 @@ def _refuse(
 
 def _recorded(ds: xr.Dataset, attribute: str, name: str, kind: type) -> Any:
     """Return an entry of the Dataset's provenance, None where it is not recorded."""
-    try:
-        details = json.loads(ds.attrs.get(attribute, "{}"))
-    except (TypeError, ValueError):
-        return None
-    value = details.get(name) if isinstance(details, dict) else None
-    value = value.get("value") if isinstance(value, dict) else value  # of a setting of the model
+    value = recorded_value(recorded_details(ds, attribute).get(name))
     return value if isinstance(value, kind) else None

@@ -21,10 +21,10 @@ from amici_xr.dataset.selection import select, with_head_dim
 from amici_xr.dataset.study import groups_of
 from amici_xr.errors import NotFoundError, check_names, listed
 from amici_xr.findings.study_arguments import FILLED, datasets_for
+from amici_xr.io.formats import SUFFIXES
 from amici_xr.io.long_table import read_csv
+from amici_xr.io.opening import open_file as open_any_file
 from amici_xr.io.paths import TABLES, expand_home
-from amici_xr.io.storage import SUFFIXES
-from amici_xr.io.storage import open_file as open_any_file
 from amici_xr.training.runs import is_folder_of_runs
 
 ANSWERS = (*TABLES, ".nc", ".zarr")

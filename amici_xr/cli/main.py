@@ -23,8 +23,8 @@ from amici_xr.cli.options import Function, answer_description, description
 from amici_xr.cli.outputs import check_output, write_dataset
 from amici_xr.dataset.schema import has_neighborhoods
 from amici_xr.findings.study_arguments import datasets_for
+from amici_xr.io.formats import SUFFIXES
 from amici_xr.io.paths import TABLES, expand_home
-from amici_xr.io.storage import SUFFIXES
 
 PROGRAM = "amici-xr"
 

@@ -22,9 +22,10 @@ from amici_xr.dataset.schema import UNKNOWN_UNIT, distance_unit, has_neighborhoo
 from amici_xr.dataset.structure import is_valid_structure
 from amici_xr.findings.text import Summary
 from amici_xr.io.atomic import replace_atomically
+from amici_xr.io.formats import SUFFIXES
 from amici_xr.io.long_table import change_texts, quote_formulas, to_dataframe
 from amici_xr.io.paths import TABLES, check_replaceable
-from amici_xr.io.storage import SUFFIXES, save
+from amici_xr.io.storage import save
 from amici_xr.plotting.shared.style import STYLE
 
 MOST_ROWS = 1_000  # on the screen

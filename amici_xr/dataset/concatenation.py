@@ -12,7 +12,14 @@ import xarray as xr
 
 from amici_xr.dataset.ablation import describe_difference
 from amici_xr.dataset.joined_effects import join_effects
-from amici_xr.dataset.schema import MATCHING, REDUCED_EFFECTS, SCHEMA, distance_unit
+from amici_xr.dataset.schema import (
+    MATCHING,
+    REDUCED_EFFECTS,
+    SCHEMA,
+    distance_unit,
+    recorded_details,
+    recorded_value,
+)
 from amici_xr.dataset.selection import samples, with_head_dim
 from amici_xr.dataset.structure import check_structure
 from amici_xr.errors import SchemaError, check_positive_integer, listed
@@ -34,10 +41,7 @@ _REMEDIES = {
 
 
 def concat_samples(
-    datasets: Iterable[xr.Dataset],
-    *,
-    sample: Sequence[str],
-    n_cells: Sequence[int] | None = None,
+    datasets: Iterable[xr.Dataset], *, sample: Sequence[str], n_cells: Sequence[int] | None = None
 ) -> xr.Dataset:
     """Join samples, tissues that were extracted apart with one model, in one Dataset.
 
@@ -216,9 +220,9 @@ def _differences(first: xr.Dataset, other: xr.Dataset, number: int) -> Iterator[
         )
     if ablation := describe_difference(first, other):
         yield ablation
-    settings = [_details(ds, "model_settings") for ds in (first, other)]
+    settings = [recorded_details(ds, "model_settings") for ds in (first, other)]
     for setting in sorted(set(settings[0]) & set(settings[1])):
-        values = [_value(details[setting]) for details in settings]
+        values = [recorded_value(details[setting]) for details in settings]
         if values[0] != values[1]:
             yield (
                 f"its model has {setting}={values[1]!r}, that of datasets[0] {values[0]!r}; "
@@ -277,7 +281,7 @@ def _shared_attributes(given: Sequence[xr.Dataset], n_cells: int | None) -> dict
         for name, value in given[0].attrs.items()
         if all(name in ds.attrs and _plain(ds.attrs[name]) == _plain(value) for ds in given)
     }
-    extractions = [_details(ds, "extraction") for ds in given]
+    extractions = [recorded_details(ds, "extraction") for ds in given]
     if all(extractions):
         details = {
             name: value
@@ -287,20 +291,6 @@ def _shared_attributes(given: Sequence[xr.Dataset], n_cells: int | None) -> dict
         details |= {} if n_cells is None else {"n_cells": n_cells}
         shared["extraction"] = json.dumps(details, ensure_ascii=False)
     return shared
-
-
-def _details(ds: xr.Dataset, attribute: str) -> dict[str, Any]:
-    """Return the details that an attribute holds as JSON, none where it is missing or not ours."""
-    try:
-        details = json.loads(ds.attrs.get(attribute, "{}"))
-    except (TypeError, ValueError):
-        return {}
-    return details if isinstance(details, dict) else {}
-
-
-def _value(setting: Any) -> Any:
-    """Return the value of a setting, which is recorded beside its source."""
-    return setting.get("value") if isinstance(setting, dict) else setting
 
 
 def _plain(value: Any) -> Any:

@@ -261,3 +261,17 @@ def provenance(source: str, **details: Any) -> dict[str, str | int]:
     for name, detail in details.items():
         attributes[name] = json.dumps(detail, ensure_ascii=False)
     return attributes
+
+
+def recorded_details(ds: xr.Dataset, attribute: str) -> dict[str, Any]:
+    """Return the details that an attribute holds as JSON, none where it is missing or not ours."""
+    try:
+        details = json.loads(ds.attrs.get(attribute, "{}"))
+    except (TypeError, ValueError):
+        return {}
+    return details if isinstance(details, dict) else {}
+
+
+def recorded_value(setting: Any) -> Any:
+    """Return the value of a setting, which is recorded beside its source."""
+    return setting.get("value") if isinstance(setting, dict) else setting

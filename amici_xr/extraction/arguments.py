@@ -16,6 +16,8 @@ from amici_xr.io.paths import expand_home
 if TYPE_CHECKING:
     import torch
 
+BATCH_SIZE = {"cpu": 1024}  # what the layers make of it stays in the processor's cache
+BATCH_SIZE_ELSEWHERE = 16_384
 CHUNK_SIZE = 16_384  # neighbors in a chunk of chunks="auto"
 
 
@@ -118,3 +120,10 @@ def check_device(device: Any) -> torch.device:
     if created.type == "meta":
         raise ValueError("device='meta' holds no numbers to compute with; try device='cpu'")
     return created
+
+
+def check_batch_size(batch_size: Any, device: torch.device) -> int:
+    """Return the number of cells that are scored at a time; None takes what suits the device."""
+    if batch_size is None:
+        batch_size = BATCH_SIZE.get(device.type, BATCH_SIZE_ELSEWHERE)
+    return check_positive_integer("batch_size", batch_size)

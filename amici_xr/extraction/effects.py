@@ -15,18 +15,13 @@ from torch import Tensor
 from amici_xr.extraction.lone_neighbors import counterfactual_effects, distance_grid
 from amici_xr.extraction.prediction import (
     Ablations,
-    CellFeatures,
     Predictor,
     Receivers,
-    find_receivers,
+    make_predictor,
 )
-from amici_xr.extraction.scoring import score_into
-from amici_xr.extraction.scratch import ScratchArray
 from amici_xr.iteration import watched
 from amici_xr.kernels.groups import Floats
 from amici_xr.kernels.nearest_cells import Neighborhoods
-from amici_xr.model.network import ScoringNetwork
-from amici_xr.model.prediction import prediction_layers
 from amici_xr.model.saved_model import SavedModel
 from amici_xr.tissue.cells import Tissue
 from amici_xr.tissue.expression import Expression
@@ -88,40 +83,6 @@ def score_with_effects(
     every = scored.size == features.cells.size
     chosen: Any = slice(None) if every else scored
     return (features.base[chosen], features.position[chosen]), variables
-
-
-def make_predictor(
-    saved: SavedModel,
-    tissue: Tissue,
-    neighborhoods: Neighborhoods,
-    queries: list[int],
-    *,
-    device: torch.device,
-    batch_size: int,
-    keeps_scores: bool,
-    progress: bool,
-    renormalize: bool = False,
-) -> tuple[Predictor, Receivers]:
-    """Run each cell of a neighborhood through the network once, for all receivers together."""
-    cells = np.flatnonzero(neighborhoods.is_neighbor(tissue.codes, queries).any(axis=0))
-    offset = saved.settings.pos_coef_offset
-    network = ScoringNetwork(saved.weights, offset, queries, device, with_values=True)
-    shapes = [(cells.size, *shape) for shape in network.output_shapes]
-    arrays: list[Any] = [ScratchArray(shape) for shape in shapes]
-    if keeps_scores:  # as in `score`, query by query in memory
-        arrays[:2] = [
-            np.empty((shape[1], shape[0], shape[2]), np.float32).swapaxes(0, 1)
-            for shape in shapes[:2]
-        ]
-    score_into(arrays, cells, network, tissue.expression, batch_size, progress)
-    predictor = Predictor(
-        CellFeatures(cells, *arrays),
-        prediction_layers(saved.weights, queries, device),
-        saved.settings.attention_dummy_score,
-        saved.settings.distance_kernel_unit_scale,
-        renormalizes=renormalize,
-    )
-    return predictor, find_receivers(neighborhoods, tissue.codes, queries)
 
 
 def reduce_effects(

@@ -16,8 +16,8 @@ from amici_xr.dataset.ablation import MASKED, ZEROED, record_ablation
 from amici_xr.dataset.construction import from_arrays
 from amici_xr.dataset.schema import SCHEMA, check_unit, provenance
 from amici_xr.dataset.units import check_microns_per_unit, to_microns
-from amici_xr.errors import NotFoundError, check_positive_integer, listed
 from amici_xr.extraction.arguments import (
+    check_batch_size,
     check_chunks,
     check_device,
     check_effects,
@@ -26,9 +26,10 @@ from amici_xr.extraction.arguments import (
     check_renormalize,
     find_adata,
 )
+from amici_xr.extraction.chosen_cells import queries_with_cells, select_indices, tissue_keys
 from amici_xr.model.architecture import check_prediction_weights
 from amici_xr.model.loading import as_saved_model
-from amici_xr.tissue.cells import Tissue, read_tissue
+from amici_xr.tissue.cells import read_tissue
 from amici_xr.tissue.neighborhoods import find_neighborhoods
 from amici_xr.tissue.overlap import warn_of_overlapping_samples
 from amici_xr.tissue.unit_entries import find_unit
@@ -38,10 +39,6 @@ if TYPE_CHECKING:
     import spatialdata
     import torch
 
-    from amici_xr.model.saved_model import ModelSettings
-
-BATCH_SIZE = {"cpu": 1024}  # what the layers make of it stays in the processor's cache
-BATCH_SIZE_ELSEWHERE = 16_384
 _OF_ALL_RUNS = ("model", "query", "adata")
 
 
@@ -184,9 +181,7 @@ def extract(
         check_prediction_weights(saved.weights, len(saved.gene_names), len(saved.labels))
     renormalize = check_renormalize(renormalize, effects)
     torch_device = check_device(device)
-    if batch_size is None:
-        batch_size = BATCH_SIZE.get(torch_device.type, BATCH_SIZE_ELSEWHERE)
-    batch_size = check_positive_integer("batch_size", batch_size)
+    batch_size = check_batch_size(batch_size, torch_device)
     if not saved.is_trained:
         warnings.warn("the model was not trained: its scores mean nothing", stacklevel=2)
     tissue = read_tissue(
@@ -202,7 +197,7 @@ def extract(
     neighborhoods = find_neighborhoods(tissue, queries, saved.settings.n_neighbors)
     warn_of_overlapping_samples(tissue, neighborhoods)
     is_neighbor = neighborhoods.is_neighbor(tissue.codes, queries)
-    is_neighbor = _select_indices(is_neighbor, indices, sample_key)
+    is_neighbor = select_indices(is_neighbor, indices, sample_key)
     neighbor = np.flatnonzero(is_neighbor.any(axis=0))
 
     from amici_xr.extraction.scoring import score, score_lazily
@@ -239,7 +234,6 @@ def extract(
     kept_heads = slice(None) if heads is None else head
     base, position = (_arrange(array[..., kept_heads], **mask) for array in scores)
     labels = np.array(saved.labels)
-    colors = {} if tissue.colors is None else {"cell_type_color": tissue.colors}
     ds = from_arrays(
         base,
         position,
@@ -259,7 +253,7 @@ def extract(
         **mask,
         **_without_query(of_effects, has_query_dim),
         **tissue.describe(neighbor=neighbor, receiver=neighborhoods.receiver),
-        **colors,
+        **({} if tissue.colors is None else {"cell_type_color": tissue.colors}),
     )
     arguments = {
         "model": os.fspath(model) if isinstance(model, str | os.PathLike) else type(model).__name__,
@@ -285,17 +279,6 @@ def extract(
     return ds if microns_per_unit is None else to_microns(ds, microns_per_unit)
 
 
-def tissue_keys(settings: ModelSettings) -> dict[str, Any]:
-    """Where the model finds what it needs in an AnnData, as arguments of `read_tissue`."""
-    return {
-        "labels_key": settings.labels_key,
-        "coord_key": settings.coord_obsm_key,
-        "layer": settings.layer,
-        "cell_radius_key": settings.cell_radius_key,
-        "neighbor_keys": (settings.nn_idx_key, settings.nn_dist_key),
-    }
-
-
 def _arrange(scores: Any, is_neighbor: NDArray[np.bool_] | None = None) -> Any:
     """Arrange (neighbor, query, head) as (query, neighbor, head), masked, or (neighbor, head)."""
     if is_neighbor is None:
@@ -315,52 +298,3 @@ def _without_query(of_effects: dict[str, Any], has_query_dim: bool) -> dict[str,
         name: array[0] if name in is_of_query and not has_query_dim else array
         for name, array in of_effects.items()
     }
-
-
-def queries_with_cells(queries: list[int] | None, tissue: Tissue) -> list[int]:
-    """Check that the tissue has cells of each query type; None takes every type that it has."""
-    present: list[int] = np.unique(tissue.codes).tolist()
-    if queries is None:
-        return present
-    absent = [tissue.vocabulary[code] for code in queries if code not in present]
-    if absent:
-        raise NotFoundError(
-            f"query: adata has no cells of type {listed(absent)}; it has cells of "
-            f"{listed(tissue.vocabulary[code] for code in present)}"
-        )
-    return queries
-
-
-def _select_indices(
-    is_neighbor: NDArray[np.bool_], indices: ArrayLike | None, sample_key: str | None
-) -> NDArray[np.bool_]:
-    """Leave only the cells at `indices`."""
-    if not is_neighbor.any():
-        where = "adata" if sample_key is None else f"its sample, of sample_key={sample_key!r}"
-        raise ValueError(
-            f"no cell of the query type has a neighbor of another type in {where}, so there is "
-            "nothing to score"
-        )
-    if indices is None:
-        return is_neighbor
-    n_cells = is_neighbor.shape[1]
-    given = np.asarray(indices)
-    if given.dtype == bool and given.shape == (n_cells,):
-        given = np.flatnonzero(given)
-    if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
-        raise TypeError(
-            f"indices must be a sequence of integers or a boolean mask over all {n_cells} cells, "
-            f"not an array of dtype {given.dtype} and shape {given.shape}"
-        )
-    outside = given[(given < 0) | (given >= n_cells)]
-    if outside.size:
-        raise NotFoundError(
-            f"indices holds {listed(outside, 5)}; adata has cells 0 to {n_cells - 1}"
-        )
-    kept = np.zeros_like(is_neighbor)
-    kept[:, given.astype(np.intp)] = is_neighbor[:, given.astype(np.intp)]
-    if not kept.any():
-        raise ValueError(
-            f"indices: none of the {given.size} cells is a neighbor of a cell of the query type"
-        )
-    return kept

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from amici_xr.extraction.arguments import check_device, check_queries, find_adata
-from amici_xr.extraction.pipeline import BATCH_SIZE, queries_with_cells, tissue_keys
+from amici_xr.extraction.arguments import BATCH_SIZE, check_device, check_queries, find_adata
+from amici_xr.extraction.chosen_cells import queries_with_cells, tissue_keys
 from amici_xr.model.architecture import check_prediction_weights
 from amici_xr.model.loading import as_saved_model
 from amici_xr.tissue.cells import read_tissue
@@ -69,7 +69,8 @@ def predict_expression(
     queries = queries_with_cells(queries, tissue)
     neighborhoods = find_neighborhoods(tissue, queries, saved.settings.n_neighbors)
 
-    from amici_xr.extraction.effects import RECEIVER_BATCH, make_predictor
+    from amici_xr.extraction.effects import RECEIVER_BATCH
+    from amici_xr.extraction.prediction import make_predictor
 
     predictor, receivers = make_predictor(
         saved,

@@ -11,10 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from amici_xr.extraction.scoring import score_into
 from amici_xr.extraction.scratch import ScratchArray
 from amici_xr.kernels.lone_neighbor import lone_attention
 from amici_xr.kernels.nearest_cells import Neighborhoods
-from amici_xr.model.prediction import PredictionLayers
+from amici_xr.model.network import ScoringNetwork
+from amici_xr.model.prediction import PredictionLayers, prediction_layers
+from amici_xr.model.saved_model import SavedModel
+from amici_xr.tissue.cells import Tissue
 
 Rows = NDArray[np.float32] | ScratchArray
 Integers = NDArray[np.intp]
@@ -196,3 +200,37 @@ class Predictor:
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
+
+
+def make_predictor(
+    saved: SavedModel,
+    tissue: Tissue,
+    neighborhoods: Neighborhoods,
+    queries: list[int],
+    *,
+    device: torch.device,
+    batch_size: int,
+    keeps_scores: bool,
+    progress: bool,
+    renormalize: bool = False,
+) -> tuple[Predictor, Receivers]:
+    """Run each cell of a neighborhood through the network once, for all receivers together."""
+    cells = np.flatnonzero(neighborhoods.is_neighbor(tissue.codes, queries).any(axis=0))
+    offset = saved.settings.pos_coef_offset
+    network = ScoringNetwork(saved.weights, offset, queries, device, with_values=True)
+    shapes = [(cells.size, *shape) for shape in network.output_shapes]
+    arrays: list[Any] = [ScratchArray(shape) for shape in shapes]
+    if keeps_scores:  # as in `score`, query by query in memory
+        arrays[:2] = [
+            np.empty((shape[1], shape[0], shape[2]), np.float32).swapaxes(0, 1)
+            for shape in shapes[:2]
+        ]
+    score_into(arrays, cells, network, tissue.expression, batch_size, progress)
+    predictor = Predictor(
+        CellFeatures(cells, *arrays),
+        prediction_layers(saved.weights, queries, device),
+        saved.settings.attention_dummy_score,
+        saved.settings.distance_kernel_unit_scale,
+        renormalizes=renormalize,
+    )
+    return predictor, find_receivers(neighborhoods, tissue.codes, queries)

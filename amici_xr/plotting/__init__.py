@@ -3,7 +3,8 @@
 from amici_xr.plotting.agreement_figure import plot_agreement
 from amici_xr.plotting.atlas_figure import plot_atlas
 from amici_xr.plotting.curve_figure import plot_curve
-from amici_xr.plotting.effect_figures import plot_effect_curve, plot_gene_effects
+from amici_xr.plotting.effect_curve_figure import plot_effect_curve
+from amici_xr.plotting.gene_effect_figure import plot_gene_effects
 from amici_xr.plotting.history_figure import plot_history
 from amici_xr.plotting.length_scale_figure import plot_length_scale
 from amici_xr.plotting.pair_figure import plot_pairs

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from amici_xr.extraction.arguments import check_device
 from amici_xr.io.atomic import replace_atomically
 from amici_xr.kernels.groups import group_positions
-from amici_xr.kernels.spatial_inference import SpatialBasis
+from amici_xr.kernels.spatial.basis import SpatialBasis
 from amici_xr.refits.gains import Gains, bases_of_types, gains_of_type, stack_types
 from amici_xr.refits.smooth_variation import (
     SmoothVariation,

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from amici_xr.kernels.spatial_inference import N_CONTRASTS, SpatialBasis, prepare
+from amici_xr.kernels.spatial.basis import N_CONTRASTS, SpatialBasis, prepare
 from amici_xr.refits.smooth_variation import SmoothVariation
 from amici_xr.tissue.cells import Tissue
 

@@ -13,12 +13,8 @@ from amici_xr.dataset.kinds import KIND
 from amici_xr.dataset.schema import provenance
 from amici_xr.kernels.combined_p import harmonic_mean, simes
 from amici_xr.kernels.permutation import benjamini_hochberg
-from amici_xr.kernels.spatial_inference import (
-    FEWEST_PLACES,
-    SpatialBasis,
-    SpatialMean,
-    infer_from_contrasts,
-)
+from amici_xr.kernels.spatial.basis import FEWEST_PLACES, SpatialBasis
+from amici_xr.kernels.spatial.mean import SpatialMean, infer_from_contrasts
 from amici_xr.refits.gains import Gains
 from amici_xr.tissue.cells import Tissue
 

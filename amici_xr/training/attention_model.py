@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import os
 import time
@@ -11,24 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
-from scvi import REGISTRY_KEYS
-from scvi.data import AnnDataManager
-from scvi.data.fields import CategoricalObsField, LayerField, NumericalObsField, ObsmField
-from scvi.model.base import BaseModelClass
+from numpy.typing import ArrayLike
 
-from amici_xr.errors import check_positive_integer
-from amici_xr.model.saved_model import DEFAULTS, ModelSettings, SavedModel
-from amici_xr.tissue.cells import read_tissue
+from amici_xr.model.saved_model import SavedModel
 from amici_xr.training import preparation
-from amici_xr.training.batches import TrainingTissue
-from amici_xr.training.fitting import Outcome, fit
-from amici_xr.training.history import history_dataset
-from amici_xr.training.initial_weights import initial_weights
-from amici_xr.training.loading import PatchBatches
-from amici_xr.training.plan import RunsNetwork
-from amici_xr.training.quiet import quiet
-from amici_xr.training.runs import TrainedModel, TrainedRuns, load_runs
+from amici_xr.training.fitting import fit
+from amici_xr.training.network.runs_network import RunsNetwork
+from amici_xr.training.network.weights import initial_weights
+from amici_xr.training.outcome import Outcome, trained_models, training_history
+from amici_xr.training.runs import TrainedRuns, load_runs
 from amici_xr.training.settings import (
     RunSettings,
     SharedSettings,
@@ -36,6 +26,7 @@ from amici_xr.training.settings import (
     settings_of_runs,
     shared_settings,
 )
+from amici_xr.training.tissue_model import TissueModel
 
 if TYPE_CHECKING:
     import anndata
@@ -45,7 +36,7 @@ _OF_OPTIMIZER = 1.4  # what a step takes over its forward and backward pass
 Many = Sequence[Any]
 
 
-class AttentionModel(BaseModelClass):  # type: ignore[misc]  # scvi-tools has no types
+class AttentionModel(TissueModel):
     """AMICI's attention network, several runs at once, as a model of scvi-tools.
 
     ``train`` of this package is a function over this class, and says more of each argument.
@@ -90,14 +81,6 @@ class AttentionModel(BaseModelClass):  # type: ignore[misc]  # scvi-tools has no
         **sizes: int | Sequence[int],
     ) -> None:
         super().__init__(adata)
-        keys = self._keys()
-        n_neighbors = keys.pop("n_neighbors")
-        self.tissue = read_tissue(adata, **keys)
-        preparation.check_types(self.tissue)
-        self._expression = preparation.read_expression(self.tissue)
-        preparation.check_expression(self._expression, self.tissue.expression.genes)
-        self._index, self._distance = preparation.find_neighborhoods(self.tissue, n_neighbors)
-        self._target: NDArray[np.float32] | None = None
         labels = self.tissue.vocabulary
         self._of_runs = {"seed": seed, "left_out": left_out, **sizes}
         self._of_network: dict[str, Any] = {
@@ -111,56 +94,6 @@ class AttentionModel(BaseModelClass):  # type: ignore[misc]  # scvi-tools has no
         self._model_summary_string = f"AttentionModel of {len(runs)} runs"
         self._runs: TrainedRuns | None = None
         self.init_params_ = self._get_init_params(locals())
-
-    @classmethod
-    def setup_anndata(
-        cls,
-        adata: anndata.AnnData,
-        labels_key: str,
-        coord_key: str = "spatial",
-        layer: str | None = None,
-        n_neighbors: int = 50,
-        cell_radius_key: str | None = None,
-        sample_key: str | None = None,
-    ) -> None:
-        """Register where an AnnData holds what the model needs.
-
-        Parameters
-        ----------
-        adata
-            The tissue.
-        labels_key
-            Column of ``obs`` with the cell types.
-        coord_key
-            Entry of ``obsm`` with the coordinates.
-        layer
-            Layer of log-normalized expression; None for ``X``.
-        n_neighbors
-            K, the number of cells of other types in a neighborhood.
-        cell_radius_key
-            Column of ``obs`` with the radius of each cell; distances are then from surface to
-            surface.
-        sample_key
-            Column of ``obs`` with the sample of each cell; no neighborhood crosses samples.
-        """
-        check_positive_integer("n_neighbors", n_neighbors)
-        for key, table in ((labels_key, "obs"), (coord_key, "obsm")):
-            if key not in getattr(adata, table):
-                read_tissue(adata, labels_key=labels_key, coord_key=coord_key)  # says what it has
-        arguments = cls._get_setup_method_args(**locals())
-        fields = [
-            LayerField(REGISTRY_KEYS.X_KEY, layer, is_count_data=False),
-            CategoricalObsField(REGISTRY_KEYS.LABELS_KEY, labels_key),
-            ObsmField("coordinates", coord_key),
-        ]
-        if cell_radius_key is not None:
-            fields.append(NumericalObsField("cell_radius", cell_radius_key))
-        if sample_key is not None:
-            fields.append(CategoricalObsField("sample", sample_key))
-        manager = AnnDataManager(fields=fields, setup_method_args=arguments)
-        with quiet():
-            manager.register_fields(adata)
-        cls.register_manager(manager)
 
     def train(
         self,
@@ -254,16 +187,6 @@ class AttentionModel(BaseModelClass):  # type: ignore[misc]  # scvi-tools has no
         self.trained_on = tissue
         self._finish(outcome, runs, shared, cells, profiles)
 
-    def set_target(self, values: NDArray[np.float32]) -> None:
-        """Predict other values of the cells than their expression, which stays what is seen.
-
-        Parameters
-        ----------
-        values
-            What a regression has left of the expression, say, (cell, gene).
-        """
-        self._target = values
-
     def seconds_of_an_epoch(self, n_training_cells: int, batch_size: int) -> float:
         """Estimate how long an epoch of all runs takes on this machine's CPU, from a few batches.
 
@@ -347,30 +270,6 @@ class AttentionModel(BaseModelClass):  # type: ignore[misc]  # scvi-tools has no
         weights = [initial_weights(run.sizes, n_genes, len(labels), run.seed) for run in runs]
         return RunsNetwork(runs, shared, labels, weights)
 
-    def _training_tissue(self, profiles: torch.Tensor) -> TrainingTissue:
-        return TrainingTissue(
-            torch.from_numpy(self._expression),
-            profiles,
-            self.tissue.codes,
-            self._index,
-            self._distance,
-            None if self._target is None else torch.from_numpy(self._target),
-        )
-
-    def _batches(self, cells: Any, batch_size: int, seed: int) -> PatchBatches:
-        positions = self.tissue.positions
-        assert positions is not None  # it was read with coordinates
-        return PatchBatches(positions, self.tissue.sample_codes, cells, batch_size, seed)
-
-    def _keys(self) -> dict[str, Any]:
-        """Where the AnnData holds what the model needs, as `setup_anndata` was told."""
-        arguments = dict(self.adata_manager.registry["setup_args"])
-        return {
-            name: arguments[name]
-            for name in inspect.signature(self.setup_anndata).parameters
-            if name != "adata"
-        }
-
     def _finish(
         self,
         outcome: Outcome,
@@ -380,42 +279,16 @@ class AttentionModel(BaseModelClass):  # type: ignore[misc]  # scvi-tools has no
         profiles: Any,
     ) -> None:
         """Keep what was trained, as scvi-tools and as `TrainedRuns` have it."""
+        profile = torch.from_numpy(profiles)
+        weights = [
+            {"ct_profiles": profile, **self.module.weights_of(run)} for run in range(len(runs))
+        ]
         keys = self._keys()
-        settings = ModelSettings(
-            labels_key=keys["labels_key"],
-            n_neighbors=keys["n_neighbors"],
-            coord_obsm_key=keys["coord_key"],
-            layer=keys["layer"],
-            cell_radius_key=keys["cell_radius_key"],
-            nn_idx_key=DEFAULTS["nn_idx_key"],
-            nn_dist_key=DEFAULTS["nn_dist_key"],
-            **{name: getattr(shared, name) for name in self._of_network},
+        models = trained_models(
+            outcome, weights, shared, self.tissue, keys, training_cells=cells.training
         )
-        is_held_out = np.ones(self.tissue.n_cells, bool)
-        is_held_out[cells.training] = False
-        positions = self.tissue.positions
-        assert positions is not None  # it was trained on places
-        models = tuple(
-            TrainedModel(
-                {"ct_profiles": torch.from_numpy(profiles), **self.module.weights_of(run)},
-                settings,
-                self.tissue.expression.genes,
-                self.tissue.vocabulary,
-                is_trained=bool(outcome.is_trained[run]),
-                is_held_out=is_held_out,
-                n_dims=positions.shape[1],
-            )
-            for run in range(len(runs))
-        )
-        history = history_dataset(
-            outcome.epochs,
-            runs,
-            shared,
-            self.tissue.vocabulary,
-            best_epoch=outcome.best_epoch,
-            status=outcome.status,
-            stopped=outcome.n_epochs,
-            details={"n_dims": positions.shape[1], "n_training_cells": int(cells.training.size)},
+        history = training_history(
+            outcome, runs, shared, self.tissue, n_training_cells=int(cells.training.size)
         )
         self._runs = TrainedRuns(models, history, self.adata, keys["sample_key"])
         self.history_ = history

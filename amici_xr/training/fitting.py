@@ -6,45 +6,23 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from scvi.train import Trainer
 
 from amici_xr.errors import check_positive_number
 from amici_xr.extraction.arguments import check_device
 from amici_xr.io.paths import expand_home
-from amici_xr.training.batches import TrainingTissue
 from amici_xr.training.loading import PatchBatches, TissueDataModule
-from amici_xr.training.plan import IS_DIVERGED, STATUSES, RunsNetwork, TrainingPlan
+from amici_xr.training.network.batches import TrainingTissue
+from amici_xr.training.network.runs_network import RunsNetwork
+from amici_xr.training.outcome import Outcome
+from amici_xr.training.plan import IS_DIVERGED, STATUSES, TrainingPlan
 from amici_xr.training.preparation import fingerprint
 from amici_xr.training.progress import CheckpointFile, ProgressBar, Record
 from amici_xr.training.quiet import quiet
 from amici_xr.training.settings import RunSettings, SharedSettings
-
-
-class Outcome(NamedTuple):
-    """How a training ended.
-
-    Attributes
-    ----------
-    epochs
-        What was measured in each epoch.
-    best_epoch, n_epochs
-        Of each run: the epoch whose weights are kept, −1 for the last; how many it took part in.
-    status
-        "finished", "stopped_early" or "diverged", of each run.
-    is_trained
-        Whether the weights of each run are better than the initial ones.
-    """
-
-    epochs: list[dict[str, Any]]
-    best_epoch: NDArray[np.int64]
-    n_epochs: NDArray[np.int64]
-    status: list[str]
-    is_trained: NDArray[np.bool_]
 
 
 def fit(

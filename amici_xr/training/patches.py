@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amici_xr.kernels.groups import group_positions
-from amici_xr.kernels.place_leaves import split_places
+from amici_xr.kernels.spatial.places import split_places
 
 Integers = NDArray[Any]
 PATCH_SIZE = 128  # receivers of a patch

@@ -14,8 +14,9 @@ import xarray as xr
 from amici_xr.errors import listed
 from amici_xr.extraction import extract
 from amici_xr.io.atomic import replace_atomically
+from amici_xr.io.opening import open_dataset
 from amici_xr.io.paths import expand_home, refuse_folder
-from amici_xr.io.storage import open_dataset, save
+from amici_xr.io.storage import save
 from amici_xr.model.amici_folder import write_amici_folder
 from amici_xr.model.loading import load_model
 from amici_xr.model.saved_model import SavedModel

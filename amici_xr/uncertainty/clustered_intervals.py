@@ -13,12 +13,8 @@ from numpy.typing import NDArray
 from amici_xr.dataset.reduction import STATISTICS, Statistic, groups, rechunked
 from amici_xr.errors import SchemaError, listed
 from amici_xr.kernels.groups import group_positions
-from amici_xr.kernels.spatial_inference import (
-    FEWEST_PATCHES,
-    FEWEST_PLACES,
-    prepare,
-    spatial_interval,
-)
+from amici_xr.kernels.spatial.basis import FEWEST_PLACES, prepare
+from amici_xr.kernels.spatial.interval import FEWEST_PATCHES, spatial_interval
 from amici_xr.kernels.student_t import FEWEST_UNITS, interval_of_units
 
 Floats = NDArray[np.float64]

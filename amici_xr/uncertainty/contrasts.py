@@ -20,7 +20,7 @@ from amici_xr.kernels import permutation
 from amici_xr.kernels.permutation import FEWEST_UNITS
 from amici_xr.kernels.student_t import welch_p
 from amici_xr.uncertainty.sample_summaries import average_units, summarize_samples
-from amici_xr.uncertainty.study_design import StudyDesign, read_design
+from amici_xr.uncertainty.study_design import StudyDesign, read_design, status_of_comparison
 
 HeadSummary = Literal["each", "max"]
 Method = Literal["welch", "permutation"]
@@ -213,11 +213,7 @@ def contrast(
 
 
 def _compared(
-    units: xr.Dataset,
-    design: StudyDesign,
-    pair: tuple[str, str],
-    method: str,
-    **options: Any,
+    units: xr.Dataset, design: StudyDesign, pair: tuple[str, str], method: str, **options: Any
 ) -> xr.Dataset:
     """All of one comparison that does not depend on the others."""
     of_pair = [units.isel(unit=design.units_of(group)) for group in pair]
@@ -239,7 +235,7 @@ def _compared(
         result = result.assign(_by_permutation(both, n_units, **options))
         is_constant = _is_constant(xr.concat(both, dim="unit"))
     farthest = xr.concat([group["farthest"] for group in of_pair], dim="unit").max("unit")
-    result["status"] = xr.apply_ufunc(_status, *n_units, farthest > 0, is_constant)
+    result["status"] = xr.apply_ufunc(status_of_comparison, *n_units, farthest > 0, is_constant)
     result["p_value"] = result["p_value"].where(result["status"] == "tested")
     return result
 
@@ -286,23 +282,6 @@ def _of_both(
         kwargs=options,
     )
     return reduced
-
-
-def _status(
-    n_first: NDArray[np.integer[Any]],
-    n_second: NDArray[np.integer[Any]],
-    has_reach: NDArray[np.bool_],
-    is_constant: NDArray[np.bool_],
-) -> NDArray[np.str_]:
-    """Name the first reason why there is no p, or "tested"."""
-    fewest = np.minimum(n_first, n_second)
-    status = {
-        "absent": fewest == 0,
-        "too_few_units": fewest < FEWEST_UNITS,
-        "no_reach": ~has_reach,
-        "constant": is_constant,
-    }
-    return np.select(list(status.values()), list(status), "tested").astype("<U13")
 
 
 def _described(result: xr.Dataset, ds: xr.Dataset) -> xr.Dataset:

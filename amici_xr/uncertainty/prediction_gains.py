@@ -13,7 +13,8 @@ from amici_xr.dataset.reduction import ordered
 from amici_xr.dataset.selection import one_run
 from amici_xr.errors import SchemaError, check_choice, check_fraction
 from amici_xr.kernels.permutation import benjamini_hochberg
-from amici_xr.kernels.spatial_inference import infer_mean, prepare
+from amici_xr.kernels.spatial.basis import prepare
+from amici_xr.kernels.spatial.mean import infer_mean
 from amici_xr.uncertainty.intervals import bootstrap_ci
 
 Floats = NDArray[np.float64]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 
 from amici_xr.dataset.selection import read_sample_names
 from amici_xr.errors import NotFoundError, SchemaError, listed
@@ -76,6 +77,23 @@ def read_design(ds: xr.Dataset, by: Any, biological_sample: Any) -> StudyDesign:
     if biological_sample is not None:
         units = _units(biological_sample, ds, list(present))
     return StudyDesign(units, _group_of_unit(units, group_of_sample), groups)
+
+
+def status_of_comparison(
+    n_first: NDArray[np.integer[Any]],
+    n_second: NDArray[np.integer[Any]],
+    has_reach: NDArray[np.bool_],
+    is_constant: NDArray[np.bool_],
+) -> NDArray[np.str_]:
+    """Name the first reason why there is no p, or "tested"."""
+    fewest = np.minimum(n_first, n_second)
+    status = {
+        "absent": fewest == 0,
+        "too_few_units": fewest < FEWEST_UNITS,
+        "no_reach": ~has_reach,
+        "constant": is_constant,
+    }
+    return np.select(list(status.values()), list(status), "tested").astype("<U13")
 
 
 def _units(biological_sample: Any, ds: xr.Dataset, samples: list[str]) -> dict[str, str]:

@@ -6,7 +6,8 @@ import xarray as xr
 from scipy.stats import false_discovery_control
 
 import amici_xr
-from amici_xr.kernels.spatial_inference import infer_mean, prepare
+from amici_xr.kernels.spatial.basis import prepare
+from amici_xr.kernels.spatial.mean import infer_mean
 
 PLANTED = {
     ("T_cell", "Macrophage"): (30, 10.0),

@@ -363,7 +363,7 @@ def test_what_is_its_own_source_is_replaced_whole(ds, tmp_path, suffix):
 def test_a_disk_that_does_not_keep_what_it_takes_leaves_the_old_file(ds, suffix, monkeypatch):
     from amici_xr.io import storage
 
-    format_of = storage._format
+    format_of = storage.format_of
 
     def forget(suffix, task):
         """Write other values than those that are saved."""
@@ -374,7 +374,7 @@ def test_a_disk_that_does_not_keep_what_it_takes_leaves_the_old_file(ds, suffix,
 
         return SimpleNamespace(write=write, read=module.read)
 
-    monkeypatch.setattr(storage, "_format", forget)
+    monkeypatch.setattr(storage, "format_of", forget)
     message = (
         r"^path='[^']+': 'neighbor_x' did not read back as written, so nothing was replaced; "
         "write to another disk$"

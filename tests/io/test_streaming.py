@@ -27,7 +27,7 @@ def small_blocks(monkeypatch):
     """Blocks of so few elements that small variables have many, and count as large."""
     monkeypatch.setattr("amici_xr.io.streaming._CELLS", 30)
     monkeypatch.setattr("amici_xr.io.streaming._CHUNK", 90)
-    monkeypatch.setattr("amici_xr.io.storage._SMALL", 300)
+    monkeypatch.setattr("amici_xr.io.opening._SMALL", 300)
 
 
 def scores_of_one_pass(ds, size, passes):

@@ -31,9 +31,9 @@ def test_amici_loads_what_was_saved_and_predicts_the_same(case, tmp_path):
     from amici import AMICI
 
     from amici_xr.tissue.cells import read_tissue
-    from amici_xr.training.batches import TrainingTissue
-    from amici_xr.training.initial_weights import initial_weights
-    from amici_xr.training.network import StackedNetwork
+    from amici_xr.training.network.batches import TrainingTissue
+    from amici_xr.training.network.stacked_network import StackedNetwork
+    from amici_xr.training.network.weights import initial_weights
     from amici_xr.training.preparation import find_neighborhoods, read_expression
     from amici_xr.training.runs import TrainedModel
     from amici_xr.training.settings import NetworkSizes

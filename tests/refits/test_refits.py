@@ -21,7 +21,8 @@ for needed in ("torch", "anndata", "einops"):  # extras, without which all of th
     pytest.importorskip(needed)
 
 from amici_xr.extraction import predict_expression  # noqa: E402  # after importorskip
-from amici_xr.kernels.spatial_inference import infer_mean, prepare  # noqa: E402  # after importorskip
+from amici_xr.kernels.spatial.basis import prepare  # noqa: E402  # after importorskip
+from amici_xr.kernels.spatial.mean import infer_mean  # noqa: E402  # after importorskip
 from amici_xr.refits.cross_fitting import assign_folds  # noqa: E402  # after importorskip
 from amici_xr.refits.gains import (  # noqa: E402  # after importorskip
     bases_of_types,

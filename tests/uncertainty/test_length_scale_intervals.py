@@ -9,7 +9,8 @@ import xarray as xr
 from scipy import stats
 
 import amici_xr
-from amici_xr.kernels.spatial_inference import prepare, spatial_interval
+from amici_xr.kernels.spatial.basis import prepare
+from amici_xr.kernels.spatial.interval import spatial_interval
 
 SAMPLES = ["left", "middle", "right"]
 ESTIMATES = ["point_estimate", "ci_lower", "ci_upper"]

@@ -84,6 +84,22 @@ def _choose_labels(ds: xr.Dataset, labels: Any) -> list[str]:
     return names
 
 
+def choose_senders(
+    shown: xr.Dataset, size: xr.DataArray, labels: Sequence[str] | None
+) -> list[str]:
+    """Return the senders asked for, or all that have neighbors by their size, largest first."""
+    is_present = (shown["n_neighbors"] > 0).values
+    present = shown["label"].values[is_present].tolist()
+    if not present:
+        raise ValueError("ds holds no neighbors, so there is nothing to draw")
+    if labels is not None:
+        names = [labels] if isinstance(labels, str) else list(labels)
+        check_names("labels", names, present, "label")
+        return names
+    order = np.argsort(-np.nan_to_num(size.values[is_present]), kind="stable")
+    return [str(present[place]) for place in order]
+
+
 def with_unit(quantity: str, ds: xr.Dataset) -> str:
     """Name a distance with its unit, as axes do."""
     return f"{quantity} ({distance_unit(ds) or UNKNOWN_UNIT})"

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding, layer_norm, softplus
 
 from amici_xr.model.network import LAYER_NORM_EPSILON
-from amici_xr.training.batches import Batch, Integers, TrainingTissue
+from amici_xr.training.network.batches import Batch, Integers, TrainingTissue
 
 _PREDICTION_BATCH = 1024  # receivers
 _MASKED = -1e9  # a score whose softmax is exactly 0, and whose product with 0 is 0

@@ -10,9 +10,9 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("einops")
 
 from amici_xr.tissue.cells import read_tissue  # noqa: E402  # after what may be absent
-from amici_xr.training.batches import TrainingTissue  # noqa: E402  # after importorskip
-from amici_xr.training.initial_weights import initial_weights  # noqa: E402  # after importorskip
-from amici_xr.training.network import StackedNetwork  # noqa: E402  # after importorskip
+from amici_xr.training.network.batches import TrainingTissue  # noqa: E402  # after importorskip
+from amici_xr.training.network.stacked_network import StackedNetwork  # noqa: E402  # after importorskip
+from amici_xr.training.network.weights import initial_weights  # noqa: E402  # after importorskip
 from amici_xr.training.preparation import find_neighborhoods, read_expression  # noqa: E402  # after importorskip
 from amici_xr.training.settings import NetworkSizes  # noqa: E402  # after importorskip
 

@@ -6,14 +6,11 @@ from scipy import stats
 from scipy.optimize import brentq
 from scipy.spatial.distance import cdist
 
-from amici_xr.kernels import place_leaves, spatial_inference
 from amici_xr.kernels.exact_bootstrap import interval_of_mean
-from amici_xr.kernels.spatial_inference import (
-    infer_from_contrasts,
-    infer_mean,
-    prepare,
-    spatial_interval,
-)
+from amici_xr.kernels.spatial.basis import SpatialBasis, prepare
+from amici_xr.kernels.spatial.interval import _first_accepted, spatial_interval
+from amici_xr.kernels.spatial.mean import infer_from_contrasts, infer_mean
+from amici_xr.kernels.spatial.places import correlation_lengths, describe_leaves
 
 
 def fields(places, length, n, rng):
@@ -126,9 +123,7 @@ def test_with_one_model_the_interval_is_that_of_students_t(tissue):
     _, basis, values = tissue
     last = {name: getattr(basis, name)[-1:] for name in
             ("whitening", "log_determinant", "mean_variance", "correlation")}  # fmt: skip
-    noise = spatial_inference.SpatialBasis(
-        basis.order, basis.start, basis.contrasts, n_places=basis.n_places, **last
-    )
+    noise = SpatialBasis(basis.order, basis.start, basis.contrasts, n_places=basis.n_places, **last)
     x = contrasts_of_cells(basis).T @ values
     error = np.sqrt((x @ x) / 30 / 300)
     inferred = infer_mean(values[np.newaxis], noise)
@@ -160,7 +155,7 @@ def test_the_bounds_of_the_median_are_found_by_trying_every_value(tissue, seed):
 def test_the_search_finds_the_least_accepted_position(last):
     """Every one in a list that the search takes in at one look or a few."""
     for least in range(0, last + 1, 1 + last // 500):
-        found = spatial_inference._first_accepted(lambda tried, least=least: tried >= least, last)
+        found = _first_accepted(lambda tried, least=least: tried >= least, last)
         assert found == least
 
 
@@ -278,9 +273,9 @@ def test_leaves_of_several_cells_agree_with_leaves_of_one(monkeypatch, n_leaves,
         rng = np.random.default_rng(seed)
         places = rng.random((1000, 2))
         values = fields(places, 0.1, 40, rng)
-        monkeypatch.setattr(place_leaves, "MOST_LEAVES", 1000)
+        monkeypatch.setattr("amici_xr.kernels.spatial.places.MOST_LEAVES", 1000)
         exact = infer_mean(values, prepare(places)).half_width()
-        monkeypatch.setattr(place_leaves, "MOST_LEAVES", n_leaves)
+        monkeypatch.setattr("amici_xr.kernels.spatial.places.MOST_LEAVES", n_leaves)
         basis = prepare(places)
         assert basis.start.size == n_leaves
         ratios.append(infer_mean(values, basis).half_width() / exact)
@@ -291,8 +286,8 @@ def test_leaves_of_several_cells_agree_with_leaves_of_one(monkeypatch, n_leaves,
 def test_the_search_for_lengths_finds_those_of_known_averages(tissue):
     places, *_ = tissue
     distance = cdist(places, places)
-    leaves = place_leaves.describe_leaves(places, np.zeros(300, int), np.arange(300))
-    lengths, correlations, of_basis = place_leaves.correlation_lengths(leaves)
+    leaves = describe_leaves(places, np.zeros(300, int), np.arange(300))
+    lengths, correlations, of_basis = correlation_lengths(leaves)
     extent = np.ptp(places, axis=0).max()
     found = [average_correlation(distance, extent * length) for length in [*lengths, of_basis]]
     np.testing.assert_allclose(found, [*np.geomspace(0.002, 0.35, 14), 0.03], rtol=1e-4)

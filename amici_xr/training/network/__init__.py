@@ -1,0 +1,1 @@
+"""The network of all runs, with batches and initial weights."""
