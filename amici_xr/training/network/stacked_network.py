@@ -106,8 +106,10 @@ class StackedNetwork(nn.Module):
 
     def forward(self, batch: Batch, kept: Tensor | None = None) -> Terms:
         """Compute what the loss is made of; `kept` masks neighbors, (run, receiver, rank)."""
-        attention, entropy, values = self.attend(batch, kept)
-        squared_error = self._residual(batch, attention, values).square().sum(dim=-1)
+        queries = self._queries(batch.type_code)
+        attention, entropy, values = self.attend(batch, queries, kept)
+        residual = self._residual(batch, attention, values, queries)
+        squared_error = residual.square().sum(dim=-1)
         penalty = values.abs().sum(dim=(1, 3)) @ batch.neighbor_share
         return Terms(squared_error.mean(dim=1) / 2, entropy, penalty, squared_error)
 
@@ -117,17 +119,19 @@ class StackedNetwork(nn.Module):
         parts = []
         for start in range(0, receivers.size, _PREDICTION_BATCH):
             batch = tissue.batch(receivers[start : start + _PREDICTION_BATCH])
-            attention, _, values = self.attend(batch)
-            parts.append(self._residual(batch, attention, values)[0])
+            queries = self._queries(batch.type_code)
+            attention, _, values = self.attend(batch, queries)
+            parts.append(self._residual(batch, attention, values, queries)[0])
         return np.asarray(torch.cat(parts).numpy())
 
-    def attend(self, batch: Batch, kept: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    def attend(
+        self, batch: Batch, queries: Tensor, kept: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Return attention (run, head, receiver, rank), its entropy, and values of the cells."""
         runs = self.n_runs
         expression = repeat(batch.expression, "cell gene -> run cell gene", run=runs)
         cells = self._block("nn_embed", expression)
         keys, values = self._keys_and_values(cells)
-        queries = self._queries(batch.type_code)
         base = einsum(queries, keys, "run head type size, run head cell size -> run type cell head")
         base = _take(rearrange(base, "run type cell head -> run (type cell) head"), batch.pair)
         position = self._position_coefficients(batch, cells)
@@ -233,8 +237,9 @@ class StackedNetwork(nn.Module):
         queries = rearrange(queries, "run head type size -> run type (head size)")
         return torch.baddbmm(queries[:, batch.receiver_type], summed, w_o)
 
-    def _residual(self, batch: Batch, attention: Tensor, values: Tensor) -> Tensor:
-        output = self._combine(batch, attention, values, self._queries(batch.type_code))
+    def _residual(self, batch: Batch, attention: Tensor, values: Tensor, queries: Tensor) -> Tensor:
+        """Return what the prediction leaves of the deviations, (run, receiver, gene)."""
+        output = self._combine(batch, attention, values, queries)
         normal = self._norm("attention_layer.norm_o", output)
         return batch.deviation - normal @ self["linear_head.weight"].mT
 
