@@ -27,6 +27,7 @@ _IS_NOT_STRING = "holds values that are not strings"
 LONGEST_LABEL = 256  # strings come back from NetCDF with a fixed width for every element
 _NOT_A_NEIGHBOR = -2  # a cell that is not among the neighbors, or no cell
 _RECEIVER_BLOCK = 100_000  # receivers compared at a time
+_BYTES_OF_PART = 2**25  # of lazy scores that are read at a time
 _CELLS_PER_NEIGHBOR = 16  # up to which a table of all cells is faster than an index
 
 
@@ -145,29 +146,51 @@ def _role_problems(ds: xr.Dataset) -> Iterator[str]:
 
 
 def _score_problems(ds: xr.Dataset) -> Iterator[str]:
-    is_neighbor = _mask(ds)
-    wrong = {}
-    for name in (name for name in SCORES if name in ds.variables):
-        values = ds.variables[name]
-        wrong[f"{name}: {{}} not finite; extract the scores again"] = is_neighbor & ~np.isfinite(
-            values
-        )
-        wrong[f"{name}: {{}} where is_neighbor is False; use where(ds.is_neighbor)"] = (
-            ~is_neighbor & ~np.isnan(values)
-        )
-    if "position_coefficient" in ds.variables:
-        wrong["position_coefficient: {} not above 0; extract the scores again"] = (
-            ds.variables["position_coefficient"] <= 0
-        )
-    counts = xr.Dataset({problem: at.sum() for problem, at in wrong.items()}).compute()
-    for problem, count in counts.items():  # computed together, so that scores are read once
-        if count.values:
-            yield str(problem).format(_count_values(int(count)))
+    names = [name for name in SCORES if name in ds.variables]
+    counts: dict[str, int] = {}
+    if not names:  # scores that are lazy are looked at when they have been written
+        return
+    given = xr.Dataset({name: ds.variables[name] for name in names})
+    for part in _parts_of_neighbors(given):
+        scores, is_neighbor = given.isel(neighbor=part).compute().variables, _mask(ds, part)
+        for name in names:
+            is_given = ~np.isnan(scores[name])
+            wrong = {
+                "not finite; extract the scores again": is_neighbor & ~np.isfinite(scores[name]),
+                "where is_neighbor is False; use where(ds.is_neighbor)": ~is_neighbor & is_given,
+            }
+            if name == "position_coefficient":
+                wrong["not above 0; extract the scores again"] = scores[name] <= 0
+            for problem, at in wrong.items():
+                key = f"{name}: {{}} {problem}"
+                counts[key] = counts.get(key, 0) + int(at.sum())
+    for problem, count in counts.items():
+        if count:
+            yield problem.format(_count_values(count))
 
 
-def _mask(ds: xr.Dataset) -> xr.Variable:
+def _parts_of_neighbors(scores: xr.Dataset) -> Iterator[slice]:
+    """Cut the neighbors into parts of whole chunks, whose lazy scores take little memory.
+
+    Left to itself, dask may read every chunk before it counts in the first.
+    """
+    lazy = [variable for variable in scores.variables.values() if variable.chunks is not None]
+    if not lazy:
+        yield slice(None)
+        return
+    n_neighbors = scores.sizes["neighbor"]
+    bytes_of_each = sum(variable.nbytes for variable in lazy) / max(1, n_neighbors)
+    chunk = max(variable.chunksizes["neighbor"][0] for variable in lazy)
+    n_chunks = max(1, int(_BYTES_OF_PART / (bytes_of_each * chunk or 1)))
+    for start in range(0, n_neighbors, n_chunks * chunk):
+        yield slice(start, start + n_chunks * chunk)
+
+
+def _mask(ds: xr.Dataset, part: slice = slice(None)) -> xr.Variable:
     """Return which cell is a neighbor of which query; Variables need no alignment."""
-    mask: xr.Variable = ds.variables.get("is_neighbor", xr.Variable((), True))
+    if "is_neighbor" not in ds.variables:
+        return xr.Variable((), True)
+    mask: xr.Variable = ds.variables["is_neighbor"].isel(neighbor=part)
     return mask
 
 

@@ -287,7 +287,6 @@ def _arrange(scores: Any, is_neighbor: NDArray[np.bool_] | None = None) -> Any:
     if isinstance(scores, np.ndarray):
         scores[~is_neighbor] = np.nan
         return scores
-    scores = scores.rechunk({0: 1})  # so that one query is read, later, without the others
     return np.where(is_neighbor[..., np.newaxis], scores, np.float32(np.nan))
 
 

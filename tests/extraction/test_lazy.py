@@ -193,6 +193,8 @@ class TestExtraction:
         pytest.importorskip("zarr")  # an extra
         model, tissue = demo
         lazy = amici_xr.extract(model, ["Tumor", "T_cell"], tissue, chunks=1000)
+        # one block for both queries: blocks of each would wait in memory for their turn
+        assert all(lazy[name].chunks[0] == (2,) for name in SCORES)
         lazy.to_zarr(tmp_path / "a.zarr", zarr_format=2)
         opened = xr.open_zarr(tmp_path / "a.zarr")
         assert opened["base_attention_score"].variable.chunksizes["neighbor"][0] == 1000

@@ -2,6 +2,7 @@
 
 import importlib.util
 import pickle
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -56,6 +57,39 @@ def test_a_pass_of_the_network_is_made_once_for_all_that_is_saved_of_it(
     amici_xr.save(lazy, f"a{suffix}")
     assert sorted(passes) == list(range(0, ds.sizes["neighbor"], size))
     xr.testing.assert_identical(amici_xr.open_dataset(f"a{suffix}"), ds)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_all_queries_are_saved_in_a_fraction_of_the_memory_of_their_scores(monkeypatch, suffix):
+    monkeypatch.setattr("amici_xr.io.streaming._CELLS", 2_000)
+    monkeypatch.setattr("amici_xr.dataset.validation._BYTES_OF_PART", 2**20)
+    n_queries, n_neighbors, n_heads = 10, 40_000, 8
+
+    def network(block_info):
+        start, stop = block_info[None]["array-location"][2]
+        return np.full((2, n_queries, stop - start, n_heads), start + 1, dtype="f4")
+
+    starts = range(0, n_neighbors, 2_000)
+    chunks = (2, n_queries, tuple(2_000 for _ in starts), n_heads)
+    meta = np.empty((0, 0, 0, 0), "f4")
+    base, position = dask.array.map_blocks(network, chunks=chunks, dtype="f4", meta=meta)
+    ds = amici_xr.from_arrays(
+        base,
+        position,
+        ["sender"] * n_neighbors,
+        query=[f"receiver_{number}" for number in range(n_queries)],
+        is_neighbor=np.ones((n_queries, n_neighbors), dtype=bool),
+    )
+    amici_xr.save(ds.isel(neighbor=slice(2_000)), f"a{suffix}")  # imports what it needs
+    tracemalloc.start()
+    amici_xr.save(ds, f"a{suffix}")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < (base.nbytes + position.nbytes) / 3
+    opened = amici_xr.open_dataset(f"a{suffix}", chunks={})
+    np.testing.assert_array_equal(
+        opened["position_coefficient"][3, ::2_000, 0], np.array(starts) + 1
+    )
 
 
 @pytest.mark.slow
