@@ -130,7 +130,7 @@ def main() -> None:
                 row = found[step][n_cells] = json.loads(done.stdout.splitlines()[-1])
                 cells = (step, f"{n_cells:,}", f"{row['seconds']:.1f}", f"{row[HELD]:.2f}")
                 print(f"| {' | '.join(cells)} |", flush=True)
-    for step, rows in found.items():
+    for step, rows in found.items() if len(given.cells) > 1 else ():
         exponent = exponent_of(list(rows), [row["seconds"] for row in rows.values()])
         print(f"{step}: seconds grow as cells^{exponent:.2f}")
     if given.figure:

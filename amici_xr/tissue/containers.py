@@ -36,7 +36,7 @@ def find_element(path: Path, root: Any) -> str:
     if "tables" in root or "table" in root:
         group = "tables" if "tables" in root else "table"
         tables = [name for name in root[group] if "obs" in root[group][name]]
-        return f"{group}/{choose_table(tables)}"
+        return f"{group}/{choose_table(tables, folder=path / group)}"
     if "matrix" in root and "barcodes" in root["matrix"]:
         raise ValueError(
             "it is a 10x matrix without cell types and coordinates; read it with "

@@ -13,6 +13,7 @@ from amici_xr.errors import NotFoundError, listed
 from amici_xr.tissue.containers import check_is_anndata, check_is_file_of_cells, find_element
 from amici_xr.tissue.spatial_data import (
     ELEMENTS,
+    POSITIONS,
     REGIONS,
     from_spatialdata,
     is_spatialdata,
@@ -39,7 +40,10 @@ def open_anndata(
             raise FileNotFoundError(f"adata={os.fspath(adata)!r}: there is no such file")
         require("anndata", "model", "reading a tissue")
         try:
-            return _read_description(path, obsm_keys, {*uns_keys, REGIONS})
+            description, file = _read_description(path, obsm_keys, {*uns_keys, REGIONS})
+            if _is_table_without_positions(path, description):
+                place_cells(description, read_elements(path.parents[1], ELEMENTS))
+            return description, file
         except ModuleNotFoundError:
             raise
         except Exception as error:  # AnnData has errors of its own, some of them private
@@ -49,6 +53,12 @@ def open_anndata(
     check_is_anndata(adata)
     is_backed = getattr(adata, "isbacked", False) and not adata.is_view and layer is None
     return adata, Path(adata.filename).resolve() if is_backed else None
+
+
+def _is_table_without_positions(path: Path, description: anndata.AnnData) -> bool:
+    """Tell whether a path is that of a table in a store, which has no coordinates of its own."""
+    is_table = path.parent.name in ("table", "tables") and REGIONS in description.uns
+    return is_table and POSITIONS not in description.obsm
 
 
 def _read_description(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import spatialdata
 
 REGIONS = "spatialdata_attrs"  # entry of uns that says which elements a table annotates
-_POSITIONS = "spatial"  # entry of obsm
+POSITIONS = "spatial"  # entry of obsm
 ELEMENTS = ("labels", "points", "shapes")  # kinds of regions
 _NO_UNIT = "unit"  # what SpatialData writes where no unit is known
 _TABLES = "tables"
@@ -119,8 +119,10 @@ def read_elements(path: str | os.PathLike[str], kinds: Collection[str]) -> Any:
             ) from error
 
 
-def choose_table(tables: Iterable[str], table: str | None = None) -> str:
-    """Return the name of the table, or of the only one."""
+def choose_table(
+    tables: Iterable[str], table: str | None = None, folder: Path | None = None
+) -> str:
+    """Return the name of the table, or of the only one; `folder` is where a store keeps them."""
     names = list(tables)
     if table is not None and table not in names:
         raise NotFoundError(
@@ -129,10 +131,13 @@ def choose_table(tables: Iterable[str], table: str | None = None) -> str:
     if not names:
         raise ValueError("it is a SpatialData store without a table of cells")
     if table is None and len(names) > 1:
-        raise ValueError(
-            f"it is a SpatialData with the tables {listed(names)}; choose one, "
-            f"amici_xr.from_spatialdata(sdata, table={names[0]!r}), and pass what that returns"
-        )
+        remedy = f"pass the path of one of them, e.g. {str(folder and folder / names[0])!r}"
+        if folder is None:
+            remedy = (
+                f"choose one, amici_xr.from_spatialdata(sdata, table={names[0]!r}), and pass what "
+                "that returns"
+            )
+        raise ValueError(f"it is a SpatialData with the tables {listed(names)}; {remedy}")
     return names[0] if table is None else table
 
 
@@ -157,13 +162,13 @@ def place_cells(
         row = _find_instances(frame.index, adata.obs.loc[is_in_region, instance_key], name)
         positions[is_in_region] = frame.to_numpy(np.float64)[row, :n_axes]
     unit = _unit_of(sdata, regions, system)
-    own = adata.obsm.get(_POSITIONS)
+    own = adata.obsm.get(POSITIONS)
     if unit is not None or not (own is None or _is_close(own, positions)):
-        for key in unit_keys(_POSITIONS):
+        for key in unit_keys(POSITIONS):
             adata.uns.pop(key, None)
     if unit is not None:
-        adata.uns[unit_keys(_POSITIONS)[0]] = unit
-    adata.obsm[_POSITIONS] = positions
+        adata.uns[unit_keys(POSITIONS)[0]] = unit
+    adata.obsm[POSITIONS] = positions
     return adata
 
 

@@ -251,15 +251,39 @@ def test_several_tables_are_listed_with_the_call_and_one_can_be_chosen(tissue, t
     sdata.write(tmp_path / "a.zarr")
     message = r"tables 'cells_a', 'cells_b'; choose one, amici_xr\.from_spatialdata\(sdata, table="
     for given in (sdata, tmp_path / "a.zarr"):
-        for ask in (amici_xr.from_spatialdata, lambda each: read_tissue(each, labels_key="x")):
-            with pytest.raises(ValueError, match=message):
-                ask(given)
+        with pytest.raises(ValueError, match=message):
+            amici_xr.from_spatialdata(given)
+    with pytest.raises(ValueError, match=message):
+        read_tissue(sdata, labels_key="x")
     assert amici_xr.from_spatialdata(sdata, "cells_b").n_obs == N_CELLS
     with pytest.raises(amici_xr.NotFoundError, match=r"table='c' is not in this .* has 'cells_a',"):
         amici_xr.from_spatialdata(sdata, "c")
     ds = amici_xr.testing.simulate_dataset()
     with pytest.raises(ValueError, match=r"tables 'cells_a', 'cells_b'; pass one of them, sdata"):
         amici_xr.to_anndata(ds, sdata)
+
+
+def test_of_several_tables_in_a_store_one_is_chosen_by_its_path(tissue, tmp_path):
+    container(tissue, tables=("cells_a", "cells_b")).write(tmp_path / "a.zarr")
+    message = (
+        r"tables 'cells_a', 'cells_b'; pass the path of one of them, e\.g\. '.*/tables/cells_a'"
+    )
+    with pytest.raises(ValueError, match=message):
+        read_tissue(tmp_path / "a.zarr", labels_key="cell_type")
+    chosen = read_tissue(tmp_path / "a.zarr" / "tables" / "cells_b", labels_key="cell_type")
+    np.testing.assert_allclose(chosen.positions, tissue.obsm["spatial"])
+
+
+def test_the_path_of_a_table_with_coordinates_of_its_own_gives_these(tissue, tmp_path):
+    sdata = container(tissue)
+    sdata.tables["table"].obsm["spatial"] = 3 * tissue.obsm["spatial"]
+    sdata.write(tmp_path / "a.zarr")
+    of_store, of_table = (
+        read_tissue(tmp_path / path, labels_key="cell_type").positions
+        for path in ("a.zarr", "a.zarr/tables/table")
+    )
+    np.testing.assert_allclose(of_store, tissue.obsm["spatial"])
+    np.testing.assert_allclose(of_table, 3 * tissue.obsm["spatial"])
 
 
 def test_several_coordinate_systems_are_listed_with_the_call_and_one_can_be_chosen(tissue):
