@@ -2,7 +2,7 @@
 
 ``python benchmarks/training.py --original .venv-amici/bin/python`` prints, in one run: seconds of
 the fastest epoch of one model of AMICI's default sizes, here and there; of eight models at once;
-and the bound, the floating-point operations of an epoch over the measured rate of matrix products. Without
+and the bound, the floating-point operations of an epoch over the rate of matrix products. Without
 ``--original`` AMICI is left out.
 """
 

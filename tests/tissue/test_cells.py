@@ -77,10 +77,7 @@ class TestContainers:
 
     def test_several_tables_of_a_spatialdata_store_are_named(self, adata, tmp_path):
         path = written_as_spatialdata(tmp_path / "a.zarr", "cells", "nuclei", adata=adata)
-        message = (
-            r"tables '\w+', '\w+'; choose one, amici_xr\.from_spatialdata\(sdata, table='\w+'\)"
-        )
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(ValueError, match=r"tables '\w+', '\w+'; pass the path of one of them"):
             read(path)
 
     def test_a_spatialdata_store_without_tables_is_named(self, adata, tmp_path):
