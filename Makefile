@@ -10,7 +10,7 @@
 # docs: the documentation, its cells run, in docs/_build/html; fails on a warning or a broken link.
 # figure: the picture of the tour, in the documentation, drawn again.
 # bench: speed and memory beside the same job in long tables, on an otherwise idle machine, with the
-# picture of the page on speed; about half an hour. Adds the original itself after test-amici.
+# pictures of the page on speed; about an hour. Adds the original itself after test-amici.
 
 PYTHON ?= python3
 SOURCES := pyproject.toml
@@ -121,6 +121,7 @@ bench: .venv/test
 	.venv/bin/python benchmarks/files.py
 	.venv/bin/python benchmarks/atlas.py
 	.venv/bin/python benchmarks/response_growth.py --large
+	.venv/bin/python benchmarks/growth.py --figure docs/_static/growth.png
 	.venv/bin/python benchmarks/exact_intervals.py --minutes 5
 	.venv/bin/python benchmarks/spatial_coverage.py
 	.venv/bin/python benchmarks/contrast_rates.py

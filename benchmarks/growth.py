@@ -106,14 +106,14 @@ def draw(found: dict[str, dict[int, dict[str, float]]], path: Path) -> None:
         plt.close(figure)
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Measure, print a table, and draw a figure where one is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--figure", type=Path, help="file of a figure, e.g. growth.png")
     parser.add_argument("--cells", type=int, nargs="+", default=list(NUMBERS_OF_CELLS))
     parser.add_argument("--steps", nargs="+", default=list(STEPS), choices=list(STEPS))
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     if given.measure:
         print(json.dumps(measure(given.measure[0], Path(given.measure[1]))))
         return

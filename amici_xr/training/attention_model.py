@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 _VALIDATION_BATCH = 1024
 _OF_OPTIMIZER = 1.4  # what a step takes over its forward and backward pass
-Many = Sequence[Any]
 
 
 class AttentionModel(TissueModel):
