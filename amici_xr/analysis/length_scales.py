@@ -106,7 +106,8 @@ def correct_length_scales(
     ds: xr.Dataset, lengths: xr.DataArray, share: xr.DataArray, sample_threshold: float
 ) -> xr.DataArray:
     """Set the length scales of each (label, head) with too small a share of receivers to 0."""
-    share = rechunked(share, {"label": -1})
+    sizes = lengths.variable.chunksizes.items()
+    share = rechunked(share, {"label": -1} | {dim: n for dim, n in sizes if dim in share.dims})
     code = share.get_index("label").get_indexer(pd.Index(ds["label"].values))
     result: xr.DataArray = xr.apply_ufunc(
         zero_unsupported,

@@ -109,7 +109,7 @@ def read_once(ds: xr.Dataset, *further: str) -> xr.Dataset:
     return read
 
 
-def rechunked(array: xr.DataArray, sizes: Mapping[str, int]) -> xr.DataArray:
+def rechunked(array: xr.DataArray, sizes: Mapping[Any, Any]) -> xr.DataArray:
     """Rechunk a lazy array along some dims; return one in memory as it is.
 
     Only the data: ``DataArray.chunk`` makes coordinates lazy too, which are then computed to be
