@@ -182,8 +182,9 @@ def _parts_of_neighbors(scores: xr.Dataset) -> Iterator[slice]:
     bytes_of_each = sum(variable.nbytes for variable in lazy) / max(1, n_neighbors)
     chunk = max(variable.chunksizes["neighbor"][0] for variable in lazy)
     n_chunks = max(1, int(_BYTES_OF_PART / (bytes_of_each * chunk or 1)))
-    for start in range(0, n_neighbors, n_chunks * chunk):
-        yield slice(start, start + n_chunks * chunk)
+    size = max(1, n_chunks * chunk)
+    for start in range(0, n_neighbors, size):
+        yield slice(start, start + size)
 
 
 def _mask(ds: xr.Dataset, part: slice = slice(None)) -> xr.Variable:

@@ -273,6 +273,11 @@ def test_no_method_computes_with_scores_for_which_the_formulas_do_not_hold(
             ask(spoilt).compute()
 
 
+def test_lazy_scores_of_no_neighbor_are_valid(ds):
+    lazy = ds.isel(neighbor=slice(0)).drop_dims(["receiver"]).chunk()
+    assert amici_xr.validate(lazy) is lazy
+
+
 def test_lazy_settings_are_checked_by_validate(ds):
     lazy = with_value("dummy_attention_score", np.nan)(ds).chunk()
     with pytest.raises(amici_xr.SchemaError, match="dummy_attention_score is not finite"):
