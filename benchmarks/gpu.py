@@ -42,7 +42,7 @@ def main() -> int:
         print(f"largest difference of {name}: {difference:.2g}")
     _, adata = amici_xr.demo()
     for device, n_runs in (("cpu", 1), ("cuda", 1), ("cuda", 32)):
-        epoch = seconds_of_an_epoch(adata, n_runs, 8, device=device)
+        epoch = seconds_of_an_epoch(adata.copy(), n_runs, 8, device=device)
         print(f"{device}: {epoch:.2f} s an epoch of {n_runs} models, {adata.n_obs:,} cells")
     return 0
 

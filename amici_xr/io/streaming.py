@@ -26,14 +26,14 @@ def without_threads() -> contextlib.AbstractContextManager[Any]:
 def compute_unstreamed(ds: xr.Dataset, *, in_this_process: bool) -> xr.Dataset:
     """Leave only those variables lazy that can be streamed, in chunks as they will be stored.
 
-    These are data variables of numbers, one or more for each cell. Scores of all queries stay in
-    one block, since they are computed together, and dask would keep those that wait to be written.
+    These are data variables of numbers, one or more for each cell. Queries that
+    are computed together stay in one block: dask would keep those that wait to be written.
     With `in_this_process` nothing is left lazy where other processes compute, which can't write to
     a file that this one has open.
     """
     lazy = {name: array for name, array in ds.variables.items() if array.chunks is not None}
     streamed = {
-        name: array.chunk(dict(zip(array.dims, chunk_shape(array), strict=True)) | _whole(array))
+        name: array.chunk(_sizes_to_stream(array))
         for name, array in lazy.items()
         if name in ds.data_vars
         and array.dtype.kind in _STREAMED_KINDS
@@ -45,8 +45,9 @@ def compute_unstreamed(ds: xr.Dataset, *, in_this_process: bool) -> xr.Dataset:
     return ds.assign(computed.variables).assign(streamed)
 
 
-def _whole(variable: xr.Variable) -> dict[Hashable, int]:
-    return {dim: -1 for dim in variable.dims if dim == "query"}
+def _sizes_to_stream(variable: xr.Variable) -> dict[Hashable, int]:
+    sizes = zip(variable.dims, chunk_shape(variable), strict=True)
+    return {dim: size for dim, size in sizes if dim != "query"}
 
 
 def _computes_in_this_process() -> bool:

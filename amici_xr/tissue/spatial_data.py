@@ -131,12 +131,13 @@ def choose_table(
     if not names:
         raise ValueError("it is a SpatialData store without a table of cells")
     if table is None and len(names) > 1:
-        remedy = f"pass the path of one of them, e.g. {str(folder and folder / names[0])!r}"
         if folder is None:
             remedy = (
                 f"choose one, amici_xr.from_spatialdata(sdata, table={names[0]!r}), and pass what "
                 "that returns"
             )
+        else:
+            remedy = f"pass the path of one of them, e.g. {str(folder / names[0])!r}"
         raise ValueError(f"it is a SpatialData with the tables {listed(names)}; {remedy}")
     return names[0] if table is None else table
 

@@ -7,13 +7,13 @@ import textwrap
 
 import pytest
 
-pytest.importorskip("torch")
+pytest.importorskip("torch")  # the core environment has neither
 pytest.importorskip("scvi")
 pytestmark = [pytest.mark.needs_model, pytest.mark.needs_training, pytest.mark.slow]
 
 SCRIPT = textwrap.dedent("""
     import sys, warnings
-    warnings.simplefilter("ignore")
+    warnings.simplefilter("ignore")  # of few epochs, and of loaders without workers
     import amici_xr
 
     if __name__ == "__main__":  # the second process runs this file, too

@@ -66,7 +66,7 @@ class RunsNetwork(nn.Module):
         for stack, members in zip(self.stacks, self.members, strict=True):
             position = (members == run).nonzero()
             if len(position):
-                return stack.weights_of(int(position))  # type: ignore[no-any-return, operator]
+                return stack.weights_of(int(position))  # type: ignore[no-any-return, operator]  # a Module
         raise AssertionError(run)
 
     def _stack(
