@@ -36,23 +36,21 @@ Job = Callable[[Path], object]
 
 def scores(n_neighbors: int, *, lazy: bool = False) -> xr.Dataset:
     """Scores of one query, drawn; lazily, a chunk at a time."""
-    shape = (n_neighbors, 1 if lazy else N_HEADS)
+    shape = (n_neighbors, N_HEADS)
     rng = np.random.default_rng(0)
-    ds = amici_xr.from_arrays(
-        rng.normal(size=shape).astype("f4"),
-        rng.gamma(2.0, size=shape).astype("f4"),
+    if lazy:
+        drawn = dask.array.random.default_rng(0).gamma(2.0, size=shape, chunks=(CHUNK, N_HEADS))
+        base, position = drawn.astype("f4"), drawn.astype("f4")
+    else:
+        base, position = rng.normal(size=shape), rng.gamma(2.0, size=shape)
+    return amici_xr.from_arrays(
+        base.astype("f4"),
+        position.astype("f4"),
         LABELS[rng.integers(LABELS.size, size=n_neighbors)],
         query="T_cell",
         neighbor_x=rng.uniform(size=n_neighbors),
         neighbor_y=rng.uniform(size=n_neighbors),
     )
-    if not lazy:
-        return ds
-    shape = (n_neighbors, N_HEADS)
-    drawn = dask.array.random.default_rng(0).gamma(2.0, size=shape, chunks=(CHUNK, N_HEADS))
-    names = ["base_attention_score", "position_coefficient"]
-    heads = {name: (("neighbor", "head"), drawn.astype("f4"), ds[name].attrs) for name in names}
-    return ds.drop_vars([*names, "head"]).assign(heads).assign_coords(head=np.arange(N_HEADS))
 
 
 def jobs(ds: xr.Dataset, folder: Path) -> dict[str, tuple[Job, Job]]:

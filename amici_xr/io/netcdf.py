@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import io
 import os
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Any
 
 import h5py
+import netCDF4
 import xarray as xr
 
 from amici_xr.errors import RefusedFileError
@@ -35,7 +37,8 @@ def write(
     """
     encoding = encoding_of(data, functools.partial(_encoding_of_variables, chunk_shape))
     try:
-        data.to_netcdf(path, engine="netcdf4", encoding=encoding)
+        with _no_chunk_cache():
+            data.to_netcdf(path, engine="netcdf4", encoding=encoding)
     except (OSError, RuntimeError):  # was it the disk? Then it refuses other bytes too, and why
         try:
             with path.open("ab") as file:
@@ -46,6 +49,17 @@ def write(
     with path.open("rb+", buffering=0) as file:
         digest = _hash_until(file, path.stat().st_size)
         file.write(_records(digest))
+
+
+@contextlib.contextmanager
+def _no_chunk_cache() -> Iterator[None]:
+    """Let netCDF4 keep no chunks, 64 MB of a variable by default: each is written once, whole."""
+    before = netCDF4.get_chunk_cache()
+    netCDF4.set_chunk_cache(0)
+    try:
+        yield
+    finally:
+        netCDF4.set_chunk_cache(*before)
 
 
 def _encoding_of_variables(

@@ -131,6 +131,11 @@ def values_that_no_file_holds(n):
         ),
         "string with NUL": (np.array(["a\0b"] * n), "which has NUL or half a character in it"),
         "half a character": (np.array(["a\udce4"] * n), "which has NUL or half a character in it"),
+        "NUL in the last": (np.array(["longer", ""] * n + ["a\0b"])[-n:], r"'a\\x00b', which"),
+        "half a character, big-endian": (
+            np.array([""] * (n - 1) + ["\ud800"]).astype(">U9"),
+            "which has NUL or half a character in it",
+        ),
     }
 
 
