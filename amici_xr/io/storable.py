@@ -74,7 +74,7 @@ def _may_be_strange(texts: np.ndarray) -> np.ndarray:
     """Say of each text whether NUL stands in it, or half a character: of millions, all at once."""
     width = texts.dtype.itemsize // 4
     codes = texts.astype(f"=U{width}").view(np.uint32).reshape(texts.size, width)
-    has_half = ((codes >= 0xD800) & (codes <= 0xDFFF)).any(axis=1)
+    has_half: np.ndarray = ((codes >= 0xD800) & (codes <= 0xDFFF)).any(axis=1)
     return has_half | ((codes[:, :-1] == 0) & (codes[:, 1:] != 0)).any(axis=1)
 
 
