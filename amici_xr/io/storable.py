@@ -74,8 +74,9 @@ def _may_be_strange(texts: np.ndarray) -> np.ndarray:
     """Say of each text whether NUL stands in it, or half a character: of millions, all at once."""
     width = texts.dtype.itemsize // 4
     codes = texts.astype(f"=U{width}").view(np.uint32).reshape(texts.size, width)
-    has_half: np.ndarray = ((codes >= 0xD800) & (codes <= 0xDFFF)).any(axis=1)
-    return has_half | ((codes[:, :-1] == 0) & (codes[:, 1:] != 0)).any(axis=1)
+    is_strange = (codes >= 0xD800) & (codes <= 0xDFFF)
+    is_strange[:, :-1] |= (codes[:, :-1] == 0) & (codes[:, 1:] != 0)  # NUL, and text after it
+    return np.asarray(is_strange.any(axis=1))
 
 
 def _is_storable_name(name: Any) -> bool:
