@@ -1,7 +1,8 @@
 # make demo: install, extract both receivers of the packaged model, draw and save.
 # make test: install what development needs, then the checks of this environment, with 15 examples of
-# each property, see conftest.py; test-all: what is slow, and 300 examples.
+# each property, see conftest.py; test-all: what is slow, and 200 examples.
 # coverage: the tests again, with the lines and branches that they reach.
+# environments: all that .ci/run needs.
 # test-core, test-oldest, test-newest, test-scvi, test-spatialdata and test-amici make environments of
 # their own.
 # test-long: properties, damaged checkpoints and killed writes, with thousands of examples of each.
@@ -14,6 +15,7 @@
 
 PYTHON ?= python3
 SOURCES := pyproject.toml
+CODE := $(shell find amici_xr -type f -not -name '*.pyc')
 # torch first, so that nothing after it asks for another build. Where only the registry has it and
 # there is no GPU, put a CPU build here, e.g. make demo TORCH=path/to/torch-2.13.0+cpu….whl
 TORCH ?= torch==2.13.0
@@ -22,8 +24,12 @@ TORCH ?= torch==2.13.0
 ON_EVERY_CORE := -n auto --dist worksteal
 OF_THE_CORE := not needs_model and not needs_training and not live and not once and not slow
 
-.PHONY: demo test test-all coverage test-long test-mutants test-core test-oldest test-newest test-scvi \
-	test-spatialdata test-amici docs figure bench clean
+# What neither torch nor AnnData can change, as no module of these folders imports them, which
+# lint-imports checks. Every function of theirs has an example, which runs.
+WITHOUT_A_MODEL := $(addprefix --ignore=tests/,kernels dataset analysis uncertainty findings plotting)
+
+.PHONY: demo environments test test-all coverage test-long test-mutants test-core test-oldest \
+	test-newest test-scvi test-spatialdata test-amici docs figure bench clean
 
 # One thread for linear algebra each, since as many tests run at a time as there are cores.
 test test-all coverage test-long test-mutants test-core test-core-% test-oldest test-newest \
@@ -32,6 +38,13 @@ test test-all coverage test-long test-mutants test-core test-core-% test-oldest 
 demo: .venv/demo
 	.venv/bin/python -m amici_xr.cli demo demo_output
 
+demo_output/tissue.html: .venv/demo $(CODE)
+	.venv/bin/python -m amici_xr.cli demo demo_output
+
+# Those of .ci/run, for make --jobs=2; .venv/docs last, since .venv/test installs into the same.
+environments: .venv/test .venv-core/installed .venv-spatialdata/installed .venv-amici/installed
+	$(MAKE) .venv/docs
+
 test: .venv/test
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
@@ -39,7 +52,7 @@ test: .venv/test
 	.venv/bin/lint-imports
 	.venv/bin/python -m pytest $(ON_EVERY_CORE) -m "not live and not slow"
 
-# What takes its time: notebooks, benchmarks at small size, 300 examples of each property.
+# What takes its time: notebooks, benchmarks at small size, 200 examples of each property.
 test-all: .venv/test
 	.venv/bin/python -m pytest $(ON_EVERY_CORE) -m slow
 	HYPOTHESIS_PROFILE=ci .venv/bin/python -m pytest $(ON_EVERY_CORE) tests/test_properties.py
@@ -68,29 +81,26 @@ test-mutants: .venv/test
 	.venv/bin/python benchmarks/mutants.py $(MUTATED)
 
 # The core alone, without torch and AnnData: what is saved elsewhere is opened here.
-test-core: .venv-core/installed .venv/demo
-	.venv/bin/python -m amici_xr.cli demo demo_output
+test-core: .venv-core/installed demo_output/tissue.html
 	! .venv-core/bin/python -c "import torch" 2> /dev/null
 	! .venv-core/bin/python -c "import anndata" 2> /dev/null
-	AMICI_XR_SAVED="$(CURDIR)/demo_output" .venv-core/bin/python -m pytest $(ON_EVERY_CORE) -m "$(OF_THE_CORE)"
+	AMICI_XR_SAVED="$(CURDIR)/demo_output" .venv-core/bin/python -m pytest $(ON_EVERY_CORE) \
+		$(WITHOUT_A_MODEL) -m "$(OF_THE_CORE)"
 
 # The oldest of each dependency that pyproject.toml allows; and, with make test-core-3.12 or so, the
 # core on another Python, INTERPRETER where it has another name than python3.12.
-test-oldest: .venv-oldest/installed .venv/demo
-	.venv/bin/python -m amici_xr.cli demo demo_output
+test-oldest: .venv-oldest/installed demo_output/tissue.html
 	AMICI_XR_SAVED="$(CURDIR)/demo_output" .venv-oldest/bin/python -m pytest $(ON_EVERY_CORE) -m "$(OF_THE_CORE)"
 
 # The newest of each, pre-releases too, under $(PYTHON): pandas 3 and, from Python 3.12 on, NumPy 2.5.
-test-newest: .venv-newest/installed .venv/demo
-	.venv/bin/python -m amici_xr.cli demo demo_output
+test-newest: .venv-newest/installed demo_output/tissue.html
 	AMICI_XR_SAVED="$(CURDIR)/demo_output" .venv-newest/bin/python -m pytest $(ON_EVERY_CORE) -m "$(OF_THE_CORE)"
 
 # Tissues as SpatialData, which brings another dask than ours and much else.
 test-spatialdata: .venv-spatialdata/installed
 	.venv-spatialdata/bin/python -m pytest $(ON_EVERY_CORE) -W default tests/tissue
 
-test-core-%: .venv-core-%/installed .venv/demo
-	.venv/bin/python -m amici_xr.cli demo demo_output
+test-core-%: .venv-core-%/installed demo_output/tissue.html
 	AMICI_XR_SAVED="$(CURDIR)/demo_output" .venv-core-$*/bin/python -m pytest $(ON_EVERY_CORE) -m "$(OF_THE_CORE)"
 
 # Training with the newest scvi-tools for this Python; other models of it, trained and saved: none is
