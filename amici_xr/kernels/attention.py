@@ -18,8 +18,10 @@ from scipy.special import expit, logit
 from amici_xr.iteration import for_each
 from amici_xr.kernels.groups import Array, Floats, Integers, group_positions
 
-MOMENT_BLOCK = 2048  # neighbors whose curves a summary holds at a time
-CURVE_BLOCK = 2**16  # elements of these curves, 0.5 MB: they stay in the processor's cache
+# A summary holds curves of so many neighbors, and so many elements of them, at a time: 8 MB. In
+# smaller blocks, which stay in a core's own cache, threads wait for the interpreter instead.
+MOMENT_BLOCK = 2**14
+CURVE_BLOCK = 2**20
 
 
 def counterfactual_attention(
