@@ -27,6 +27,7 @@ import xarray as xr
 from torch.utils.flop_counter import FlopCounterMode
 
 import amici_xr
+from amici_xr.extraction.arguments import BATCH_SIZE
 from amici_xr.extraction.scoring import score
 from amici_xr.model.network import ScoringNetwork
 from amici_xr.tissue.expression import Expression
@@ -87,7 +88,9 @@ def network_rows(model: amici_xr.SavedModel, tissue: Any, repeats: int) -> list[
         offset = model.settings.pos_coef_offset
         network = ScoringNetwork(model.weights, offset, codes, torch.device("cpu"))
         bounds[name] = cells.size * multiply_adds(network, tissue.n_vars)
-        alone[name] = seconds(lambda n=network: score(cells, n, expression, 1024), repeats)
+        alone[name] = seconds(
+            lambda n=network: score(cells, n, expression, BATCH_SIZE["cpu"]), repeats
+        )
         speed = max(speed, matrix_product_speed())
     return [
         Row(f"the network alone, {name}", alone[name], np.nan, bounds[name] / speed)

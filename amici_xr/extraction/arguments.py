@@ -16,7 +16,7 @@ from amici_xr.io.paths import expand_home
 if TYPE_CHECKING:
     import torch
 
-BATCH_SIZE = {"cpu": 1024}  # what the layers make of it stays in the processor's cache
+BATCH_SIZE = {"cpu": 2048}  # what the layers make of it stays in the cache that cores share
 BATCH_SIZE_ELSEWHERE = 16_384
 CHUNK_SIZE = 16_384  # neighbors in a chunk of chunks="auto"
 
