@@ -39,6 +39,8 @@ from amici_xr.uncertainty.evidence import check_types, read_evidence, types_of
 
 THRESHOLDS = (0.01, 0.02, *(number / 20 for number in range(1, 20)))  # 0.05, 0.1, … 0.95
 _BYTES = 1_400_000  # of single cells, in all queries; a third more as base64
+_QUESTION_OF_PAIRS = "Which cell types influence each other?"
+_QUESTION_OF_REACH = "How far do neighbors reach?"
 _SCRIPTS = ("numbers.js", "figures.js", "table.js", "pairs.js", "controls.js")
 
 
@@ -264,7 +266,9 @@ def _provenance(ds: xr.Dataset, path: Path) -> dict[str, dict[str, str]]:
 def _fill_template(content: dict[str, Any], empty_figures: dict[str, Any]) -> str:
     """Return the page: all text reaches it as JSON, never as markup."""
     folder = files("amici_xr.plotting.page").joinpath("template")
+    has_evidence = bool(content["evidence"]["kinds"])
     parts = {
+        "title": _QUESTION_OF_PAIRS if has_evidence else _QUESTION_OF_REACH,
         "style": folder.joinpath("page.css").read_text("utf-8"),
         "unpack": folder.joinpath("unpack.js").read_text("utf-8"),
         "bokeh": pack(figures.bokeh_script()),

@@ -615,6 +615,7 @@ def test_pairs_with_evidence_come_first_and_the_others_are_pale(several, browser
     assert told["reach"].notna().any()
     items = browser.ask("[...document.querySelectorAll('#findings li')].map(it => it.textContent)")
     assert items == several.cf.summary(make_refits(OF_PAIRS), threshold=0.1).sentences
+    assert browser.ask("document.title") == "Which cell types influence each other?"
     words = browser.ask("document.getElementById('evidence-words').textContent")
     assert words.startswith(
         "3 of 6 pairs are supported (q < 0.05) by evidence of the kinds: refits"
@@ -633,6 +634,7 @@ def test_pairs_with_evidence_come_first_and_the_others_are_pale(several, browser
 
 @needs_bokeh
 def test_without_evidence_the_page_says_how_to_get_it(opened):
+    assert opened.ask("document.title") == "How far do neighbors reach?"
     words = opened.ask("document.getElementById('evidence-words').textContent")
     assert words.startswith("No evidence was given")
     assert "distance_response(adata, …) tests pairs" in words
