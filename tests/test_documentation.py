@@ -142,7 +142,7 @@ def test_a_picture_that_is_shown_is_there(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=names)
 def test_every_term_that_is_linked_is_in_the_glossary(page):
-    glossary = (DOCS / "glossary.md").read_text("utf-8")
+    glossary = (DOCS.parent / "amici_xr" / "cli" / "glossary.md").read_text("utf-8")
     defined = {term.lower() for term in re.findall(r"^(\w.*)$(?=\n  \S)", glossary, re.MULTILINE)}
     for shown, target in re.findall(r"\{term\}`([^`<]+?)(?: <([^>]+)>)?`", page.read_text("utf-8")):
         assert (target or " ".join(shown.split())).lower() in defined

@@ -17,6 +17,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 import amici_xr
 from amici_xr.cli.commands import command_of, open_file, questions, training_command
+from amici_xr.cli.glossary import explanations
 from amici_xr.cli.info import description_of, questions_to
 from amici_xr.cli.messages import WrongCall, describe, one_line, printable, show_warning
 from amici_xr.cli.options import Function, answer_description, description
@@ -43,9 +44,10 @@ def length_scale(ds: xr.Dataset, **arguments: Any) -> xr.Dataset:
 
 app = App(
     name=PROGRAM,
-    help="How far one cell type reaches another: counterfactual attention of AMICI models.",
+    help="Which cell types influence each other, which genes respond, over what distance, and how "
+    "sure that is: from the tissue alone, and from AMICI models.",
     help_epilogue=f"{PROGRAM} COMMAND --help tells more of each. Behind any of them, --debug shows "
-    f"the traceback of an error. Start with: {PROGRAM} demo",
+    f"the traceback of an error. {PROGRAM} glossary explains the words. Start with: {PROGRAM} demo",
     help_format="plaintext",
     version=f"{PROGRAM} {amici_xr.__version__}",
     group_parameters="Options",
@@ -87,8 +89,20 @@ def info(file: Path, /) -> None:
     """Show what a file holds, and what can be asked of it."""
     data = open_file(expand_home(file), is_lazy=True)
     asking = [f"    {PROGRAM} {question}" for question in questions_to(file, data)]
-    asking = ["", "Ask:", *asking] if asking else []
+    asking = ["", "Ask:", *asking, f"    {PROGRAM} glossary"] if asking else []
     print(*map(printable, (f"{file}:", *description_of(data), *asking)), sep="\n")
+
+
+@app.command
+def glossary(word: str | None = None, /) -> None:
+    """Explain the words of messages, files and figures.
+
+    Parameters
+    ----------
+    word
+        A word or a part of one, such as reach or edge; without it all are explained.
+    """
+    print(explanations(word))
 
 
 @app.command

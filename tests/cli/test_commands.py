@@ -484,7 +484,7 @@ def test_info_of_evidence_counts_its_pairs_and_names_a_command_that_works(done):
     shown = " ".join(done("info", "refits.nc").out.split())
     assert "Evidence of the kind refits receivers: A, B, C, D senders: A, B, C, D" in shown
     assert "pairs: 4 absent, 12 tested with q < 0.05: 2" in shown
-    assert shown.endswith("amici-xr summary refits.nc")
+    assert shown.endswith("Ask: amici-xr summary refits.nc amici-xr glossary")
     assert "2 pairs with evidence" in done("summary", "refits.nc").out
 
 
@@ -860,7 +860,7 @@ def test_a_page_that_takes_long_shows_its_progress_on_the_same_terms(done, folde
 # Help
 
 
-BY_HAND = {"extract", "info", "convert", "report", "demo"}
+BY_HAND = {"extract", "info", "glossary", "convert", "report", "demo"}
 NOT_COMMANDS = {"save", "to_dataframe", "to_anndata", "report"}  # convert; needs a tissue in memory
 GIVEN = {"ds", "datasets", "response", "history", "ax", "path", "model", "adata"}  # files
 GIVEN |= {"indices", "counterfactual_effect", "train_mask", "training"}  # not in words
@@ -892,7 +892,8 @@ ALSO = {  # functions that a command asks besides
 
 def arguments_of(words):
     parameters = {}
-    own = [] if COMMANDS[words] in ("demo", "convert") else [getattr(amici_xr, COMMANDS[words])]
+    name = COMMANDS[words]
+    own = [] if name in ("demo", "convert", "glossary") else [getattr(amici_xr, name)]
     for function in [*own, *ALSO.get(words, [])]:
         parameters |= inspect.signature(function).parameters
     return {name: one for name, one in parameters.items() if name not in GIVEN}

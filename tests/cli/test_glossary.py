@@ -1,0 +1,34 @@
+"""What ``amici-xr glossary`` prints of the glossary that the documentation shows."""
+
+from importlib.resources import files
+
+import pytest
+
+
+def test_a_word_is_explained_as_in_the_documentation_without_its_links(done):
+    assert done("glossary", "neighborhood_edge").out == (
+        "Neighborhood edge\n"
+        "    Where neighborhoods end: the median, over receivers, of the distance to the\n"
+        "    farthest neighbor. A reach beyond it is extrapolated.\n"
+    )
+
+
+def test_every_word_of_the_page_is_explained(done):
+    page = files("amici_xr.cli").joinpath("glossary.md").read_text("utf-8")
+    words = [line for line in page.splitlines() if line and line[0].isalpha()]
+    printed = done("glossary").out
+    assert [line for line in printed.splitlines() if line and line[0] != " "] == words
+    assert not {"{", "}", "[", "]"} & set(printed)
+    assert max(map(len, printed.splitlines())) <= 80
+
+
+def test_a_word_that_stands_in_explanations_alone_leads_to_them(done):
+    assert done("glossary", "spillover").out.startswith("Spillover\n")
+    assert done("glossary", "receiving cell type").out.startswith("Query\n")
+
+
+@pytest.mark.parametrize(("word", "near"), [("evidense", "'Evidence'"), ("xyzzy", "'Query', ")])
+def test_a_word_that_it_lacks_is_refused_with_those_that_are_near(call, word, near):
+    result = call("glossary", word)
+    assert result.status == 2
+    assert f"WORD '{word}' is not in the glossary; it has {near}" in result.err
