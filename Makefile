@@ -1,6 +1,6 @@
 # make demo: install, extract both receivers of the packaged model, draw and save.
 # make test: install what development needs, then the checks of this environment, with 15 examples of
-# each property, see conftest.py; test-all: what is slow, and 200 examples.
+# each property, see conftest.py; test-all: what is slow, and 300 examples.
 # coverage: the tests again, with the lines and branches that they reach.
 # environments: all that .ci/run needs.
 # test-core, test-oldest, test-newest, test-scvi, test-spatialdata and test-amici make environments of
@@ -52,7 +52,7 @@ test: .venv/test
 	.venv/bin/lint-imports
 	.venv/bin/python -m pytest $(ON_EVERY_CORE) -m "not live and not slow"
 
-# What takes its time: notebooks, benchmarks at small size, 200 examples of each property.
+# What takes its time: notebooks, benchmarks at small size, 300 examples of each property.
 test-all: .venv/test
 	.venv/bin/python -m pytest $(ON_EVERY_CORE) -m slow
 	HYPOTHESIS_PROFILE=ci .venv/bin/python -m pytest $(ON_EVERY_CORE) tests/test_properties.py

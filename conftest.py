@@ -27,7 +27,7 @@ if importlib.util.find_spec("numcodecs") is None:  # the extra zarr
 
 # Without a deadline, and the same examples each time but in the long run: a test fails for what it
 # tests alone. HYPOTHESIS_PROFILE names another number of examples: `make test` takes "ci".
-for _name, _examples in {"default": 15, "ci": 200, "long": 5_000}.items():
+for _name, _examples in {"default": 15, "ci": 300, "long": 5_000}.items():
     settings.register_profile(
         f"amici_xr_{_name}",
         max_examples=_examples,

@@ -27,7 +27,7 @@ from amici_xr.plotting.shared.style import styled
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_DOT, _LEAST_DOT = 0.24, 0.145  # inches from a dot to the next, and at least
+_DOT, _LEAST_DOT = 0.24, 0.14  # inches from a dot to the next, and at least
 _BESIDE = 1.75  # inches of color bar and sizes beside the axes
 _LARGEST_DOT = 120.0  # square points
 _SMALLEST_DOT = 4.0

@@ -368,6 +368,7 @@ KILLED = """
 """
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_and_ends_in_the_same_model(tissue, tmp_path):
     tissue.write_h5ad(tmp_path / "tissue.h5ad")
     script = tmp_path / "script.py"

@@ -232,7 +232,8 @@ def _query_content(
     absent = {"n_neighbors": 0, "status": summaries.STATUSES.index("absent")}
     reach = reach.reindex(label=labels, fill_value=absent)
     reach["status"] = reach["status"].astype(np.uint8)
-    reach["quantiles"] = reach["quantiles"].astype(np.float32)  # only drawn
+    largest = np.finfo(np.float32).max  # quantiles are only drawn
+    reach["quantiles"] = reach["quantiles"].clip(-largest, largest).astype(np.float32)
     curves = summaries.curves(ds, distances).reindex(label=labels)
     receivers, reason = points.receiver_points(ds, size // 2 or 1, random_state)
     return {

@@ -46,7 +46,9 @@ def distribution(ax: Axes, kind: Kind, values: Any, x: float, color: Any) -> Non
     side: Any = "high" if kind == "density" else "both"
     left = x if kind == "density" else x - 0.35
     ax.hlines(np.median(values), left, x + 0.35, zorder=3, **median)
-    if np.ptp(values) > 0:  # equal values have no density: the median stands alone
+    # Equal values have no density, nor have those whose variance is rounded to 0: the
+    # median stands alone.
+    if np.var(values) > np.finfo(np.float64).tiny:
         violin = ax.violinplot(
             values,
             [x],
