@@ -25,7 +25,7 @@ ON_EVERY_CORE := -n auto --dist worksteal
 OF_THE_CORE := not needs_model and not needs_training and not live and not once and not slow
 
 # What neither torch nor AnnData can change, as no module of these folders imports them, which
-# lint-imports checks. Every function of theirs has an example, which runs.
+# lint-imports checks. Their examples run.
 WITHOUT_A_MODEL := $(addprefix --ignore=tests/,kernels dataset analysis uncertainty findings plotting)
 
 .PHONY: demo environments test test-all coverage test-long test-mutants test-core test-oldest \

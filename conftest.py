@@ -26,7 +26,7 @@ if importlib.util.find_spec("numcodecs") is None:  # the extra zarr
     collect_ignore.append("amici_xr/io/zarr_stores.py")
 
 # Without a deadline, and the same examples each time but in the long run: a test fails for what it
-# tests alone. HYPOTHESIS_PROFILE names another number of examples: `make test` takes "ci".
+# tests alone. HYPOTHESIS_PROFILE names another number of examples: `make test-all` takes "ci".
 for _name, _examples in {"default": 15, "ci": 300, "long": 5_000}.items():
     settings.register_profile(
         f"amici_xr_{_name}",

@@ -40,7 +40,7 @@ def scores(n_neighbors: int, *, lazy: bool = False) -> xr.Dataset:
     rng = np.random.default_rng(0)
     if lazy:
         drawn = dask.array.random.default_rng(0).gamma(2.0, size=shape, chunks=(CHUNK, N_HEADS))
-        base, position = drawn.astype("f4"), drawn.astype("f4")
+        base = position = drawn
     else:
         base, position = rng.normal(size=shape), rng.gamma(2.0, size=shape)
     return amici_xr.from_arrays(

@@ -277,12 +277,12 @@ def test_the_growth_of_a_distance_response_is_measured_and_drawn(monkeypatch, ca
 def test_the_growth_of_steps_is_measured_and_drawn(capsys):
     import growth
 
-    steps = ["scores and effects", "an epoch of training"]
+    steps = ["distance response", "scores and effects", "an epoch of training"]
     growth.main(["--cells", "1200", "1500", "--steps", *steps, "--figure", "growth.png"])
     lines = capsys.readouterr().out.splitlines()
-    rows = [tuple(cell.strip() for cell in line.split("|")[1:3]) for line in lines[2:6]]
+    rows = [tuple(cell.strip() for cell in line.split("|")[1:3]) for line in lines[2:8]]
     assert rows == [(step, cells) for cells in ("1,200", "1,500") for step in steps]
-    assert [line.partition(":")[0] for line in lines[6:]] == steps
+    assert [line.partition(":")[0] for line in lines[8:]] == steps
     assert Path("growth.png").stat().st_size > 5_000
 
 

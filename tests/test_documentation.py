@@ -17,6 +17,7 @@ from amici_xr.dataset.schema import SCHEMA
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
+GLOSSARY = ROOT / "amici_xr" / "cli" / "glossary.md"  # which docs/glossary.md includes
 TEXTS = [*PAGES, *ROOT.glob("*.md")]
 
 pytestmark = pytest.mark.skipif(
@@ -140,9 +141,9 @@ def test_a_picture_that_is_shown_is_there(page):
         assert (page.parent / picture).is_file(), picture
 
 
-@pytest.mark.parametrize("page", PAGES, ids=names)
+@pytest.mark.parametrize("page", [*PAGES, GLOSSARY], ids=names)
 def test_every_term_that_is_linked_is_in_the_glossary(page):
-    glossary = (DOCS.parent / "amici_xr" / "cli" / "glossary.md").read_text("utf-8")
+    glossary = GLOSSARY.read_text("utf-8")
     defined = {term.lower() for term in re.findall(r"^(\w.*)$(?=\n  \S)", glossary, re.MULTILINE)}
     for shown, target in re.findall(r"\{term\}`([^`<]+?)(?: <([^>]+)>)?`", page.read_text("utf-8")):
         assert (target or " ".join(shown.split())).lower() in defined

@@ -32,5 +32,4 @@ def explanations(word: str | None = None) -> str:
 def _on_screen(text: str) -> str:
     """Return an explanation without what only the documentation can show."""
     plain = _LINK.sub(lambda match: match[1] or match[2], _PAGE.sub("", " ".join(text.split())))
-    wrapper = textwrap.TextWrapper(_WIDTH, "    ", "    ", break_on_hyphens=False)
-    return wrapper.fill(plain)
+    return textwrap.TextWrapper(_WIDTH, "    ", "    ", break_on_hyphens=False).fill(plain)

@@ -23,7 +23,7 @@ def test_every_word_of_the_page_is_explained(done):
 
 
 def test_a_word_that_stands_in_explanations_alone_leads_to_them(done):
-    assert done("glossary", "spillover").out.startswith("Spillover\n")
+    assert done("glossary", "sender").out.startswith("Label\n")
     assert done("glossary", "receiving cell type").out.startswith("Query\n")
 
 
