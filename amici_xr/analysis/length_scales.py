@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -34,6 +33,7 @@ from amici_xr.errors import SchemaError, check_sample_threshold
 from amici_xr.kernels import attention
 from amici_xr.kernels.groups import (
     edge_distance,
+    find_groups,
     group_reduce,
     nearest_distance,
     share_below,
@@ -108,7 +108,7 @@ def correct_length_scales(
     """Set the length scales of each (label, head) with too small a share of receivers to 0."""
     sizes = lengths.variable.chunksizes.items()
     share = rechunked(share, {"label": -1} | {dim: n for dim, n in sizes if dim in share.dims})
-    code = share.get_index("label").get_indexer(pd.Index(ds["label"].values))
+    code = find_groups(ds["label"].values, share["label"].values)
     result: xr.DataArray = xr.apply_ufunc(
         zero_unsupported,
         lengths,

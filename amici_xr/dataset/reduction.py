@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -14,7 +13,7 @@ from amici_xr.dataset.schema import NEIGHBORHOODS, SCORES, has_neighborhoods
 from amici_xr.dataset.selection import samples, select
 from amici_xr.dataset.validation import check_neighborhoods
 from amici_xr.errors import NotFoundError, SchemaError, check_fraction, listed
-from amici_xr.kernels.groups import group_reduce
+from amici_xr.kernels.groups import find_groups, group_reduce
 
 _Labelled = TypeVar("_Labelled", xr.Dataset, xr.DataArray)
 _USED_OFTEN = (*SCORES, "is_neighbor", "label", "receiver_label", "cell_type")
@@ -161,7 +160,7 @@ def groups(
     values = labelled[by].values
     if by == "label" and "cell_type" in labelled.coords:
         names = labelled["cell_type"].values
-        codes = pd.Index(names).get_indexer(pd.Index(values))
+        codes = find_groups(values, names)
         if (codes < 0).any():
             raise SchemaError(
                 f"label holds {listed(np.unique(values[codes < 0]))}, not in cell_type "

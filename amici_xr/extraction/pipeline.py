@@ -224,11 +224,8 @@ def extract(
     if scores is None:
         offset = saved.settings.pos_coef_offset
         network = ScoringNetwork(saved.weights, offset, queries, torch_device)
-        scores = (
-            score(neighbor, network, tissue.expression, batch_size, progress)
-            if chunk is None
-            else score_lazily(neighbor, network, tissue.expression, batch_size, chunk)
-        )
+        of_cells = neighbor, is_neighbor[:, neighbor].T, network, tissue.expression, batch_size
+        scores = score(*of_cells, progress) if chunk is None else score_lazily(*of_cells, chunk)
     has_query_dim = query is None or not isinstance(query, str | int | np.generic)
     mask = {"is_neighbor": is_neighbor[:, neighbor]} if has_query_dim else {}
     kept_heads = slice(None) if heads is None else head

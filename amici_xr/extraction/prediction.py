@@ -30,7 +30,7 @@ class CellFeatures:
 
     cells: Integers  # ascending positions in the AnnData
     base: Rows  # (cell, query, head)
-    position: Rows  # (cell, query, head)
+    position: Rows  # (cell, query, head), where a cell is a neighbor of the query
     values: Rows  # (cell, head, size)
 
 
@@ -215,7 +215,9 @@ def make_predictor(
     renormalize: bool = False,
 ) -> tuple[Predictor, Receivers]:
     """Run each cell of a neighborhood through the network once, for all receivers together."""
-    cells = np.flatnonzero(neighborhoods.is_neighbor(tissue.codes, queries).any(axis=0))
+    is_neighbor = neighborhoods.is_neighbor(tissue.codes, queries)
+    cells = np.flatnonzero(is_neighbor.any(axis=0))
+    is_needed = is_neighbor[:, cells].T
     offset = saved.settings.pos_coef_offset
     network = ScoringNetwork(saved.weights, offset, queries, device, with_values=True)
     shapes = [(cells.size, *shape) for shape in network.output_shapes]
@@ -225,7 +227,7 @@ def make_predictor(
             np.empty((shape[1], shape[0], shape[2]), np.float32).swapaxes(0, 1)
             for shape in shapes[:2]
         ]
-    score_into(arrays, cells, network, tissue.expression, batch_size, progress)
+    score_into(arrays, cells, is_needed, network, tissue.expression, batch_size, progress)
     predictor = Predictor(
         CellFeatures(cells, *arrays),
         prediction_layers(saved.weights, queries, device),

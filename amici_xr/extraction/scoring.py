@@ -27,23 +27,28 @@ _ONE_AT_A_TIME = threading.Lock()
 
 def score(
     cells: NDArray[np.intp],
+    is_needed: NDArray[np.bool_],
     network: ScoringNetwork,
     expression: Expression,
     batch_size: int,
     progress: bool = False,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Base scores and position coefficients of cells in ascending order, (cell, query, head)."""
+    """Base scores and position coefficients of cells in ascending order, (cell, query, head).
+
+    Of position coefficients only those that `is_needed`, (cell, query), are certain to be there.
+    """
     n_queries, n_heads = network.shape
     base, position = (  # query by query in memory, as they are used later
         np.empty((n_queries, cells.size, n_heads), np.float32).swapaxes(0, 1) for _ in range(2)
     )
-    score_into((base, position), cells, network, expression, batch_size, progress)
+    score_into((base, position), cells, is_needed, network, expression, batch_size, progress)
     return base, position
 
 
 def score_into(
     targets: Sequence[NDArray[np.float32] | ScratchArray],
     cells: NDArray[np.intp],
+    is_needed: NDArray[np.bool_],
     network: ScoringNetwork,
     expression: Expression,
     batch_size: int,
@@ -54,7 +59,9 @@ def score_into(
     on_gpu = network.device.type == "cuda"
     every = range(0, cells.size, batch_size)
     starts = watched(every, "extract", "batch", "model", is_shown=progress)
-    with contextlib.closing(_tensors(expression, cells, batch_size, on_gpu)) as batches:
+    needed = (torch.from_numpy(is_needed[start : start + batch_size]) for start in every)
+    with contextlib.closing(_tensors(expression, cells, batch_size, on_gpu)) as tensors:
+        batches = zip(tensors, needed, strict=True)
         scored = _on_gpu(network, batches) if on_gpu else _on_cpu(network, batches)
         for start, results in zip(starts, scored, strict=True):
             rows = slice(start, start + batch_size)
@@ -85,6 +92,7 @@ def _tensors(
 
 def score_lazily(
     cells: NDArray[np.intp],
+    is_needed: NDArray[np.bool_],
     network: ScoringNetwork,
     expression: Expression,
     batch_size: int,
@@ -99,8 +107,9 @@ def score_lazily(
 
     base, position = dask.array.apply_gufunc(  # type: ignore[no-untyped-call]  # dask has no types
         score,
-        "()->(query,head),(query,head)",
+        "(),(needed)->(query,head),(query,head)",
         dask.array.from_array(cells, chunks=chunk),  # type: ignore[no-untyped-call]  # likewise
+        dask.array.from_array(is_needed, chunks=(chunk, -1)),  # type: ignore[no-untyped-call]  # likewise
         network=delayed(network),
         expression=delayed(expression),
         batch_size=batch_size,
@@ -110,19 +119,23 @@ def score_lazily(
     return base, position
 
 
-def _on_cpu(network: ScoringNetwork, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, ...]]:
+def _on_cpu(
+    network: ScoringNetwork, batches: Iterable[tuple[Tensor, Tensor]]
+) -> Iterator[tuple[Tensor, ...]]:
     for batch in batches:
         with _ONE_AT_A_TIME, torch.autocast("cpu", enabled=False):
-            scores = network.scores(batch)
+            scores = network.scores(*batch)
         yield scores
 
 
-def _on_gpu(network: ScoringNetwork, batches: Iterable[Tensor]) -> Iterator[tuple[Tensor, ...]]:
+def _on_gpu(
+    network: ScoringNetwork, batches: Iterable[tuple[Tensor, Tensor]]
+) -> Iterator[tuple[Tensor, ...]]:
     """Fetch the scores of a batch while the GPU works on the next one."""
     before = None
     for batch in batches:
         with _ONE_AT_A_TIME, torch.autocast("cuda", enabled=False):
-            scores = [each.to("cpu", non_blocking=True) for each in network.scores(batch)]
+            scores = [each.to("cpu", non_blocking=True) for each in network.scores(*batch)]
             done = torch.cuda.current_stream(network.device).record_event()
         if before is not None:
             yield _fetched(*before)

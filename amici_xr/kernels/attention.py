@@ -22,6 +22,8 @@ from amici_xr.kernels.groups import Array, Floats, Integers, group_positions
 # smaller blocks, which stay in a core's own cache, threads wait for the interpreter instead.
 MOMENT_BLOCK = 2**14
 CURVE_BLOCK = 2**20
+_ROUNDING = 4 * float(np.finfo(np.float64).eps)
+_LARGEST_EXPONENT = 600.0  # above 709 an exponential overflows, and 0 · ∞ is NaN
 
 
 def counterfactual_attention(
@@ -73,16 +75,15 @@ def _moments(distance: Floats, score: Floats, slope: Floats) -> Floats:
     parts = np.empty((distance.size, -(-score.size // size), 3))
     for at in range(0, distance.size, rows):
         part = slice(at, at + rows)
-        d = distance[part, np.newaxis]
         for number, start in enumerate(range(0, score.size, size)):
             block = slice(start, start + size)
-            weight = buffer[: d.size, : score[block].size]
-            _attention(score[block], slope[block], d, weight)
+            weight = buffer[: distance[part].size, : score[block].size]
+            _attention_at(distance[part], score[block], slope[block], weight)
             mean = weight.mean(axis=1)
             weight -= mean[:, np.newaxis]
             moments = parts[part, number]
             moments[:, 0], moments[:, 1] = weight.shape[1], mean
-            np.einsum("dn,dn->d", weight, weight, out=moments[:, 2])
+            moments[:, 2] = (weight[:, np.newaxis] @ weight[..., np.newaxis])[:, 0, 0]
     return combined_moments(parts)
 
 
@@ -138,25 +139,51 @@ def _summarize_groups(
     empty: Floats,
 ) -> Floats:
     """Summarize the curves of each group: (..., neighbor) → (..., group, ...), else `empty`."""
-    score, slope = _curve_terms(*scores)
-    out = np.tile(empty, (*score.shape[:-1], 1, 1, 1))
+    a, p = (np.asarray(array) for array in scores[:2])
+    delta, u = _as_float64(*scores[2:])
+    shape = np.broadcast_shapes(a.shape[:-1], p.shape[:-1], delta.shape, u.shape)
+    a, p = (np.broadcast_to(array, (*shape, array.shape[-1])) for array in (a, p))
+    delta, u = (np.broadcast_to(array, shape) for array in (delta, u))
+    out = np.tile(empty, (*shape, 1, 1, 1))
     groups = list(group_positions(codes, len(empty)))
 
     def fill(row: tuple[int, ...]) -> None:
+        a_of_row, p_of_row = _as_float64(a[row], p[row])
+        score, slope = a_of_row - delta[row], p_of_row / u[row]
         for group, members in groups:
-            out[row][group] = summarize(score[row][members], slope[row][members])
+            out[row][group] = summarize(score[members], slope[members])
 
-    for_each(fill, list(np.ndindex(score.shape[:-1])))
+    for_each(fill, list(np.ndindex(shape)))
     return out
 
 
-def _curve_terms(a: Array, p: Array, delta: Array, u: Array) -> tuple[Floats, Floats]:
-    """Compute ``a − δ`` and ``p/u``, (..., neighbor), where δ and u lack the last axis."""
-    a, p, delta, u = _as_float64(a, p, delta, u)
-    score = np.subtract(a, delta[..., np.newaxis], order="C")  # neighbors side by side
-    slope = np.divide(p, u[..., np.newaxis], order="C")
-    shape = np.broadcast_shapes(score.shape, slope.shape)
-    return np.broadcast_to(score, shape), np.broadcast_to(slope, shape)
+def _attention_at(distance: Floats, score: Floats, slope: Floats, out: Floats) -> None:
+    """Compute the attention of each neighbor at each distance: (distance, neighbor).
+
+    At distances in even steps Δ, exponentials are products: with those of the first m distances,
+    those of the next m are them times ``exp(s·Δ)^m``. The squares that give this factor double its
+    error, so that the n-th exponential is off by about n roundings, as is one whose exponent is n.
+    """
+    first, step, is_even = _even_steps(distance)
+    reach = np.abs(score).max() + 2 * np.abs(slope).max() * np.abs(distance).max()
+    if not (is_even and reach < _LARGEST_EXPONENT):
+        _attention(score, slope, distance[:, np.newaxis], out)
+        return
+    np.exp(slope * first - score, out=out[0])
+    factor, done = np.exp(slope * step), 1
+    while done < distance.size:
+        rows = out[done : 2 * done]
+        np.multiply(out[: len(rows)], factor, out=rows)
+        factor, done = factor * factor, done + len(rows)
+    out += 1.0
+    np.divide(1.0, out, out=out)
+
+
+def _even_steps(distance: Floats) -> tuple[float, float, bool]:
+    """Return the first distance, the step, and whether every step is the same but for rounding."""
+    first, step = distance[0], (distance[-1] - distance[0]) / max(1, distance.size - 1)
+    error = np.abs(first + step * np.arange(distance.size) - distance).max()
+    return first, step, bool(error <= _ROUNDING * np.abs(distance).max())
 
 
 def _attention(score: Floats, slope: Floats, distance: Floats | float, out: Floats) -> Floats:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from amici_xr.iteration import for_each
 from amici_xr.kernels.groups import group_positions
 
 _MANY = 1_000  # receivers; starting threads for fewer takes longer than the search
@@ -53,12 +55,15 @@ def nearest_of_other_types(
     distance = np.full(index.shape, np.nan)
     sample = np.zeros(codes.size, dtype=np.intp) if sample is None else sample
     for _, cells in group_positions(sample, int(sample.max(initial=-1)) + 1):
-        for query in queries:
+
+        def find(query: int, cells: NDArray[np.integer[Any]] = cells) -> None:
             is_query = codes[cells] == query
             others, receivers = cells[~is_query], cells[is_query]
             if others.size and receivers.size:
                 rows = np.searchsorted(receiver, receivers)
                 index[rows], distance[rows] = _nearest(coordinates, others, receivers, n_neighbors)
+
+        for_each(find, queries)
     if radius is not None:  # NaN stays NaN where there is no neighbor
         distance = np.maximum(distance - radius[receiver, np.newaxis] - radius[index], 0.0)
     return Neighborhoods(receiver, index, distance)

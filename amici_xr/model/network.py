@@ -11,6 +11,7 @@ from torch.nn.functional import layer_norm, linear, softplus
 from amici_xr.model.architecture import SCORING, VALUES, check_finite
 
 _LAYERS = ("nn_embed.", "kv_embed.nn.", "pos_coef_mlp.")  # what is run as it stands
+_NEARLY_ALL = 0.95  # of the rows: to take so many costs as much as to compute the others
 LAYER_NORM_EPSILON = 1e-5  # torch's default, which the model uses
 
 
@@ -78,21 +79,28 @@ class ScoringNetwork:
         return (self.shape, self.shape, *([] if values is None else [tuple(values.shape)]))
 
     @torch.inference_mode()
-    def scores(self, expression: Tensor) -> tuple[Tensor, ...]:
+    def scores(self, expression: Tensor, is_needed: Tensor | None = None) -> tuple[Tensor, ...]:
         """Base scores and position coefficients, (cell, query, head), of cells × genes.
 
-        With values, these as a third tensor, (cell, head, size).
+        With values, these as a third tensor, (cell, head, size). `is_needed`, (cell, query), tells
+        which position coefficients are used later; the others may be 0, since they cost most.
         """
         x = expression.to(self.device, torch.float32, non_blocking=True)
         embedding = _project(self._weights, "nn_embed", _residual(self._weights, "nn_embed", x))
         keys = self._from_keys(_residual(self._weights, "kv_embed", embedding))
         shared = linear(embedding, self._weights["split.weight"])
         constants, labels = self._weights["split.constant"], self._weights["split.label"]
-        position = [
-            self._position_coefficients(embedding, shared + constant, label)
-            for constant, label in zip(constants, labels, strict=True)
-        ]
-        return keys[0], torch.stack(position, dim=1), *keys[1:]
+        position = x.new_zeros(len(x), *self.shape)
+        for query, (constant, label) in enumerate(zip(constants, labels, strict=True)):
+            rows = None if is_needed is None else _rows(is_needed[:, query], self.device)
+            if rows is None:
+                first = shared + constant
+                position[:, query] = self._position_coefficients(embedding, first, label)
+            else:
+                first = shared.index_select(0, rows).add_(constant)
+                of_rows = embedding.index_select(0, rows)
+                position[rows, query] = self._position_coefficients(of_rows, first, label)
+        return keys[0], position, *keys[1:]
 
     def _from_keys(self, h: Tensor) -> list[Tensor]:
         """Base scores, (cell, query, head), and values, (cell, head, size), where asked for."""
@@ -122,6 +130,12 @@ class ScoringNetwork:
         h[:, :n] += embedding
         h[:, n:] += label
         return softplus(_project(self._weights, "pos_coef_mlp", h.relu_()) + self._pos_coef_offset)
+
+
+def _rows(is_needed: Tensor, device: torch.device) -> Tensor | None:
+    """Positions of the rows that are needed; None for all of them, where few can be left out."""
+    rows = is_needed.nonzero().flatten()
+    return None if len(rows) > _NEARLY_ALL * len(is_needed) else rows.to(device)
 
 
 def query_vector(weights: Mapping[str, Tensor], query: int) -> Tensor:

@@ -164,7 +164,7 @@ class TestExtraction:
         scores = amici_xr.model.network.ScoringNetwork.scores
         monkeypatch.setattr(
             "amici_xr.model.network.ScoringNetwork.scores",
-            lambda self, batch: runs.append(len(batch)) or scores(self, batch),
+            lambda self, batch, needed: runs.append(len(batch)) or scores(self, batch, needed),
         )
         lazy = amici_xr.extract(model, "T_cell", tissue, chunks=1000)
         assert not runs

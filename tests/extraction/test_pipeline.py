@@ -634,7 +634,7 @@ def test_a_file_that_changed_before_lazy_scores_are_computed_is_named(
 
 
 def test_a_file_is_closed_when_scoring_it_fails(model, tissue, tmp_path, monkeypatch):
-    def fail(self, batch):
+    def fail(self, *_):
         raise RuntimeError("out of memory, say")
 
     path = tmp_path / "tissue.h5ad"

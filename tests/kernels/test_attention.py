@@ -155,6 +155,27 @@ def test_the_members_of_a_group_come_in_ascending_order():
         np.testing.assert_array_equal(members, np.flatnonzero(codes == group))
 
 
+def test_a_value_is_found_among_names_as_in_a_list():
+    names = np.array(["T_cell", "B", "", "Fibroblaste interstitiel", "Ж", "B "])
+    values = np.array(["B", "T_cell", "b", "", "Ж", "B ", "T_cel", "T_cell and B"])
+    expected = [list(names).index(value) if value in names else -1 for value in values]
+    assert groups.find_groups(values, names).tolist() == expected
+    assert groups.find_groups(values.astype(object), names.astype(object)).tolist() == expected
+    numbers = np.array([30, 10, 20])
+    assert groups.find_groups(np.array([10, 5, 30]), numbers).tolist() == [1, -1, 0]
+    assert groups.find_groups(values, names[:0]).tolist() == [-1] * 8
+    assert groups.find_groups(values[:0], names).tolist() == []
+
+
+def test_texts_of_one_number_are_told_apart():
+    twins = np.array([chr(8_421) + chr(33), chr(8_421 + 11_547) + chr(33 + 50_549)])
+    first, second = groups._numbers(twins)
+    assert first == second
+    others = np.array(["A", "B"])
+    assert groups.find_groups(twins, twins).tolist() == [0, 1]
+    assert groups.find_groups(twins, np.append(others, twins[0])).tolist() == [2, -1]
+
+
 def test_groups_are_reduced_along_the_neighbors_alone():
     values, codes = np.arange(24.0).reshape(2, 3, 4), np.array([1, 5, 1, -1])
     got = groups.group_reduce(values, codes, n_groups=2, reduce=np.sum, empty=-1.0)
@@ -189,6 +210,34 @@ def test_curves_of_extreme_scores_are_zero_and_one_without_a_warning():
     options = {"n_groups": 2, "distance": np.array([0.0, 1.0])}
     moments = attention.curve_moments(a, np.ones((1, 2)), 0.0, 1.0, codes, **options)
     np.testing.assert_array_equal(moments[0, :, :, 1], [[0.0, 0.0], [1.0, 1.0]])
+
+
+DISTANCES = {
+    "even": np.linspace(0, 50, 51),
+    "even, falling": np.linspace(70, 3, 300),
+    "uneven": np.geomspace(0.1, 50, 40),
+    "nearly even": np.linspace(0, 50, 51) + 1e-9 * np.arange(51) ** 2,
+    "one": np.array([7.0]),
+    "the same again": np.full(9, 3.0),
+    "none but contact": np.zeros(3),
+}
+
+
+@pytest.mark.parametrize("spread", [1.0, 40.0, 700.0], ids=["usual", "large", "overflowing"])
+@pytest.mark.parametrize("name", DISTANCES)
+def test_mean_and_deviation_are_those_of_more_digits_at_even_and_uneven_distances(name, spread):
+    rng, distance = np.random.default_rng(5), DISTANCES[name]
+    a, p = rng.normal(0, spread, 500), rng.gamma(2, spread / 40, 500)
+    moments = attention.curve_moments(
+        a, p, 0.0, 1.0, np.zeros(500, int), n_groups=1, distance=distance
+    )[0]
+    with np.errstate(over="ignore"):
+        weight = 1 / (1 + np.exp(np.longdouble(p) * distance[:, None] - a))
+    mean, deviation = weight.mean(axis=1), weight.std(axis=1, ddof=1)
+    rounding = 1e-15 * (10 + distance.size + spread)
+    np.testing.assert_allclose(moments[:, 1], np.float64(mean), rtol=rounding)
+    got = attention.mean_and_std(moments)[:, 1]
+    np.testing.assert_allclose(got, np.float64(deviation), rtol=10 * rounding)
 
 
 @pytest.mark.parametrize("sizes", [(1, 0, 1), (1, 1, 0), (0, 0, 3), (2, 0, 5)])

@@ -109,6 +109,23 @@ def test_scores_are_those_of_the_formulas_whatever_is_projected(sizes):
         np.testing.assert_allclose(position[:, place], expected[1], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.99], ids=["none", "some", "nearly all"])
+def test_coefficients_that_are_needed_are_those_of_the_formulas_whatever_else_is(share):
+    from amici_xr.model.network import ScoringNetwork
+
+    weights = made(6, 8, 4, 2, 3, 5)
+    tensors = {name: torch.tensor(array, dtype=torch.float32) for name, array in weights.items()}
+    network = ScoringNetwork(tensors, OFFSET, [2, 0], torch.device("cpu"))
+    rng = np.random.default_rng(1)
+    x, needed = rng.normal(size=(200, 6)), rng.uniform(size=(200, 2)) < share
+    base, position = network.scores(torch.tensor(x), torch.from_numpy(needed))
+    for place, query in enumerate((2, 0)):
+        expected = plain_scores(weights, x, query)
+        np.testing.assert_allclose(base[:, place], expected[0], rtol=0, atol=2e-5)
+        rows = needed[:, place]
+        np.testing.assert_allclose(position[rows, place], expected[1][rows], rtol=1e-4, atol=1e-6)
+
+
 def test_a_model_made_by_hand_with_weights_that_are_not_finite_is_named(demo):
     model, adata = demo
     weights = dict(model.weights)
