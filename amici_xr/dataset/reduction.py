@@ -121,18 +121,14 @@ def rechunked(array: xr.DataArray, sizes: Mapping[Any, Any]) -> xr.DataArray:
 
 def without_nan(ds: xr.Dataset) -> xr.Dataset:
     """Refuse NaN among the scores of one query: now, or when lazy scores are computed."""
-    checked = {
-        name: xr.apply_ufunc(
-            _refuse_nan,
-            ds[name],
-            kwargs={"query": ds["query"].item()},
-            dask="parallelized",
-            output_dtypes=[ds[name].dtype],
-            keep_attrs=True,
-        )
-        for name in SCORES
-    }
-    return ds.assign(checked)
+    query, checked = ds["query"].item(), {}
+    for name in SCORES:
+        if ds[name].chunks is None:
+            _refuse_nan(ds[name].values, query)
+        else:
+            data = ds[name].data.map_blocks(_refuse_nan, query, dtype=ds[name].dtype)
+            checked[name] = ds[name].copy(data=data)
+    return ds.assign(checked) if checked else ds
 
 
 def _refuse_nan(scores: NDArray[Any], query: str) -> NDArray[Any]:

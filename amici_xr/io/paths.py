@@ -45,8 +45,9 @@ def check_replaceable(target: Path, suffix: str) -> None:
     if names and not (names & QUERY_NAMES and names & BESIDE_QUERY):
         holds = f"holds {listed(sorted(names), 5)}, which is"
         raise ValueError(
-            f"path={str(target)!r} {holds if any(names) else 'is'} neither scores of amici_xr nor "
-            "an answer about them, so it is not replaced; remove it, or choose another name"
+            f"path={str(target)!r} {holds if any(names) else 'is'} neither scores of amici_xr, "
+            "an answer about them nor a study that it saved, so it is not replaced; remove it, or "
+            "choose another name"
         )
 
 

@@ -18,9 +18,10 @@ from scipy.special import expit, logit
 from amici_xr.iteration import for_each
 from amici_xr.kernels.groups import Array, Floats, Integers, group_positions
 
-# A summary holds curves of so many neighbors, and so many elements of them, at a time: 8 MB. In
-# smaller blocks, which stay in a core's own cache, threads wait for the interpreter instead.
-MOMENT_BLOCK = 2**14
+# A summary holds curves of so many neighbors, and so many elements of them, at a time. OpenBLAS
+# multiplies longer rows than these in threads of its own, which wait for ours. In smaller blocks,
+# which stay in a core's own cache, our threads wait for the interpreter instead.
+MOMENT_BLOCK = 10_000
 CURVE_BLOCK = 2**20
 _ROUNDING = 4 * float(np.finfo(np.float64).eps)
 _LARGEST_EXPONENT = 600.0  # above 709 an exponential overflows, and 0 · ∞ is NaN
@@ -69,13 +70,14 @@ def curve_moments(
 
 def _moments(distance: Floats, score: Floats, slope: Floats) -> Floats:
     """Compute the moments of one group's curves: (neighbor,) and (distance,) → (distance, 3)."""
-    size = min(score.size, MOMENT_BLOCK)
-    rows = CURVE_BLOCK // size
+    n_blocks = -(-score.size // MOMENT_BLOCK)
+    size = -(-score.size // n_blocks)  # equal blocks, since a small one costs nearly as much
+    starts, rows = range(0, score.size, size), CURVE_BLOCK // size
     buffer = np.empty((rows, size))  # reused for all blocks: fresh memory costs more than the curve
-    parts = np.empty((distance.size, -(-score.size // size), 3))
+    parts = np.empty((distance.size, len(starts), 3))
     for at in range(0, distance.size, rows):
         part = slice(at, at + rows)
-        for number, start in enumerate(range(0, score.size, size)):
+        for number, start in enumerate(starts):
             block = slice(start, start + size)
             weight = buffer[: distance[part].size, : score[block].size]
             _attention_at(distance[part], score[block], slope[block], weight)

@@ -1101,7 +1101,9 @@ def test_files_of_other_programs_are_not_replaced(call, folder, foreign, command
     target = [name] if command == "convert" else ["--out", name]
     result = call(command, folder / "one.nc", *target)
     assert result.status == 1
-    assert re.match(rf"error: {name} .*neither scores of amici_xr nor an answer about", result.err)
+    assert re.match(
+        rf"error: {name} .*neither scores of amici_xr, an answer about them nor", result.err
+    )
     assert content_below(foreign) == before
 
 

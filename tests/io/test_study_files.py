@@ -309,7 +309,9 @@ def test_groups_of_another_program_are_not_replaced(study, suffix):
     else:
         foreign.to_zarr("a.zarr", zarr_format=2)
         shutil.make_archive("a.zarr", "zip", "a.zarr")
-    with pytest.raises(ValueError, match="neither scores of amici_xr nor an answer about them"):
+    with pytest.raises(
+        ValueError, match="an answer about them nor a study that it saved, so it is not replaced"
+    ):
         amici_xr.save(study, f"a{suffix}")
 
 
