@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -34,18 +35,15 @@ def find_groups(values: Array, names: Array) -> NDArray[np.intp]:
     Of text, an integer is searched for, which is several times faster: a polynomial of its
     characters modulo 2³², unless two names have the same. What is found is compared as text.
     """
-    if not names.size:
-        return np.full(values.size, -1)
-    key, of_name = values, names
-    if values.dtype.kind == names.dtype.kind == "U":
+    if values.dtype.kind == names.dtype.kind == "U" and names.size:
         width = np.promote_types(values.dtype, names.dtype)
-        number = _numbers(names.astype(width))
-        if np.unique(number).size == names.size:
-            key, of_name = _numbers(values.astype(width)), number
-    order = np.argsort(of_name)
-    at = np.searchsorted(of_name[order], key)
-    found = order[np.minimum(at, names.size - 1)]
-    return np.where(names[found] == values, found, -1)
+        number, of_name = (_numbers(array.astype(width)) for array in (values, names))
+        order = np.argsort(of_name)
+        if np.unique(of_name).size == names.size:
+            at = np.searchsorted(of_name[order], number)
+            found = order[np.minimum(at, names.size - 1)]
+            return np.where(names[found] == values, found, -1)
+    return np.asarray(pd.Index(names).get_indexer(pd.Index(values)), np.intp)
 
 
 def _numbers(text: Array) -> NDArray[np.uint32]:
