@@ -54,8 +54,7 @@ test: .venv/test
 
 # What takes its time: notebooks, benchmarks at small size, 300 examples of each property.
 test-all: .venv/test
-	.venv/bin/python -m pytest $(ON_EVERY_CORE) -m slow
-	HYPOTHESIS_PROFILE=ci .venv/bin/python -m pytest $(ON_EVERY_CORE) tests/test_properties.py
+	HYPOTHESIS_PROFILE=ci .venv/bin/python -m pytest $(ON_EVERY_CORE) -m "slow or drawn"
 
 # The same tests, counted; fails below the bound in pyproject.toml, and in lines or branches alone.
 PERCENT = import json; \

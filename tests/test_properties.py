@@ -21,6 +21,8 @@ import amici_xr
 from amici_xr.dataset.schema import distance_unit
 from amici_xr.testing import datasets
 
+pytestmark = pytest.mark.drawn
+
 HAS_BOKEH = importlib.util.find_spec("bokeh") is not None
 HAS_ANNDATA = importlib.util.find_spec("anndata") is not None
 HAS_ZARR = importlib.util.find_spec("zarr") is not None
