@@ -259,7 +259,7 @@ def _warn_of_bad_predictions(error: float, deviation: float) -> None:
             f"explained variance is {1 - error / deviation:.3g}: the model predicts the expression "
             "of the receivers worse than the mean of their type does, so that its effects mean "
             "little here; was it trained on other units, e.g. logarithms, where adata holds raw "
-            "counts?",
+            "counts? (amici-xr glossary variance explains the words)",
             UserWarning,
             stacklevel=5,
         )

@@ -132,7 +132,8 @@ def warn_of_few_patches(result: xr.Dataset) -> None:
     warnings.warn(
         f"{n_few} of {n_all} intervals are wide, because the tissue holds fewer than "
         f"{FEWEST_PATCHES} independent patches (fewest: {fewest.item():.2g}, {', '.join(names)}). "
-        "Spatial autocorrelation is long-range here: these intervals may under-cover",
+        "Spatial autocorrelation is long-range here: these intervals may under-cover "
+        "(amici-xr glossary patches explains the words)",
         UserWarning,
         stacklevel=3,
     )

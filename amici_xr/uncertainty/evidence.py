@@ -101,7 +101,8 @@ def _word_of(ds: object) -> str:
     if kind not in WORDS:
         raise SchemaError(
             f"evidence holds a Dataset of the kind {kind!r}, which is not evidence; give results "
-            "of distance_response, of prediction_gain on held-out cells or of leave_out_senders"
+            "of distance_response, of prediction_gain on held-out cells or of leave_out_senders "
+            "(amici-xr glossary evidence explains the words)"
         )
     return WORDS[kind]
 
@@ -114,7 +115,7 @@ def _pairs_of(ds: xr.Dataset, word: str) -> xr.Dataset:
         raise SchemaError(
             "these prediction gains are in-sample, which is no evidence: a model explains the "
             "cells that it was trained on even in a permuted tissue; pass those of "
-            "prediction_gain(ds, held_out=True)"
+            "prediction_gain(ds, held_out=True) (amici-xr glossary gain explains the words)"
         )
     missing = sorted(_REQUIRED - set(map(str, ds.variables)))
     missing += [dim for dim in _PAIR if dim not in ds.coords]

@@ -1,8 +1,12 @@
 """What ``amici-xr glossary`` prints of the glossary that the documentation shows."""
 
+import re
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
+
+import amici_xr
 
 
 def test_a_word_is_explained_as_in_the_documentation_without_its_links(done):
@@ -32,3 +36,12 @@ def test_a_word_that_it_lacks_is_refused_with_those_that_are_near(call, word, ne
     result = call("glossary", word)
     assert result.status == 2
     assert f"WORD '{word}' is not in the glossary; it has {near}" in result.err
+
+
+def test_every_word_that_a_message_sends_to_is_explained(done):
+    folder = Path(amici_xr.__file__).parent
+    sources = "".join(path.read_text("utf-8") for path in folder.rglob("*.py"))
+    words = set(re.findall(r"amici-xr glossary (\w+) explains the words", sources))
+    assert words >= {"patches", "variance", "evidence", "gain"}
+    for word in words:
+        assert word in done("glossary", word).out.lower().splitlines()[0]
