@@ -31,9 +31,9 @@ WITHOUT_A_MODEL := $(addprefix --ignore=tests/,kernels dataset analysis uncertai
 .PHONY: demo environments test test-all coverage test-long test-mutants test-core test-oldest \
 	test-newest test-scvi test-spatialdata test-amici docs figure bench clean
 
-# One thread for linear algebra each, since as many tests run at a time as there are cores.
+# One thread for linear algebra each, since as many tests or pages run at a time as there are cores.
 test test-all coverage test-long test-mutants test-core test-core-% test-oldest test-newest \
-	test-spatialdata test-amici: export OMP_NUM_THREADS = 1
+	test-spatialdata test-amici docs: export OMP_NUM_THREADS = 1
 
 demo: .venv/demo
 	.venv/bin/python -m amici_xr.cli demo demo_output
