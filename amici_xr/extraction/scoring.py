@@ -59,7 +59,7 @@ def score_into(
     on_gpu = network.device.type == "cuda"
     every = range(0, cells.size, batch_size)
     starts = watched(every, "extract", "batch", "model", is_shown=progress)
-    needed = (torch.tensor(is_needed[start : start + batch_size]) for start in every)
+    needed = (torch.from_numpy(is_needed[start : start + batch_size].copy()) for start in every)
     with contextlib.closing(_tensors(expression, cells, batch_size, on_gpu)) as tensors:
         batches = zip(tensors, needed, strict=True)
         scored = _on_gpu(network, batches) if on_gpu else _on_cpu(network, batches)
