@@ -159,9 +159,10 @@ class TestExtraction:
         assert {name: lazy[name].dtype for name in SCORES} == dict.fromkeys(SCORES, np.float32)
 
     def test_both_scores_of_a_chunk_come_from_one_run_of_the_network(self, demo, monkeypatch):
+        from amici_xr.model.network import ScoringNetwork
+
         model, tissue = demo
-        runs = []
-        scores = amici_xr.model.network.ScoringNetwork.scores
+        runs, scores = [], ScoringNetwork.scores
         monkeypatch.setattr(
             "amici_xr.model.network.ScoringNetwork.scores",
             lambda self, batch, needed: runs.append(len(batch)) or scores(self, batch, needed),
