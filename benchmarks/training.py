@@ -31,7 +31,7 @@ from amici_xr.training.settings import NetworkSizes
 N_NEIGHBORS, N_HEADS = 50, 4  # AMICI's default number of heads
 ORIGINAL = """
     import sys, time, warnings
-    warnings.simplefilter("ignore")
+    warnings.simplefilter("ignore")  # of old dependencies
     import anndata, lightning, torch
     from amici import AMICI
 
@@ -77,7 +77,7 @@ def seconds_of_an_epoch(
     import warnings
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # of raw counts and few epochs
         amici_xr.AttentionModel.setup_anndata(adata, "cell_type", n_neighbors=N_NEIGHBORS)
         model = amici_xr.AttentionModel(adata, n_runs=n_runs, n_heads=n_heads)
         clock = Clock()

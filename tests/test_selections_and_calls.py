@@ -50,7 +50,7 @@ def answer(call, ds):
     """Return the answer, in memory, or the error, which must be ours."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
+            warnings.simplefilter("ignore", UserWarning)  # of small selections, right or not
             result = CALLS[call](ds)
         return (
             result.to_dataset(name="value") if isinstance(result, xr.DataArray) else result

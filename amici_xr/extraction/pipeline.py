@@ -199,6 +199,7 @@ def extract(
     is_neighbor = neighborhoods.is_neighbor(tissue.codes, queries)
     is_neighbor = select_indices(is_neighbor, indices, sample_key)
     neighbor = np.flatnonzero(is_neighbor.any(axis=0))
+    of_query = is_neighbor[:, neighbor]
 
     from amici_xr.extraction.scoring import score, score_lazily
     from amici_xr.model.network import ScoringNetwork
@@ -224,10 +225,10 @@ def extract(
     if scores is None:
         offset = saved.settings.pos_coef_offset
         network = ScoringNetwork(saved.weights, offset, queries, torch_device)
-        of_cells = neighbor, is_neighbor[:, neighbor].T, network, tissue.expression, batch_size
+        of_cells = neighbor, of_query.T, network, tissue.expression, batch_size
         scores = score(*of_cells, progress) if chunk is None else score_lazily(*of_cells, chunk)
     has_query_dim = query is None or not isinstance(query, str | int | np.generic)
-    mask = {"is_neighbor": is_neighbor[:, neighbor]} if has_query_dim else {}
+    mask = {"is_neighbor": of_query} if has_query_dim else {}
     kept_heads = slice(None) if heads is None else head
     base, position = (_arrange(array[..., kept_heads], **mask) for array in scores)
     labels = np.array(saved.labels)

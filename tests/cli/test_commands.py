@@ -581,6 +581,7 @@ GROUPS = {"a": "x", "b": "x", "c": "y", "d": None}
         (["validate"], "one", {}),
     ],
 )  # fmt: skip
+# of contrasts of so few samples, tested beside contrast itself
 @pytest.mark.filterwarnings("ignore:no p for")
 def test_a_question_is_answered_as_by_the_function(done, folder, words, name, arguments, suffix):
     if suffix == ".zarr":

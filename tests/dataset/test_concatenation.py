@@ -139,6 +139,7 @@ def test_attributes_of_other_origin_do_not_matter(pair, attribute):
 
 
 @needs_model
+# AnnData's own, of the names that this test repeats
 @pytest.mark.filterwarnings("ignore:Observation names are not unique")
 def test_columns_of_a_join_go_to_the_concatenated_tissue(demo):
     anndata = pytest.importorskip("anndata")

@@ -198,6 +198,7 @@ def colored(tissue):
 
 
 @pytest.mark.parametrize("where", ["memory", "h5ad", "zarr"])
+# zarr's and AnnData's own, about their formats
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning:zarr|anndata")
 def test_colors_in_which_scanpy_draws_the_types_are_kept(model, tissue, where):
     colors = colored(tissue)

@@ -560,7 +560,7 @@ def test_a_tilde_is_the_home_folder(ds, tmp_path, monkeypatch, suffix):
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("chunks", [None, {}])
-@pytest.mark.filterwarnings("ignore::UserWarning:zarr", "ignore::FutureWarning")
+@plain_zarr
 def test_what_was_opened_can_be_written_in_any_format_by_xarray(ds, suffix, chunks):
     amici_xr.save(ds, f"a{suffix}")
     opened = amici_xr.open_dataset(f"a{suffix}", chunks=chunks)

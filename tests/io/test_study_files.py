@@ -120,6 +120,7 @@ def test_without_chunks_the_file_is_no_longer_needed(study, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".nc", pytest.param(".zarr", marks=needs_zarr)])
+# plain zarr does not know our list of checksums
 @pytest.mark.filterwarnings("ignore:Object at SHA256SUMS is not recognized")
 def test_plain_xarray_opens_a_study_and_our_methods_answer(study, suffix):
     amici_xr.save(study, f"study{suffix}")
@@ -129,6 +130,7 @@ def test_plain_xarray_opens_a_study_and_our_methods_answer(study, suffix):
 
 
 @pytest.mark.parametrize("write", [xr.DataTree.to_netcdf, xr.DataTree.to_zarr])
+# zarr's own warnings about its own format
 @pytest.mark.filterwarnings("ignore::UserWarning:zarr", "ignore::FutureWarning")
 def test_a_study_of_plain_xarray_is_opened(study, write):
     if write is xr.DataTree.to_zarr:
@@ -318,6 +320,7 @@ def test_groups_of_another_program_are_not_replaced(study, suffix):
 @needs_zarr
 @pytest.mark.parametrize("groups", [("obs", "var", "obsm"), ("shapes", "tables")])
 @pytest.mark.parametrize("open_file", [amici_xr.open_dataset, amici_xr.open_study])
+# zarr's own warnings about its own format
 @pytest.mark.filterwarnings("ignore::UserWarning:zarr", "ignore::FutureWarning")
 def test_a_tissue_is_told_from_a_study(groups, open_file):
     import zarr

@@ -146,6 +146,7 @@ def sampled():
     return amici_xr.testing.simulate_dataset(n_cells=400, samples=list("abcd"), unit="µm")
 
 
+# of a small tissue; tested beside the intervals themselves
 @pytest.mark.filterwarnings("ignore:.*effective patches")
 @pytest.mark.parametrize("unit", ["cell", "spatial", "sample"])
 def test_figures_draw_the_intervals_of_the_resampling_unit_and_name_it(sampled, unit):

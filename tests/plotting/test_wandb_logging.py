@@ -61,7 +61,7 @@ def test_what_is_no_figure_is_named(wandb):
 
 def test_without_wandb_the_extra_is_named(ds):
     try:
-        import wandb  # noqa: F401
+        import wandb  # noqa: F401  # whether it is installed
     except ModuleNotFoundError:
         with pytest.raises(ModuleNotFoundError, match=r"pip install 'amici-xr\[wandb\]'"):
             amici_xr.log_figure(ds.cf.plot_length_scale(0.1), "length scales")

@@ -287,7 +287,7 @@ def test_spatial_intervals_do_not_depend_on_the_state_of_numpy(statistic):
     ds = amici_xr.testing.simulate_dataset(n_cells=600)
     how = {"sample_threshold": None, "statistic": statistic, "resampling_unit": "spatial"}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("ignore", UserWarning)  # of few patches, tested elsewhere
         expected = ds.cf.bootstrap(0.1, **how)
         with np.errstate(all="raise"):
             xr.testing.assert_identical(ds.cf.bootstrap(0.1, **how), expected)
